@@ -84,7 +84,7 @@ class ScoreCache:
         return outputs
 
     def find_partial(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
-        """Returns the first stored texts of the requests for several texts of which some are not stored."""
+        """Returns the stored texts of the requests for which only the first of several texts are stored."""
         outputs = {}
         for index, (request, values) in enumerate(zip(requests, self._lookup(model, requests), strict=True)):
             first = []

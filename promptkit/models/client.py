@@ -74,7 +74,7 @@ class CachedModel:
     def _compute(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
         """Computes every batch that contains an unknown request.
 
-        The batches are those of all requests, so that a resumed run computes the same batches as an uninterrupted one.
+        Batches are planned from all requests, so that a resumed run computes the same batches as an uninterrupted one.
         """
         if isinstance(self._model, BaseEngine):
             self._model.check_supported(requests)

@@ -38,7 +38,7 @@ class ByteTokenizer:
     ends: tuple[int, ...] = (CONTROL["<end>"],)
 
     def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
-        """Returns the bytes of the text, whatever surrounds it; every byte of a character starts at that character's offset."""
+        """Returns the bytes of the text; every byte of a character starts at the offset of the character."""
         starts = [index for index, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
         return Encoding(ids=tuple(text.encode("utf-8", "surrogatepass")), starts=tuple(starts))
 

@@ -18,7 +18,7 @@ TokenLogprobs = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class TokenQuery:
-    """Requests next-token log-probabilities at one prompt: those of named tokens, or those of the most likely ones."""
+    """Requests log-probabilities of the token after a prompt, either for named tokens or for the most likely ones."""
 
     input: TextInput
     token_ids: tuple[int, ...] = ()

@@ -106,7 +106,7 @@ def _count_demos(row: RowRecord) -> int:
 
 
 def _count_contradictory(samples: Sequence[RowRecord]) -> int:
-    """Returns the number of rows whose inputs are those of another row that has a different label or different answers."""
+    """Returns the number of rows that have the same inputs as another row but a different label or other answers."""
     answers: dict[str, set[tuple[str, ...]]] = {}
     labeled = [(inputs_of(row["id"]), tuple(row.get("accepted", (row["gold"],)))) for row in samples if "gold" in row]
     for inputs, accepted in labeled:

@@ -179,7 +179,7 @@ def variance_components(study: EvaluatedGrid) -> Table:
             "The variance decomposition needs at least two items and every combination of the values",
             code="too-few-items" if study.n < 2 else "missing-combinations",
             got=f"{study.n} items, {sum(map(bool, cells_of))} of {len(cells_of)} combinations",
-            hint="Use where() to select values of which every combination was evaluated",
+            hint="Use where() to select values so that every combination of them was evaluated",
             items=study.n,
             combinations=len(cells_of),
             evaluated=sum(map(bool, cells_of)),

@@ -144,7 +144,7 @@ class _DuplicateKeyError(Exception):
 
 
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """Returns a JSON object, of which Python's decoder would keep only the last of several values of a key."""
+    """Returns a JSON object; refuses repeated keys, of which Python's decoder silently keeps the last."""
     counts = Counter(key for key, _ in pairs)
     if len(counts) < len(pairs):
         raise _DuplicateKeyError(counts.most_common(1)[0][0])

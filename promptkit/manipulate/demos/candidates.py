@@ -39,7 +39,7 @@ class CandidateSelector(Selector, ABC):
     """Spelling of the selector that proposes the candidates, best first."""
 
     def __post_init__(self) -> None:
-        """Validates the keywords, including those of the selector of candidates."""
+        """Validates the keywords of this selector and of the one that selects the candidates."""
         checked(self)
         self._candidate_selector(self.candidates)
 

@@ -96,7 +96,7 @@ class PromptLayout(PromptBlocks):
         """Encodes the domain premise: the text after the last variable of the input block (Holtzman et al. 2021, 2104.08315).
 
         Args:
-            example: A row, of which only the names of the variables are used.
+            example: A row. Only the names of its variables are used.
         """
         end = self.block("input", dict.fromkeys(example.inputs, PLACEHOLDER)).rpartition(PLACEHOLDER)[2]
         bare = replace(example, inputs=dict.fromkeys(example.inputs, ""))

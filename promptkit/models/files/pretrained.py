@@ -86,7 +86,7 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
 def check_stored_weights(auto: Any, source: Source, config: PretrainedConfig, name: str) -> None:
     """Checks stored weights as `load_weights` does, without loading them, for engines that load a model by themselves.
 
-    A quantized model is not checked, because its stored names and shapes are those of its quantization.
+    A quantized model is not checked, because quantization changes the stored names and shapes.
 
     Args:
         auto: As for `load_weights`.
@@ -233,7 +233,7 @@ def caps_attention_logits(config: PretrainedConfig) -> bool:
 
 
 def end_tokens(source: Source, config: PretrainedConfig, tokenizer: TransformersTokenizer) -> frozenset[int]:
-    """Returns the tokens that end a text: those of the tokenizer, the configuration and the generation settings together."""
+    """Returns the end tokens of a text: the union of those in the tokenizer, the configuration and the generation settings."""
     from transformers import GenerationConfig
 
     stated = [getattr(part, "eos_token_id", None) for part in (config, config.get_text_config())]

@@ -167,7 +167,7 @@ class CausalLM(FrozenModel):
             ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
             mask: 1 for a token, 0 for padding, shape (rows, learned prefix + width).
             interventions: Learned vectors and prefixes; edits are not applied here.
-            first: The first position of which logits are returned.
+            first: The first position at which logits are returned.
             all_layers: Whether to return hidden states.
 
         Returns:

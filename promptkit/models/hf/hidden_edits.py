@@ -28,7 +28,7 @@ def edited(causal_lm: CausalLM, edits: Sequence[HiddenEdit[Tensor]], positions: 
 
     Args:
         causal_lm: The model.
-        edits: The edits, in the order in which those of one layer are applied.
+        edits: The edits. Edits of the same layer are applied in this order.
         positions: How many tokens precede each token in its prompt, shape (..., T) for hidden states of shape (..., T,
             d_model).
         tokens_after: How many tokens of the prompt follow each token; negative outside of a prompt. Shape as `positions`.

@@ -54,7 +54,7 @@ def layer_of(layers: Sequence[Tensor], number: int) -> Tensor:
     """Returns the states of a layer, numbered as in `Read.hidden_layer`.
 
     Args:
-        layers: The states of all layers, those of the embedding first.
+        layers: The states of all layers, starting with the embedding.
         number: The number of the layer.
 
     Raises:

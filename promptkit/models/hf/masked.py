@@ -121,7 +121,7 @@ class MaskedForward(NonCausalForward):
     def _position(self, prompt: tuple[int, ...]) -> int:
         if prompt.count(self._mask) != 1:
             raise Unsupported(
-                "A masked language model answers at the mask of its prompt, of which there must be exactly one",
+                "The prompt of a masked language model must have exactly one mask, where the model predicts the answer",
                 code="not-one-mask",
                 got=f"a prompt of {len(prompt)} tokens with {prompt.count(self._mask)} masks",
                 hint="Let a template make the prompt: its target block is where the mask is",

@@ -37,7 +37,7 @@ class MaskedLM(FrozenModel):
         Args:
             ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
             mask: 1 for a token, 0 for padding, shape (rows, width).
-            positions: The position in each row of which logits are returned, shape (rows,).
+            positions: The position in each row at which logits are returned, shape (rows,).
             vectors: Learned vectors, shape (vectors, d_model).
             all_layers: Whether to return hidden states.
 

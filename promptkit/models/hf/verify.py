@@ -214,7 +214,7 @@ def _unsupported_structure(causal_lm: CausalLM) -> str:
 
 
 def _wrong_windows(causal_lm: CausalLM, windows: dict[int, int | None]) -> str:
-    """Returns why the sliding windows of the layers are not those of the configuration; empty if they are.
+    """Returns how the sliding windows of the layers differ from the configuration; empty if they do not.
 
     The probes are shorter than a window, so that a wrong window does not show in log-probabilities.
     """

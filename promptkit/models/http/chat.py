@@ -38,7 +38,7 @@ class CharacterTokenizer:
     ends: tuple[int, ...] = ()
 
     def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
-        """Returns the code points of the text, whatever surrounds it."""
+        """Returns the code points of the text. The surrounding text has no effect."""
         return Encoding(ids=tuple(map(ord, text)), starts=tuple(range(len(text))))
 
     def name(self, token_id: int) -> str:

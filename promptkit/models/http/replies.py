@@ -24,7 +24,7 @@ _PART = re.compile(r"\w+|\W")
 REST = 1e-6
 """Probability of each label that the reply does not name: the server returns none."""
 REPLY_TOKENS = 32
-"""Maximum number of tokens of a reply, in addition to those of the longest label."""
+"""Maximum number of tokens of a reply beyond the longest label."""
 REASONING_TOKENS = 4096
 """Maximum number of tokens of a reply that is requested again because a reasoning took all of the first one's tokens."""
 

@@ -294,9 +294,9 @@ class VllmModel(BatchedEngine):
         return self._engine
 
     def _check_weights(self) -> None:
-        """Checks once that the stored weights are those of the model; vLLM accepts some others, and computes with random ones.
+        """Checks once that the stored weights match the model. vLLM itself accepts missing weights and uses random values.
 
-        Weights that vLLM does not read from the model's files as they are, are not checked.
+        Weights that vLLM converts while it reads them are not checked.
         """
         settings = self._settings
         as_stored = settings.quantization in (None, *ONLINE_QUANTIZATIONS)
