@@ -17,6 +17,8 @@ from promptkit.core.requests import Output, ReadOutput, Request, Score, ScoreOut
 from promptkit.models.client import CachedModel
 from tests.support.tiny import VOCABULARY
 
+TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
+"""Reviews of different lengths, one of them empty."""
 LoadModel = Callable[..., Any]
 """`load_model(kind, **settings)`: a tiny model of the hf engine; the fixture of tests/models/hf/conftest.py."""
 

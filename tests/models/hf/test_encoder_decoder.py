@@ -18,10 +18,9 @@ from promptkit.models.client import CachedModel
 from promptkit.models.hf.encoder_decoder_lm import EncoderDecoderLM
 from tests.support.bidirectional import ENCODER_DECODERS, make
 from tests.support.errors import refused
-from tests.support.hf_models import LoadModel, answer, numbers, rendered_rows, requests_of
+from tests.support.hf_models import TEXTS, LoadModel, answer, numbers, rendered_rows, requests_of
 
 WORDS = {"negative": "bad and dull", "positive": "good"}
-TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
 
 
 def prompt_text(text: str) -> str:

@@ -18,10 +18,9 @@ from promptkit.models.client import CachedModel
 from promptkit.models.hf.masked_lm import MaskedLM
 from tests.support.bidirectional import MASKED, make
 from tests.support.errors import refused
-from tests.support.hf_models import LoadModel, answer, numbers, rendered_rows, requests_of
+from tests.support.hf_models import TEXTS, LoadModel, answer, numbers, rendered_rows, requests_of
 
 WORDS = {"negative": "terrible", "positive": "great", "mixed": "so so"}
-TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
 TEMPLATE = "{% block input %}{{ text }}{% endblock %}{% block target %} It was {{ label }}. Yes{% endblock %}"
 
 
