@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 UNBOUNDED = 2**31
 """The context length of a model whose configuration does not state one.
 
-It is that of recurrent models, and of models without a table of positions: ALiBi (BLOOM) computes a bias from the distance of
-two tokens, and T5 has one bias for all distances beyond its largest bucket. They accept texts of any length. The tokenizer may
-state the length that the model was trained with.
+Recurrent models have no limit, nor do models without a table of positions: ALiBi (BLOOM) computes a bias from the distance of
+two tokens, and T5 has one bias for all distances beyond its largest bucket. The tokenizer may state the length that the model
+was trained with.
 """
 EMBEDDING_WIDTHS = ("word_embed_proj_dim", "embedding_size", "input_embedding_size", "embedding_dim")
 """Fields with the width of the embeddings of models that project them to the width of their hidden states."""
