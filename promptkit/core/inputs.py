@@ -1,67 +1,32 @@
-"""What a language model reads: token ids, learned vectors, and interventions on its hidden layers."""
+"""What a model reads: the protocol of inputs of every modality, encoded prompts and images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import ClassVar, Literal, Protocol
 
 from promptkit.core.arrays import Array
+from promptkit.core.interventions import HiddenEdit, KVPrefix
 
-T = TypeVar("T")
-"""`Array` in requests, a torch tensor in a forward pass."""
-
-Operation = Literal["add", "replace", "low_rank"]
+Modality = Literal["text", "image"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KVPrefix(Generic[T]):
-    """Learned keys and values before a prompt (prefix tuning, Li and Liang 2021, arXiv 2101.00190).
+class Input(Protocol):
+    """An immutable, hashable value that a model reads. Batches, caches and records of runs use only this protocol."""
 
-    The prefix occupies the first positions of the input; the prompt starts after it.
-    """
+    @property
+    def modality(self) -> Modality:
+        """What kind of value it is."""
+        ...
 
-    length: int
-    """The number of positions of the prefix."""
-    layers: tuple[int, ...]
-    """The layers that have keys and values, counted from 1. In other layers nothing attends to these positions."""
-    keys: T
-    """Shape (layers, kv heads, length, head width), as in a KV cache: with the rotary embedding of their positions."""
-    values: T
-    """Shape as `keys`."""
+    @property
+    def cost(self) -> int:
+        """The work that it is for a model, by which batches are planned: tokens of a prompt, 1 for an image."""
+        ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HiddenEdit(Generic[T]):
-    """An edit of the hidden states that a layer returns, before the next layer reads them."""
-
-    layer: int
-    """Counted from 1."""
-    operation: Operation
-    """`add`: h + v. `replace`: v. `low_rank`: h + R^T (W h + b - R h) (LoReFT, Wu et al. 2024, arXiv 2404.03592)."""
-    arrays: tuple[T, ...]
-    """(v,), of shape (d_model,); or (R, W, b), of shapes (rank, d_model), (rank, d_model) and (rank,)."""
-    all_positions: bool = False
-    """Whether to edit every token, including those of continuations and generated texts; otherwise `first` and `last` apply."""
-    first: int = 0
-    """How many tokens at the start of the prompt to edit."""
-    last: int = 0
-    """How many tokens at the end of the prompt to edit. A token among both the first and the last is edited once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interventions(Generic[T]):
-    """Everything that a forward pass reads in addition to token ids."""
-
-    vectors: T | None = None
-    """Learned vectors, shape (rows, d_model): the id -1-j refers to row j."""
-    prefixes: tuple[KVPrefix[T], ...] = ()
-    """Learned keys and values, one prefix after the other."""
-    edits: tuple[HiddenEdit[T], ...] = ()
-    """Edits of hidden states; edits of the same layer are applied in order."""
-
-
-NO_INTERVENTIONS: Interventions[Any] = Interventions()
-"""The interventions of a prompt without learned parts."""
+    def fingerprint(self) -> str:
+        """Returns a text that differs between inputs that differ."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +72,33 @@ class TextInput:
     """Learned keys and values before the prompt."""
     edits: tuple[HiddenEdit[Array], ...] = ()
     """Edits of hidden states."""
+
+    modality: ClassVar[Modality] = "text"
+
+    @property
+    def cost(self) -> int:
+        """The number of tokens."""
+        return len(self.ids)
+
+    def fingerprint(self) -> str:
+        """Returns the token ids."""
+        return repr(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """An image before the operations of a request and the model's own normalization, at any size."""
+
+    pixels: Array
+    """Shape (channels, height, width), float32 values between 0 and 1."""
+
+    modality: ClassVar[Modality] = "image"
+
+    @property
+    def cost(self) -> int:
+        """One: an engine resizes every image to the same size."""
+        return 1
+
+    def fingerprint(self) -> str:
+        """Returns the shape and the hash of the pixels."""
+        return f"image {self.pixels.shape} {self.pixels.digest}"

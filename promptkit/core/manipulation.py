@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
-from promptkit.core.inputs import Interventions, KVPrefix, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
 from promptkit.core.formats import InputFormat
-from promptkit.core.inputs import Interventions, KVPrefix
+from promptkit.core.inputs import Modality
+from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 from promptkit.core.thinking import ThoughtMarkers
 
@@ -114,6 +115,29 @@ class Card:
     """Whether the model was trained on chat turns."""
     format: InputFormat | None = None
     """How a model that is not causal reads prompts; None for a causal model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCard:
+    """What manipulations and aligners may know about an image classifier, read from its files."""
+
+    size: tuple[int, int]
+    """The height and width of the images that it reads."""
+    channels: int
+    """The number of color channels."""
+    mean: tuple[float, ...]
+    """The model's own normalization: the mean of each channel, for pixels between 0 and 1."""
+    std: tuple[float, ...]
+    """The model's own normalization: the standard deviation of each channel."""
+    class_names: tuple[str, ...]
+    """The names of its classes, in the order of its logits."""
+    layers: tuple[str, ...]
+    """The names of the layers whose features can be read, from the input to the last. `Read.hidden_layer` is an index into
+    them; -1 is the pooled features that the classifier reads."""
+    widths: tuple[int, ...]
+    """The number of features of each of `layers`, averaged over the positions of the image."""
+
+    modality: ClassVar[Modality] = "image"
 
 
 @runtime_checkable

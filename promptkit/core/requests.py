@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import Generic, Literal
 
 import numpy as np
+from typing_extensions import TypeVar
 
-from promptkit.core.arrays import Array
-from promptkit.core.inputs import TextInput
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.inputs import Input, TextInput
+from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +64,27 @@ class Generate:
     """The seed of sampling. Given the probabilities, a sample depends only on (seed, number of the text, step)."""
 
 
-Verb = Score | Read | Generate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classify:
+    """Requests the logits of the classes of a classifier."""
+
+    classes: tuple[int, ...] = ()
+    """Indices of the classes; all classes if empty."""
+
+
+Verb = Score | Read | Generate | Classify
+
+
+I_co = TypeVar("I_co", bound=Input, covariant=True, default=TextInput)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """An input and what to compute for it: the unit of work of a model."""
+class Request(Generic[I_co]):
+    """An input, what to compute for it, and the interventions on the model: the unit of work of a model."""
 
-    input: TextInput
+    input: I_co
     verb: Verb
+    interventions: Interventions[Array] = NO_INTERVENTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +129,22 @@ class GenerateOutput:
     """The texts that were not known: `n` - `known` of them."""
 
 
-Output = ScoreOutput | ReadOutput | GenerateOutput
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOutput:
+    """The output of `Classify`."""
+
+    logits: Array
+    """The logits of the requested classes, shape (classes,)."""
+    log_normalizer: float
+    """log sum exp of the logits of all classes of the model."""
+
+    @property
+    def logprobs(self) -> Array:
+        """The natural-log probabilities of the requested classes among all classes of the model, shape (classes,)."""
+        return as_array(self.logits.numpy() - self.log_normalizer)
+
+
+Output = ScoreOutput | ReadOutput | GenerateOutput | ClassifyOutput
 
 
 def is_finite(output: Output) -> bool:
@@ -125,4 +154,6 @@ def is_finite(output: Output) -> bool:
     if isinstance(output, ReadOutput):
         states_are_finite = output.hidden is None or bool(np.isfinite(output.hidden.numpy()).all())
         return states_are_finite and all(map(isfinite, output.logprobs)) and all(isfinite(x) for _, x in output.top)
+    if isinstance(output, ClassifyOutput):
+        return isfinite(output.log_normalizer) and bool(np.isfinite(output.logits.numpy()).all())
     return True

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
-from promptkit.core.inputs import KVPrefix, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import KVPrefix
 from promptkit.core.manipulation import Apply, Ask, BindContext, InputTransform, Manipulation, Modifier
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered

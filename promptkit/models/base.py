@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import KVPrefix
+from promptkit.core.interventions import KVPrefix
 from promptkit.core.model import VERB_HINTS
 from promptkit.core.requests import Output, Read, Request
 from promptkit.models.batching import make_plan

@@ -13,8 +13,21 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.hashing import sha256, sha256_hex
-from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
-from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import HiddenEdit, KVPrefix
+from promptkit.core.requests import (
+    Classify,
+    ClassifyOutput,
+    Generate,
+    GenerateOutput,
+    Generation,
+    Output,
+    Read,
+    ReadOutput,
+    Request,
+    Score,
+    ScoreOutput,
+)
 from promptkit.core.version import __version__
 
 Value = Sequence[Any]
@@ -64,6 +77,8 @@ def encode(output: Output) -> list[Value]:
         return [output.logprobs]
     if isinstance(output, ReadOutput):
         return [[output.logprobs, output.top, _pack(output.hidden)]]
+    if isinstance(output, ClassifyOutput):
+        return [[_pack(output.logits), output.log_normalizer]]
     return [[text.ids, text.text, text.ended] for text in output.generations]
 
 
@@ -79,6 +94,9 @@ def decode(request: Request, values: Sequence[Value]) -> Output | None:
         if isinstance(verb, Read):
             read, top, hidden = values[0]
             return ReadOutput(logprobs=tuple(read), top=tuple((int(i), float(x)) for i, x in top), hidden=_unpack(hidden))
+        if isinstance(verb, Classify):
+            logits, log_normalizer = values[0]
+            return ClassifyOutput(logits=_array(logits), log_normalizer=float(log_normalizer))
         return GenerateOutput(
             generations=tuple(Generation(ids=tuple(ids), text=text, ended=ended) for ids, text, ended in values)
         )
@@ -86,10 +104,14 @@ def decode(request: Request, values: Sequence[Value]) -> Output | None:
         return None
 
 
-def _pack(hidden: Array | None) -> str | None:
-    """Returns a hidden state as little-endian float32 in base64, which takes a quarter of the space of decimal digits."""
-    return None if hidden is None else base64.b64encode(hidden.tobytes()).decode()
+def _pack(array: Array | None) -> str | None:
+    """Returns a vector as little-endian float32 in base64, which takes a quarter of the space of decimal digits."""
+    return None if array is None else base64.b64encode(array.tobytes()).decode()
 
 
 def _unpack(text: str | None) -> Array | None:
-    return None if text is None else as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))
+    return None if text is None else _array(text)
+
+
+def _array(text: str) -> Array:
+    return as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
-from promptkit.core.inputs import KVPrefix
+from promptkit.core.interventions import KVPrefix
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request, is_finite
 from promptkit.models.base import BaseEngine

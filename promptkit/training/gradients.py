@@ -14,7 +14,7 @@ from promptkit.align.loss import loss_of
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.model import Differentiable, DifferentiableScores, Precision
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TrainingError
-from promptkit.core.inputs import Interventions, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.tensors import array_of
 from promptkit.training.checks import check

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, InputTransform, Learnable
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.registry import parameters_field

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.inputs import HiddenEdit, Interventions, T
+from promptkit.core.interventions import HiddenEdit, Interventions, T
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
 

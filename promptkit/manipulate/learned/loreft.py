@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import HiddenEdit, T
+from promptkit.core.interventions import HiddenEdit, T
 from promptkit.core.manipulation import Ask
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind

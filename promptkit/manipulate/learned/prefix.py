@@ -18,7 +18,7 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import Interventions, KVPrefix, T
+from promptkit.core.interventions import Interventions, KVPrefix, T
 from promptkit.core.manipulation import BindContext, Embed, InputTransform
 from promptkit.core.model import Card
 from promptkit.core.seeding import generator

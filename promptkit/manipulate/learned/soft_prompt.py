@@ -14,7 +14,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError
-from promptkit.core.inputs import Interventions, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.core.model import Card
 from promptkit.core.seeding import generator

@@ -14,7 +14,7 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, InputTransform
 from promptkit.core.model import Tokenizer
 from promptkit.core.taxonomy import Kind

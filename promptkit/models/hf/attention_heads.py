@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from promptkit.core.inputs import NO_INTERVENTIONS, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import NO_INTERVENTIONS
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.kv_cache import KeyValues

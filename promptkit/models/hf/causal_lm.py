@@ -22,7 +22,7 @@ from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.rope import RopeState, depends_on_length
 
 if TYPE_CHECKING:
-    from promptkit.core.inputs import Interventions, KVPrefix
+    from promptkit.core.interventions import Interventions, KVPrefix
     from promptkit.models.hf.packed_row import PackedRow
 
 OUTPUT_PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import GenerateOutput, Request
 from promptkit.models.batching import tree

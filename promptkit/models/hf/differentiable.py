@@ -14,7 +14,7 @@ from torch import Tensor
 
 from promptkit.core.errors import TrainingError
 from promptkit.core.hashing import Hasher
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
 from promptkit.models.batching import MIN_SHARED, make_plan, tree_of, unshared_tokens

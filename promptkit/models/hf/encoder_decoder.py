@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
 from promptkit.models.finite import not_finite

@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
-from promptkit.core.inputs import KVPrefix
+from promptkit.core.interventions import KVPrefix
 from promptkit.core.model import Card, Precision
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base

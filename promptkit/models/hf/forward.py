@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
+from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Request
 from promptkit.models.hf.causal_lm import CausalLM

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from promptkit.core.inputs import HiddenEdit
+from promptkit.core.interventions import HiddenEdit
 
 if TYPE_CHECKING:
     from promptkit.models.hf.causal_lm import CausalLM

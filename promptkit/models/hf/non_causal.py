@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.frozen_model import FrozenModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
+from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of

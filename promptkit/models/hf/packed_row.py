@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.models.batching import ROOT, Tree
 from promptkit.models.hf.kv_cache import GenerationCache, KeyValues
 

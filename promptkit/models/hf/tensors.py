@@ -15,7 +15,8 @@ from torch import Tensor
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import HiddenEdit, Interventions, KVPrefix
 from promptkit.core.model import Card
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.kv_cache import KeyValues

@@ -8,7 +8,8 @@ from math import inf, isfinite, isnan
 import torch
 
 from promptkit.core.errors import ModelError, Unsupported
-from promptkit.core.inputs import NO_INTERVENTIONS, HiddenEdit, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import NO_INTERVENTIONS, HiddenEdit
 from promptkit.core.model import Card
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.finite import not_finite

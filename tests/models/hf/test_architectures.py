@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import PromptkitError
-from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.interventions import HiddenEdit, Interventions
 from promptkit.core.requests import Generate, Read
 from tests.support.architectures import CONTINUATIONS, documented_table, request, tiny_config, write_table
 from tests.support.folders import save_model

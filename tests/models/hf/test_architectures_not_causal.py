@@ -18,7 +18,7 @@ from torch import Tensor
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import PromptkitError
-from promptkit.core.inputs import Interventions
+from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Generate, Read
 from tests.support.architectures import CONTINUATIONS, documented_table, request, tiny_config, write_table
 from tests.support.bidirectional import byte_level

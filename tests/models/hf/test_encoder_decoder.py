@@ -11,7 +11,8 @@ import promptkit as pk
 from promptkit.core.arrays import zeros
 from promptkit.core.errors import ModelError, TemplateError, Unsupported
 from promptkit.core.examples import Example
-from promptkit.core.inputs import KVPrefix, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import KVPrefix
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request
 from promptkit.models.client import CachedModel

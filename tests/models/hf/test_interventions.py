@@ -17,7 +17,8 @@ from transformers import DynamicCache
 
 import promptkit as pk
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import HiddenEdit, KVPrefix
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel

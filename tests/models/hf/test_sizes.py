@@ -12,7 +12,8 @@ import transformers as hf
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, ModelError, Unsupported
-from promptkit.core.inputs import HiddenEdit, TextInput
+from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import HiddenEdit
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.verify import _probes
