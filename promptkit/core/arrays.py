@@ -1,9 +1,11 @@
-"""Read-only float32 arrays as hashable values, and their serialization as safetensors files."""
+"""Read-only arrays as hashable values, and the serialization of those of float32 as safetensors files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
+
+from typing_extensions import TypeVar
 
 from promptkit.core.errors import CheckpointError
 from promptkit.core.hashing import Hasher, sha256_hex
@@ -16,22 +18,31 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
+D = TypeVar("D", bound="np.float32 | np.uint8", default="np.float32")
+"""The type of the numbers in an array."""
+
 _FLOAT_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
-class Array:
-    """A read-only float32 array that can be compared, hashed and pickled.
+class Array(Generic[D]):
+    """A read-only array of float32 or uint8 that can be compared, hashed and pickled. `Array` without a type is of float32.
 
-    Two arrays are equal if they have the same shape and the same bytes. Create one with `as_array`.
+    Two arrays are equal if they have the same type, the same shape and the same bytes. Create one with `as_array` or
+    `as_uint8_array`.
     """
 
     __slots__ = ("_digest", "_numbers")
 
-    def __init__(self, numbers: NDArray[np.float32]) -> None:
-        """Wrap a contiguous, little-endian float32 array without copying it, and make it read-only."""
+    def __init__(self, numbers: NDArray[D]) -> None:
+        """Wrap a contiguous, little-endian array without copying it, and make it read-only."""
         numbers.setflags(write=False)
         self._numbers = numbers
         self._digest: str | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The type of the numbers: `float32` or `uint8`."""
+        return self._numbers.dtype.name
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,27 +56,28 @@ class Array:
             self._digest = sha256_hex(self.tobytes())
         return self._digest
 
-    def numpy(self) -> NDArray[np.float32]:
+    def numpy(self) -> NDArray[D]:
         """Returns the values as a read-only NumPy array, without a copy."""
         return self._numbers
 
     def tobytes(self) -> bytes:
-        """Returns the values as little-endian float32 in row-major order."""
+        """Returns the values as bytes, little-endian, in row-major order."""
         return self._numbers.tobytes()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Array):
             return NotImplemented
-        return self is other or (self.shape == other.shape and self.digest == other.digest)
+        same_form = (self.dtype, self.shape) == (other.dtype, other.shape)
+        return self is other or (same_form and self.digest == other.digest)
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.digest))
+        return hash((self.dtype, self.shape, self.digest))
 
     def __repr__(self) -> str:
-        return f"Array(shape={self.shape}, sha256={self.digest})"
+        return f"Array({self.dtype}, shape={self.shape}, sha256={self.digest})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return as_array, (self._numbers,)
+        return as_uint8_array if self.dtype == "uint8" else as_array, (self._numbers,)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
@@ -79,6 +91,13 @@ def as_array(values: ArrayLike) -> Array:
     import numpy as np
 
     return Array(np.array(values, dtype="<f4", order="C"))
+
+
+def as_uint8_array(values: ArrayLike) -> Array[np.uint8]:
+    """Returns a copy of whole numbers from 0 to 255, of any shape, as an `Array`."""
+    import numpy as np
+
+    return Array(np.array(values, dtype=np.uint8, order="C"))
 
 
 def zeros(*shape: int) -> Array:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from promptkit.core.values import Value, as_text
+
 Part = Literal["pool", "fit", "dev"]
 """A part of a task's train split: demonstrations come from `pool`, aligners are fitted on `fit`, searches evaluate on `dev`."""
 
@@ -16,10 +18,19 @@ class Example:
 
     id: str
     """The hash of the inputs. An exact repeat has the suffix `#2`, `#3`, in the order of rows."""
-    inputs: Mapping[str, str]
-    """Template variable -> text."""
+    inputs: Mapping[str, Value]
+    """Variable -> text, array or file."""
     choices: tuple[str, ...] = ()
     """The answer choices of this row, in order; empty if the task declares labels or asks for free text."""
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The inputs, all of which must be texts.
+
+        Raises:
+            TaskError: An input is an array or a file.
+        """
+        return {variable: as_text(value, variable, self.id) for variable, value in self.inputs.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def _inputs(
     """Each content-free input -> the template variables; independent of the order of `fit`."""
     needs_words = any(isinstance(content, RandomWords) for content in contents)
     ordered = sorted(fit, key=lambda row: row.id) if needs_words else []
-    words = {name: [word for row in ordered for word in row.inputs[name].split()] for name in variables}
+    words = {name: [word for row in ordered for word in row.texts[name].split()] for name in variables}
     return {
         content: dict.fromkeys(variables, content)
         if isinstance(content, str)

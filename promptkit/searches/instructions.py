@@ -219,7 +219,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
     words, labels, template = predictor.reader.label_words(), _labels(predictor.reader), prompt.resolved_template
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
-        inputs = {**labels, **row.inputs}
+        inputs = {**labels, **row.texts}
         target = {**inputs, **row.rationale, LABEL: words.get(row.label, row.label)}
         pairs[row.id] = template.render("input", inputs) + template.render("target", target)
     if not pairs:

@@ -59,4 +59,4 @@ def regressions(demonstrations: Sequence[Rows], items: Sequence[Example]) -> lis
 
 
 def _text(example: Example) -> str:
-    return "\n".join(example.inputs.values())
+    return "\n".join(example.texts.values())

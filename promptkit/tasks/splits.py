@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.hashing import sha256_hex
+from promptkit.core.values import Value, value_identity
 
 _PART_BOUNDS: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
 
@@ -70,8 +71,9 @@ def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[s
     }
 
 
-def _hash(inputs: Mapping[str, str]) -> str:
-    return sha256_hex(json.dumps(inputs, sort_keys=True, ensure_ascii=False))
+def _hash(inputs: Mapping[str, Value]) -> str:
+    identities = {variable: value_identity(value) for variable, value in inputs.items()}
+    return sha256_hex(json.dumps(identities, sort_keys=True, ensure_ascii=False))
 
 
 def _hash_fraction(row: LabeledExample) -> float:

@@ -100,7 +100,7 @@ class auto_cot(Selector):
 
     def _generate(self, context: SelectionContext, clustered: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
         """Generates one demonstration per cluster, in the order of the clusters; each round queries all open clusters."""
-        short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in clustered]
+        short = [[row for row in rows if len(" ".join(row.texts.values()).split()) <= WORDS] for rows in clustered]
         accepted: dict[int, LabeledExample] = {}
         for attempt in range(TRIES):
             open_rows = {

@@ -64,7 +64,7 @@ class PromptBlocks:
 
     def target(self, row: Example, word: str, rationale: Mapping[str, str] = MappingProxyType({})) -> str:
         """Renders the target block of a row with a label word."""
-        text = self.block("target", {**row.inputs, **rationale, LABEL: word})
+        text = self.block("target", {**row.texts, **rationale, LABEL: word})
         return text.strip() if self.chat else text
 
     def slot(self, row: Example, words: Sequence[str]) -> Slot:
@@ -105,10 +105,10 @@ class PromptBlocks:
         if instruction := self._instruction():
             pieces += [Piece(text=instruction, part="instruction"), separator]
         for number, row in enumerate(demonstrations, start=1):
-            texts = [self.block("input", row.inputs), self._answer(row)]
+            texts = [self.block("input", row.texts), self._answer(row)]
             pieces += [Piece(text="".join(texts[::-1] if self.channel else texts), part=_part(number)), separator]
         if not self.channel:
-            pieces.append(Piece(text=self.block("input", example.inputs), part="query"))
+            pieces.append(Piece(text=self.block("input", example.texts), part="query"))
         return framed(pieces, self.card.tokenizer)
 
     def bare_pieces(self, text: str) -> tuple[Piece, ...]:
@@ -129,9 +129,9 @@ class PromptBlocks:
     def _turns(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
         turns = []
         for number, row in enumerate(demonstrations, start=1):
-            turns.append(("user", [Piece(text=self.block("input", row.inputs).strip(), part=_part(number))]))
+            turns.append(("user", [Piece(text=self.block("input", row.texts).strip(), part=_part(number))]))
             turns.append(("assistant", [Piece(text=self._answer(row), part=_part(number))]))
-        turns.append(("user", [Piece(text=self.block("input", example.inputs).strip(), part="query")]))
+        turns.append(("user", [Piece(text=self.block("input", example.texts).strip(), part="query")]))
         if not (text := self._instruction().strip()):
             return self._chat(turns)
         instruction = Piece(text=text, part="instruction")

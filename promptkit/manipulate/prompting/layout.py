@@ -201,7 +201,7 @@ class PromptLayout(PromptBlocks):
     def _encode_continuations(self, example: Example, pieces: tuple[Piece, ...], labels: tuple[str, ...]) -> _Encoded:
         """Encodes a prompt that its answers continue, for a causal model."""
         text_input = encode(pieces, self.card.tokenizer)
-        targets = tuple(label + self.block("input", example.inputs) for label in labels) if self.channel else labels
+        targets = tuple(label + self.block("input", example.texts) for label in labels) if self.channel else labels
         ids, rescored = continuations(pieces, (*targets, *(labels if self.channel else ())), self.card.tokenizer)
         ids, label_ids = ids[: len(targets)], ids[len(targets) :]
         closing = turn_end(self.card.tokenizer, self.chat_options) if self.ends and self.chat else ()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.seeding import hash_rank
+from promptkit.core.values import Value
 
 Demonstrations = tuple[LabeledExample, ...]
 """The demonstrations of one row, in order."""
@@ -32,7 +33,7 @@ def draw_excluding_self(queues: Sequence[Sequence[LabeledExample]], example: Exa
     Returns:
         The demonstrations in the order of the queues. Exhausted queues are skipped.
     """
-    used: list[Mapping[str, str]] = []
+    used: list[Mapping[str, Value]] = []
 
     def next_in(queue: Sequence[LabeledExample]) -> LabeledExample | None:
         row = next((row for row in queue if row.inputs not in used), None)
@@ -57,7 +58,7 @@ def choose_shared(queues: Sequence[Sequence[LabeledExample]]) -> Choose:
 
 def inputs_text(example: Example) -> str:
     """Returns the text by which rows are compared: the inputs, sorted by variable name, one per line, without the template."""
-    return "\n".join(text for _, text in sorted(example.inputs.items()))
+    return "\n".join(text for _, text in sorted(example.texts.items()))
 
 
 def inputs_key(example: Example) -> Hashable:
