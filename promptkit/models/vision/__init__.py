@@ -1,0 +1,1 @@
+"""The engine `vision`: frozen image classifiers."""
