@@ -209,7 +209,7 @@ def _flip(row: Example, reader: Reader, a: Output, b: Output) -> Disagreement | 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:
     one, other = (predictor.model.card for predictor in bound)
-    prompts = [[request.input.ids for request in predictor.requests(rows)] for predictor in bound]
+    prompts = [[request.text.ids for request in predictor.requests(rows)] for predictor in bound]
     differing = sum(a != b for a, b in zip(*prompts, strict=True))
     differences = []
     if differing:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from promptkit.core.arrays import Array
-from promptkit.core.interventions import HiddenEdit, KVPrefix
+from promptkit.core.errors import Unsupported
 
 Modality = Literal["text", "image"]
 
@@ -63,15 +63,11 @@ class TextInput:
     """An encoded prompt: what a language model reads."""
 
     ids: tuple[int, ...]
-    """Token ids, including control tokens. The id -1-j refers to row j of `vectors`; -1 also marks an unfilled slot."""
-    spans: tuple[Span, ...] = ()
-    """The parts of the prompt in order, covering all of `ids`. A token across two parts belongs to the first."""
-    vectors: Array | None = None
-    """Shape (rows, d_model): used in place of the embedding module's output, with the embedding's scale already applied."""
-    prefixes: tuple[KVPrefix[Array], ...] = ()
-    """Learned keys and values before the prompt."""
-    edits: tuple[HiddenEdit[Array], ...] = ()
-    """Edits of hidden states."""
+    """Token ids, including control tokens. The id -1-j refers to row j of `Interventions.vectors`; -1 also marks an unfilled
+    slot."""
+    spans: tuple[Span, ...] = field(default=(), compare=False)
+    """The parts of the prompt in order, covering all of `ids`. A token across two parts belongs to the first. A model does not
+    read them, so prompts with the same ids are equal."""
 
     modality: ClassVar[Modality] = "text"
 
@@ -102,3 +98,35 @@ class ImageInput:
     def fingerprint(self) -> str:
         """Returns the shape and the hash of the pixels."""
         return f"image {self.pixels.shape} {self.pixels.digest}"
+
+
+def text_input(value: Input) -> TextInput:
+    """Returns an input as an encoded prompt.
+
+    Raises:
+        Unsupported: It is an input of another modality.
+    """
+    if isinstance(value, TextInput):
+        return value
+    raise _wrong_modality(value, "text", "Use a model that reads images, or a task of texts")
+
+
+def image_input(value: Input) -> ImageInput:
+    """Returns an input as an image.
+
+    Raises:
+        Unsupported: It is an input of another modality.
+    """
+    if isinstance(value, ImageInput):
+        return value
+    raise _wrong_modality(value, "image", "Use a language model, or a task of images")
+
+
+def _wrong_modality(value: Input, needed: Modality, hint: str) -> Unsupported:
+    return Unsupported(
+        f"An input of the modality {needed} is needed",
+        code=f"needs-{needed}-input",
+        got=f"an input of the modality {value.modality}",
+        hint=hint,
+        modality=value.modality,
+    )

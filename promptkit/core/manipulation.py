@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
-from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Output, Request
+from promptkit.core.requests import Output, Prepared, Request
 from promptkit.core.taxonomy import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-InputTransform = Callable[[TextInput], TextInput]
-"""Maps an encoded prompt to a modified one."""
+Transform = Callable[[Prepared], Prepared]
+"""Modifies what a model reads for one row: the input, the interventions, or both."""
 Embed = Callable[[Sequence[int]], "Tensor"]
 """The token embedding of a model: token ids -> a tensor of shape (tokens, d_model)."""
 
 
-def unchanged(prompt: TextInput) -> TextInput:
-    """Returns the prompt itself."""
-    return prompt
+def unchanged(prepared: Prepared) -> Prepared:
+    """Returns its argument."""
+    return prepared
 
 
 class Ask(Protocol):
@@ -71,7 +70,7 @@ class BindContext:
     """The rows of each part that the manipulation lists in `parts`."""
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that the manipulation lists in `models`, by name."""
-    transform: InputTransform = unchanged
+    transform: Transform = unchanged
     """Applied to every prompt that the manipulation sends to the model while it is bound. Final prompts are changed later."""
     scores_end: bool = False
     """Whether an answer is scored with the text that ends it: the separator between examples, or the end of a chat turn."""
@@ -165,7 +164,7 @@ class Modifier(Protocol):
         """Returns everything about it that determines a result, as JSON values."""
         ...
 
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the modifier for one task and one model, as a function of a single prompt."""
         ...
 

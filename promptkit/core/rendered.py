@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from promptkit.core.inputs import Piece, TextInput
+from promptkit.core.arrays import Array
+from promptkit.core.inputs import Input, Piece, TextInput, text_input
+from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
+from promptkit.core.requests import Prepared, Request, Verb
 from promptkit.core.thinking import ThoughtMarkers, without_thoughts
 
 TooLong = Literal["truncate-demos", "error", "skip"]
@@ -17,8 +21,10 @@ the run stops with an error, or the row is not sent to the model and counts as w
 class Rendered:
     """The prompt of one row, with the continuations to score."""
 
-    input: TextInput
-    """The encoded prompt."""
+    input: Input
+    """What the model reads: the encoded prompt."""
+    interventions: Interventions[Array] = NO_INTERVENTIONS
+    """The interventions of the manipulations that modify the input."""
     pieces: tuple[Piece, ...]
     """The texts that `input` was encoded from."""
     demos: tuple[str, ...]
@@ -48,6 +54,20 @@ class Rendered:
     """Whether labels are scored where the model may begin a thought instead."""
     thought_markers: tuple[ThoughtMarkers, ...] = ()
     """The markers of thoughts that the model's chat template declares."""
+
+    @property
+    def text(self) -> TextInput:
+        """The input as an encoded prompt; raises Unsupported for an input of another modality."""
+        return text_input(self.input)
+
+    def modified(self, transform: Callable[[Prepared], Prepared]) -> Rendered:
+        """Returns a copy whose input and interventions are those that a transform returns."""
+        prepared = transform(Prepared(input=self.input, interventions=self.interventions))
+        return replace(self, input=prepared.input, interventions=prepared.interventions)
+
+    def request(self, verb: Verb) -> Request:
+        """Returns the request to compute something for the input with the interventions."""
+        return Request(input=self.input, interventions=self.interventions, verb=verb)
 
     def answer_text(self, generated: str) -> str | None:
         """Returns the part of a generated text that follows its thoughts, or None if a thought is not closed."""

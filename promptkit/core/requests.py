@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Generic, Literal
+from typing import Literal
 
 import numpy as np
-from typing_extensions import TypeVar
 
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.inputs import Input, TextInput
-from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
+from promptkit.core.inputs import ImageInput, Input, TextInput, image_input, text_input
+from promptkit.core.interventions import NO_INTERVENTIONS, HiddenEdit, InputOperation, Interventions, KVPrefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +74,69 @@ class Classify:
 Verb = Score | Read | Generate | Classify
 
 
-I_co = TypeVar("I_co", bound=Input, covariant=True, default=TextInput)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a model reads for one row: an input, and the interventions on the model while it reads the input."""
+
+    input: Input
+    interventions: Interventions[Array] = NO_INTERVENTIONS
+
+    @property
+    def text(self) -> TextInput:
+        """The input as an encoded prompt; raises Unsupported for an input of another modality."""
+        return text_input(self.input)
+
+    @property
+    def image(self) -> ImageInput:
+        """The input as an image; raises Unsupported for an input of another modality."""
+        return image_input(self.input)
+
+    def adding(
+        self,
+        *,
+        operations: tuple[InputOperation[Array], ...] = (),
+        prefixes: tuple[KVPrefix[Array], ...] = (),
+        edits: tuple[HiddenEdit[Array], ...] = (),
+    ) -> Prepared:
+        """Returns a copy with more interventions, which are applied after those that it has."""
+        present = self.interventions
+        return replace(
+            self,
+            interventions=replace(
+                present,
+                operations=(*present.operations, *operations),
+                prefixes=(*present.prefixes, *prefixes),
+                edits=(*present.edits, *edits),
+            ),
+        )
+
+    def request(self, verb: Verb) -> Request:
+        """Returns the request to compute something for this input with these interventions."""
+        return Request(input=self.input, interventions=self.interventions, verb=verb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request(Generic[I_co]):
+class Request:
     """An input, what to compute for it, and the interventions on the model: the unit of work of a model."""
 
-    input: I_co
+    input: Input
     verb: Verb
     interventions: Interventions[Array] = NO_INTERVENTIONS
+
+    @property
+    def text(self) -> TextInput:
+        """The input as an encoded prompt; raises Unsupported for an input of another modality."""
+        return text_input(self.input)
+
+    @property
+    def image(self) -> ImageInput:
+        """The input as an image; raises Unsupported for an input of another modality."""
+        return image_input(self.input)
+
+    @property
+    def prepared(self) -> Prepared:
+        """What the model reads, without the verb."""
+        return Prepared(input=self.input, interventions=self.interventions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def _bos(rendered: Rendered, card: Card) -> PromptWarning | None:
     tokenizer = card.tokenizer
     names = {tokenizer.name(token) for token in tokenizer.bos} or {"<bos>", "<s>", "<|begin_of_text|>"}
     ids = {tokenizer.control[name] for name in names if name in tokenizer.control}
-    acting = sum(token in ids for token in rendered.input.ids[:8])
+    acting = sum(token in ids for token in rendered.text.ids[:8])
     spelled_out = sum(piece.text.count(name) for piece in rendered.pieces if not piece.control for name in names)
     if acting > 1:
         message = f"The prompt begins with {acting} BOS tokens, but the model was trained with one."

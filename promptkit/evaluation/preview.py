@@ -50,17 +50,17 @@ class View:
     @property
     def bos(self) -> int:
         """Number of BOS tokens in the prompt."""
-        return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids)
+        return sum(token in self.card.tokenizer.bos for token in self.rendered.text.ids)
 
     @property
     def learned(self) -> list[str]:
         """Descriptions of the learned parts of the prompt, with their positions."""
-        prompt = self.rendered.input
-        spans = [span for span in prompt.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
+        interventions = self.rendered.interventions
+        spans = [span for span in self.rendered.text.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
         return [
             *(f"{span.stop - span.start} of {span.part} from token {span.start + 1} on" for span in spans),
-            *(f"prefix of {prefix.length} in {len(prefix.layers)} layers" for prefix in prompt.prefixes),
-            *([f"{len(prompt.edits)} hidden-state edits"] if prompt.edits else []),
+            *(f"prefix of {prefix.length} in {len(prefix.layers)} layers" for prefix in interventions.prefixes),
+            *([f"{len(interventions.edits)} hidden-state edits"] if interventions.edits else []),
         ]
 
     def to_json(self) -> dict[str, object]:
@@ -75,10 +75,10 @@ class View:
             ],
             "targets": list(rendered.targets),
             **({"generate": asdict(self.verb)} if isinstance(self.verb, Generate) else {}),
-            "ids": list(rendered.input.ids),
-            "spans": [{"part": s.part, "start": s.start, "stop": s.stop} for s in rendered.input.spans],
+            "ids": list(rendered.text.ids),
+            "spans": [{"part": s.part, "start": s.start, "stop": s.stop} for s in rendered.text.spans],
             "continuations": [list(ids) for ids in rendered.continuations],
-            "tokens": len(rendered.input.ids),
+            "tokens": len(rendered.text.ids),
             "learned": self.learned,
             "bos": self.bos,
             "boundary": rendered.rescored_tokens,
@@ -146,7 +146,7 @@ def show(view: View, *, tokens: bool) -> None:
 
 
 def _counts(view: View) -> str:
-    return f"{len(view.rendered.input.ids)} tokens, {view.bos} BOS, {len(view.rendered.demos)} demonstrations"
+    return f"{len(view.rendered.text.ids)} tokens, {view.bos} BOS, {len(view.rendered.demos)} demonstrations"
 
 
 def _show_generation(console: Console, view: View, verb: Generate) -> None:
@@ -182,9 +182,9 @@ def _show_tokens(console: Console, view: View) -> None:
     from rich.text import Text
 
     name = view.card.tokenizer.name
-    for span in view.rendered.input.spans:
+    for span in view.rendered.text.spans:
         line = Text(f"{span.part}: ", style="bold")
-        for token in view.rendered.input.ids[span.start : span.stop]:
+        for token in view.rendered.text.ids[span.start : span.stop]:
             line.append(f"{token}", style=_COLORS[span.part.split()[0]])
             line.append(f" {name(token)!r}  " if token >= 0 else "  ", style="bright_black")
         console.print(line)

@@ -17,7 +17,7 @@ from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Read, ReadOutput, Request
+from promptkit.core.requests import Read, ReadOutput
 from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.inputs.text.encoding import encode_text
 from promptkit.runs.records import Query
@@ -125,7 +125,7 @@ def _labeled_rows(per_class: PerClass, rows: Sequence[Query]) -> list[Rendered]:
 def _likeliest_tokens(ask: Ask, most: int, rows: Sequence[Rendered]) -> list[int]:
     """The tokens of greatest mean probability, where only a row's `most` likeliest tokens have a probability above 0."""
     sums: dict[int, float] = {}
-    for output in ask([Request(input=row.input, verb=Read(top_m=most)) for row in rows]):
+    for output in ask([row.request(Read(top_m=most)) for row in rows]):
         assert isinstance(output, ReadOutput)
         for token, logprob in output.top:
             sums[token] = sums.get(token, 0.0) + exp(logprob)

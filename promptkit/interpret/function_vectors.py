@@ -201,5 +201,5 @@ def _with_answers(
     scored = []
     for (row, example), result in sent_rows([*zip(rows, answered, strict=True)], rendered):
         gold = reader.words(example).index(reader.label_words().get(row.label, row.label))
-        scored.append((result.input.ids, result.continuations[gold]))
+        scored.append((result.text.ids, result.continuations[gold]))
     return scored

@@ -17,7 +17,7 @@ from pydantic import PositiveInt
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import LabeledExample
-from promptkit.core.requests import Read, ReadOutput, Request
+from promptkit.core.requests import Read, ReadOutput
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.demos import zero
 from promptkit.manipulate.learned.base_model import base_of
@@ -99,7 +99,7 @@ def _mean_state(
 ) -> Floats:
     """Returns the mean over the rows that are not skipped of the hidden state at the prompt's last token, shape (d_model,)."""
     rendered = predictor.bind(task, cache=cache).apply([row.unlabeled() for row in rows])
-    requests = [Request(input=prompt.input, verb=Read(hidden_layer=layer)) for _, prompt in sent_rows(rows, rendered)]
+    requests = [prompt.request(Read(hidden_layer=layer)) for _, prompt in sent_rows(rows, rendered)]
     outputs = CachedModel(predictor.model, cache)(requests)
     states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
     mean: Floats = np.mean(np.array(states, np.float64), axis=0)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
-from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.manipulation import Apply, Ask, BindContext, InputTransform, Manipulation, Modifier
+from promptkit.core.manipulation import Apply, Ask, BindContext, Manipulation, Modifier, Transform
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Output, Request
+from promptkit.core.requests import Output, Prepared, Request
 from promptkit.core.taxonomy import Kind
 
 Manipulations = Manipulation | Sequence[Manipulation | Modifier]
@@ -72,7 +71,7 @@ class BoundComposed:
 
     prompt: Apply
     """Renders the rows."""
-    transforms: tuple[InputTransform, ...]
+    transforms: tuple[Transform, ...]
     """The bound modifiers."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
@@ -84,16 +83,16 @@ class BoundComposed:
         return self._transform(self.prompt.premise(example))
 
     def _transform(self, rendered: Rendered) -> Rendered:
-        return replace(rendered, input=chain_transforms(self.transforms)(rendered.input))
+        return rendered.modified(chain_transforms(self.transforms))
 
 
-def chain_transforms(transforms: Sequence[InputTransform]) -> InputTransform:
+def chain_transforms(transforms: Sequence[Transform]) -> Transform:
     """Returns the composition of transforms, the first applied first."""
 
-    def transform(prompt: TextInput) -> TextInput:
+    def transform(prepared: Prepared) -> Prepared:
         for step in transforms:
-            prompt = step(prompt)
-        return prompt
+            prepared = step(prepared)
+        return prepared
 
     return transform
 

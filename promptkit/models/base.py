@@ -64,14 +64,15 @@ class BaseEngine:
                 hint="Use an hf model: its name without a prefix",
                 model=self.name,
             )
-        if not self.learned_layers and any(request.input.prefixes or request.input.edits for request in requests):
+        given = [request.interventions for request in requests]
+        if not self.learned_layers and any(each.prefixes or each.edits for each in given):
             raise Unsupported(
                 f"The model {self.name} does not support prefixes or edits of hidden states",
                 code="no-prefixes-or-edits",
                 hint="Use a causal hf model: its name without a prefix",
                 model=self.name,
             )
-        if not self.learned_vectors and any(request.input.vectors is not None for request in requests):
+        if not self.learned_vectors and any(each.vectors is not None for each in given):
             raise self._no_learned_vectors()
 
     def _no_learned_vectors(self) -> Unsupported:

@@ -68,9 +68,9 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     """
     prefix, reuse = _reuse(requests, share=share)
     generates = [isinstance(request.verb, Generate) for request in requests]
-    sizes = [_size(request, len(request.input.ids) - shared) for request, shared in zip(requests, reuse, strict=True)]
+    sizes = [_size(request, len(request.text.ids) - shared) for request, shared in zip(requests, reuse, strict=True)]
     order = sorted(
-        range(len(requests)), key=lambda i: (generates[i], reuse[i], -sizes[i], requests[i].input.ids, i)
+        range(len(requests)), key=lambda i: (generates[i], reuse[i], -sizes[i], requests[i].text.ids, i)
     )  # so that the plan does not depend on the order of the requests
     groups: list[list[int]] = []
     for index in order:
@@ -88,7 +88,7 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
 
 def unshared_tokens(request: Request) -> int:
     """Returns how many of the last tokens cannot be part of a shared prefix: one, or those that edits of last tokens change."""
-    return max([1, *(edit.last for edit in request.input.edits)])
+    return max([1, *(edit.last for edit in request.interventions.edits)])
 
 
 def _reuse(requests: Sequence[Request], *, share: bool) -> tuple[tuple[int, ...], list[int]]:
@@ -100,7 +100,7 @@ def _reuse(requests: Sequence[Request], *, share: bool) -> tuple[tuple[int, ...]
 
 def _shareable_ids(request: Request) -> tuple[int, ...]:
     """Returns the ids that can be shared, and one more, which is always computed."""
-    ids = request.input.ids
+    ids = request.text.ids
     return ids[: max(1, len(ids) + 1 - unshared_tokens(request))]
 
 

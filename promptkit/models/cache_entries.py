@@ -13,8 +13,7 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.hashing import sha256, sha256_hex
-from promptkit.core.inputs import TextInput
-from promptkit.core.interventions import HiddenEdit, KVPrefix
+from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
 from promptkit.core.requests import (
     Classify,
     ClassifyOutput,
@@ -46,8 +45,8 @@ def entry_keys(model: str, request: Request) -> list[bytes]:
         model: The digest of the model.
         request: The request.
     """
-    learned = _learned_digest(request.input)
-    return [sha256(f"{model}\0{request.input.ids}\0{learned}\0{verb}\0{sample}") for sample, verb in _samples(request)]
+    read = f"{request.input.modality}\0{request.input.fingerprint()}\0{_digest(request.interventions)}"
+    return [sha256(f"{model}\0{read}\0{verb}\0{sample}") for sample, verb in _samples(request)]
 
 
 def _samples(request: Request) -> list[tuple[int, str]]:
@@ -60,15 +59,10 @@ def _samples(request: Request) -> list[tuple[int, str]]:
     return [(sample if random else 0, settings) for sample in range(verb.known, verb.n)]
 
 
-def _learned_digest(prompt: TextInput) -> str:
-    vectors = prompt.vectors.digest if prompt.vectors is not None else ""
-    return vectors + (_layers_digest(prompt.prefixes, prompt.edits) if prompt.prefixes or prompt.edits else "")
-
-
 @lru_cache(maxsize=4)
-def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
-    """Returns the hash of the interventions on layers; it is cached because all requests of a run share them."""
-    return sha256_hex(f"{prefixes}\0{edits}")
+def _digest(interventions: Interventions[Array]) -> str:
+    """Returns a hash of interventions, empty without any; it is cached because all requests of a run share them."""
+    return sha256_hex(repr(interventions)) if interventions != NO_INTERVENTIONS else ""
 
 
 def encode(output: Output) -> list[Value]:

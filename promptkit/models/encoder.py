@@ -115,7 +115,7 @@ class EncoderModel(BatchedEngine):
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request is not for the vector of a text."""
-        if any(request.verb != VECTOR or request.input.vectors for request in requests):
+        if any(request.verb != VECTOR or request.interventions.vectors for request in requests):
             raise Unsupported(
                 f"The model {self.name} is a sentence encoder, which returns only one vector for each text",
                 code="only-embeddings",
@@ -126,7 +126,7 @@ class EncoderModel(BatchedEngine):
 
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         before, after = self._tokenizer.frame
-        rows = [before + request.input.ids + after for request in requests]
+        rows = [before + request.text.ids + after for request in requests]
         together = [[row] for row in rows] if self._depends_on_length else [rows]
         return tuple(output for some in together for output in self._vectors(some))
 

@@ -13,9 +13,8 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.hashing import blake2b_int
-from promptkit.core.inputs import TextInput
 from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions, Encoding
-from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.requests import GenerateOutput, Output, Prepared, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.core.thinking import ThoughtMarkers
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
@@ -113,7 +112,7 @@ class FakeModel(BatchedEngine):
         return tuple(map(self._output, requests))
 
     def _output(self, request: Request) -> Output:
-        ids, verb = _content_ids(request.input), request.verb
+        ids, verb = _content_ids(request.prepared), request.verb
         if isinstance(verb, Score):
             return ScoreOutput(
                 logprobs=tuple(
@@ -124,7 +123,7 @@ class FakeModel(BatchedEngine):
         return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
 
     def _write(self, request: Request) -> GenerateOutput:
-        texts, ids = texts_of([request]), _content_ids(request.input)
+        texts, ids = texts_of([request]), _content_ids(request.prepared)
         for text in texts:
             while text.generation is None:
                 logprobs = self._next(ids + tuple(text.ids))
@@ -169,9 +168,10 @@ class FakeModel(BatchedEngine):
         return np.random.default_rng(seed).normal(size=size)
 
 
-def _content_ids(prompt: TextInput) -> tuple[int, ...]:
+def _content_ids(prepared: Prepared) -> tuple[int, ...]:
     """Returns the token ids, with the id of each learned vector replaced by a hash of its values."""
-    if prompt.vectors is None:
-        return prompt.ids
-    hashes = [-1 - blake2b_int(row.tobytes(), size=6) for row in prompt.vectors.numpy()]
-    return tuple(token if token >= 0 else hashes[-1 - token] for token in prompt.ids)
+    ids, vectors = prepared.text.ids, prepared.interventions.vectors
+    if vectors is None:
+        return ids
+    hashes = [-1 - blake2b_int(row.tobytes(), size=6) for row in vectors.numpy()]
+    return tuple(token if token >= 0 else hashes[-1 - token] for token in ids)

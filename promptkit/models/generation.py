@@ -87,7 +87,7 @@ def stop_position(text: str, stops: Sequence[str], *, thought: str = "") -> int 
 def texts_of(requests: Sequence[Request]) -> list[Text]:
     """Returns the texts to generate, with the samples of one request next to each other."""
     return [
-        Text(request=index, sample=sample, verb=request.verb, tail=tuple(i for i in request.input.ids[-TAIL:] if i >= 0))
+        Text(request=index, sample=sample, verb=request.verb, tail=tuple(i for i in request.text.ids[-TAIL:] if i >= 0))
         for index, request in enumerate(requests)
         if isinstance(request.verb, Generate)
         for sample in range(request.verb.known, request.verb.n)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.requests import Output, Prepared, Read, ReadOutput, Request, Score, ScoreOutput
 
 TokenLogprobs = Mapping[int, float]
 """Token id -> natural-log probability over the whole vocabulary."""
@@ -20,7 +20,7 @@ TokenLogprobs = Mapping[int, float]
 class TokenQuery:
     """Requests log-probabilities of the token after a prompt, either for named tokens or for the most likely ones."""
 
-    input: TextInput
+    prepared: Prepared
     token_ids: tuple[int, ...] = ()
     """The named tokens; empty for the most likely ones."""
     top_m: int = 0
@@ -34,45 +34,45 @@ def queries_of(requests: Sequence[Request], *, max_ids: int) -> list[TokenQuery]
 
 def output_of(request: Request, results: Mapping[TokenQuery, TokenLogprobs], *, max_ids: int) -> Output:
     """Returns the output of a request from the results of its queries."""
-    verb, prompt = request.verb, request.input
-    logprobs: dict[tuple[TextInput, int], float] = {}
+    verb, prepared = request.verb, request.prepared
+    logprobs: dict[tuple[Prepared, int], float] = {}
     top: tuple[tuple[int, float], ...] = ()
     for query in _queries(request, max_ids):
         result = results[query]
-        logprobs |= {(query.input, token): result[token] for token in query.token_ids}
+        logprobs |= {(query.prepared, token): result[token] for token in query.token_ids}
         if query.top_m:
             top = tuple(sorted(result.items(), key=lambda pair: (-pair[1], pair[0]))[: query.top_m])
     if isinstance(verb, Read):
-        return ReadOutput(logprobs=tuple(logprobs[prompt, token] for token in verb.token_ids), top=top)
+        return ReadOutput(logprobs=tuple(logprobs[prepared, token] for token in verb.token_ids), top=top)
     assert isinstance(verb, Score)
     return ScoreOutput(
         logprobs=tuple(
-            tuple(logprobs[extended(prompt, path[:depth]), token] for depth, token in enumerate(path))
+            tuple(logprobs[extended(prepared, path[:depth]), token] for depth, token in enumerate(path))
             for path in verb.continuations
         )
     )
 
 
-def extended(prompt: TextInput, ids: Sequence[int]) -> TextInput:
-    """Returns the prompt with more tokens at its end."""
-    return replace(prompt, ids=(*prompt.ids, *ids), spans=())
+def extended(prepared: Prepared, ids: Sequence[int]) -> Prepared:
+    """Returns a copy with more tokens at the end of the prompt."""
+    return replace(prepared, input=TextInput(ids=(*prepared.text.ids, *ids)))
 
 
 def _queries(request: Request, max_ids: int) -> Iterator[TokenQuery]:
-    verb, prompt = request.verb, request.input
+    verb, prepared = request.verb, request.prepared
     if isinstance(verb, Read):
-        yield from _named(prompt, verb.token_ids, max_ids)
+        yield from _named(prepared, verb.token_ids, max_ids)
         if verb.top_m:
-            yield TokenQuery(prompt, top_m=verb.top_m)
+            yield TokenQuery(prepared, top_m=verb.top_m)
     elif isinstance(verb, Score):
         children: dict[tuple[int, ...], dict[int, None]] = {}
         for path in verb.continuations:
             for depth, token in enumerate(path):
                 children.setdefault(path[:depth], {})[token] = None
         for path, tokens in children.items():
-            yield from _named(extended(prompt, path), tuple(tokens), max_ids)
+            yield from _named(extended(prepared, path), tuple(tokens), max_ids)
 
 
-def _named(prompt: TextInput, token_ids: Sequence[int], max_ids: int) -> Iterator[TokenQuery]:
+def _named(prepared: Prepared, token_ids: Sequence[int], max_ids: int) -> Iterator[TokenQuery]:
     for begin in range(0, len(token_ids), max_ids):
-        yield TokenQuery(prompt, tuple(token_ids[begin : begin + max_ids]))
+        yield TokenQuery(prepared, tuple(token_ids[begin : begin + max_ids]))

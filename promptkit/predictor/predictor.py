@@ -141,7 +141,7 @@ def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, 
     """
     sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
     if rendered and not sent:
-        shortest = min(len(prompt.input.ids) for prompt in rendered)
+        shortest = min(len(prompt.text.ids) for prompt in rendered)
         raise TaskError(
             f"All {len(rendered)} rows are skipped, because none fits the model's context: the shortest prompt has {shortest} "
             "tokens",
@@ -176,7 +176,7 @@ class BoundPredictor:
             read: If given, the request is this one in place of the answer's.
         """
         if read is not None:
-            return Request(input=rendered.input, verb=read)
+            return rendered.request(read)
         if isinstance(self.reader, Extractor):
-            return Request(input=rendered.input, verb=self.reader.verb(example, rendered.stop))
-        return Request(input=rendered.input, verb=Score(continuations=rendered.continuations))
+            return rendered.request(self.reader.verb(example, rendered.stop))
+        return rendered.request(Score(continuations=rendered.continuations))

@@ -166,7 +166,7 @@ def _has_scores(record: Mapping[str, object], candidates: Sequence[str]) -> bool
 
 
 def _request_hash(query: Query) -> str:
-    return short_hash(repr((query.rendered.input.ids, query.verb)))
+    return short_hash(repr((query.rendered.text.ids, query.verb)))
 
 
 def _packed(numbers: Sequence[float] | NDArray[np.float32]) -> str:
@@ -198,8 +198,8 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
         **labels,
         "dropped": list(rendered.dropped),
         "boundary": rendered.rescored_tokens,
-        "prompt_hash": short_hash(repr(rendered.input.ids)),
-        "tokens": len(rendered.input.ids),
+        "prompt_hash": short_hash(repr(rendered.text.ids)),
+        "tokens": len(rendered.text.ids),
     }
 
 

@@ -119,7 +119,7 @@ def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:
 
 def _saved_tokens(group: Sequence[_Question]) -> int:
     """Returns the number of tokens that are read once instead of once per prompt if the prompts are in one call."""
-    prompts = [question.request.input.ids for question in group if question.request]
+    prompts = [question.request.text.ids for question in group if question.request]
     if not prompts:
         return 0
     first, last = min(prompts), max(prompts)  # the common prefix of the extremes is that of all prompts

@@ -31,7 +31,7 @@ class BlackBoxLosses:
         transforms = [data.transform(data.with_parameters(parameters)) for parameters in candidates]
         requests = [request for transform in transforms for request in data.requests(transform, rows)]
         targets = [data.targets[row] for row in rows] * len(candidates)
-        local = processes().share([len(request.input.ids) for request in requests])
+        local = processes().share([len(request.text.ids) for request in requests])
         outputs = self._answers([requests[index] for index in local])
         losses = {
             index: RowLoss(*loss_of_output(data.reader, targets[index], output))

@@ -13,10 +13,9 @@ from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import BindContext, InputTransform, Learnable
+from promptkit.core.manipulation import BindContext, Learnable, Transform
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Request
+from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
@@ -66,7 +65,7 @@ class TrainingData:
         parts = zip(self.learnables, divided(parameters), strict=True)
         return [learnable.with_parameters(named, {}) for learnable, named in parts]
 
-    def transform(self, replacements: Sequence[Learnable]) -> InputTransform:
+    def transform(self, replacements: Sequence[Learnable]) -> Transform:
         """Returns the transform of all modifiers, with these in place of the learnable ones."""
         remaining = iter(replacements)
         modifiers = zip(self._manipulation.modifiers, self._bound.transforms, strict=True)
@@ -93,13 +92,13 @@ class TrainingData:
         """All rows."""
         return range(len(self._examples))
 
-    def requests(self, transform: InputTransform, rows: Sequence[int]) -> list[Request]:
+    def requests(self, transform: Transform, rows: Sequence[int]) -> list[Request]:
         """Returns the requests that score the rows' answers, with the transform applied to their prompts."""
         return [self._request(row, transform) for row in rows]
 
-    def _request(self, row: int, transform: InputTransform) -> Request:
+    def _request(self, row: int, transform: Transform) -> Request:
         rendered = self._rendered[row]
-        return self._bound_predictor.request(self._examples[row], replace(rendered, input=transform(rendered.input)))
+        return self._bound_predictor.request(self._examples[row], rendered.modified(transform))
 
     @cached_property
     def targets(self) -> list[Target]:
@@ -198,11 +197,11 @@ class TrainingData:
         return [*map(self._example, self._labeled)]
 
 
-def refuse_model_calls(prompt: TextInput) -> TextInput:
+def refuse_model_calls(prepared: Prepared) -> Prepared:
     """Raises Unsupported: a prompt that depends on the model's answers would change with the trained parameters."""
     raise Unsupported(
         "Training cannot use a prompt that depends on the model's own answers, because every step would change them",
         code="prompt-depends-on-model",
         hint="Leave out the chain of thought, or choose and order the demonstrations at random or by similarity",
-        tokens=len(prompt.ids),
+        tokens=prepared.input.cost,
     )

@@ -14,7 +14,7 @@ import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.core.manipulation import BindContext
-from promptkit.core.requests import Read, Request
+from promptkit.core.requests import Read
 from promptkit.models.client import CachedModel
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
@@ -77,12 +77,12 @@ def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
     bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reader=predictor.reader))
     (rendered,) = bound([row])
     ask = CachedModel(predictor.model)
-    (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
+    (read,) = ask([rendered.request(Read(hidden_layer=2))])
     state = read.hidden.numpy()[None]
     steering = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(state)}, {})
     context = BindContext(ask=ask, reader=predictor.reader)
-    changed = steering.bind(context)(rendered.input)
-    one, other = (ask([Request(input=prompt, verb=Read(token_ids=(5, 6, 7)))])[0] for prompt in (rendered.input, changed))
+    changed = rendered.modified(steering.bind(context))
+    one, other = (ask([prompt.request(Read(token_ids=(5, 6, 7)))])[0] for prompt in (rendered, changed))
     assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)
 
 

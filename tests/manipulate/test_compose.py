@@ -12,7 +12,7 @@ import pytest
 import promptkit as pk
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Span, TextInput
-from promptkit.core.requests import Generate, Read
+from promptkit.core.requests import Generate, Prepared, Read
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order.fixed import ORDERS
@@ -56,7 +56,7 @@ def recording_model(scripted: Any) -> Any:
 
     class Recording(scripted):
         def answer(self, requests: Any, done: Any = frozenset()) -> Any:
-            self.recorded += [request.input for request in requests if not isinstance(request.verb, Read)]
+            self.recorded += [request.text for request in requests if not isinstance(request.verb, Read)]
             yield from super().answer(requests, done)
 
     def writes(prompt: str, verb: Generate) -> list[str]:
@@ -83,9 +83,10 @@ class AddsSpan:
     def bind(self, bind_context: Any) -> Any:
         return self._put
 
-    def _put(self, prompt: TextInput) -> TextInput:
-        ids = tuple(7 if token < 0 else token for token in prompt.ids)
-        return replace(prompt, ids=ids, spans=(*prompt.spans, Span(part="mark", start=len(ids), stop=len(ids))))
+    def _put(self, prepared: Prepared) -> Prepared:
+        ids = tuple(7 if token < 0 else token for token in prepared.text.ids)
+        spans = (*prepared.text.spans, Span(part="mark", start=len(ids), stop=len(ids)))
+        return replace(prepared, input=TextInput(ids=ids, spans=spans))
 
 
 @every

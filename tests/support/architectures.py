@@ -8,6 +8,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
 from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Request, Score
 from tests.support.tiny import VOCABULARY
 
@@ -71,9 +72,10 @@ def tiny_config(kind: str) -> PretrainedConfig:
     return config
 
 
-def request(ids: tuple[int, ...], verb: Any = None, **options: Any) -> Request:
-    """Returns a request, by default for the log-probabilities of `CONTINUATIONS`."""
-    return Request(input=TextInput(ids=ids, **options), verb=verb or Score(continuations=CONTINUATIONS))
+def request(ids: tuple[int, ...], verb: Any = None, **interventions: Any) -> Request:
+    """Returns a request with interventions, by default for the log-probabilities of `CONTINUATIONS`."""
+    verb = verb or Score(continuations=CONTINUATIONS)
+    return Request(input=TextInput(ids=ids), verb=verb, interventions=Interventions(**interventions))
 
 
 def documented_table(begin: str, end: str) -> list[str]:

@@ -40,7 +40,7 @@ def rendered_rows(
 
 def requests_of(rows: Sequence[Any]) -> list[Request]:
     """Requests for the scores of the labels of rendered rows."""
-    return [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows]
+    return [row.request(Score(continuations=row.continuations)) for row in rows]
 
 
 def answer(model: Any, requests: Sequence[Request]) -> list[Any]:

@@ -62,8 +62,9 @@ def test_scores_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> N
     head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
     requests = [
         Request(
-            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=array_of(rows)),
+            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i))),
             verb=Score(continuations=words),
+            interventions=Interventions(vectors=array_of(rows)),
         )
         for i in range(4)
     ]
@@ -95,10 +96,8 @@ def test_scores_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> N
 def test_a_frozen_prefix_is_computed_once(folder: Path) -> None:
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
-    requests = [
-        Request(input=TextInput(ids=(*ids, i), vectors=array_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
-        for i in (60, 61)
-    ]
+    verb, learned = Score(continuations=((5,),)), Interventions(vectors=array_of(torch.ones(1, 32)))
+    requests = [Request(input=TextInput(ids=(*ids, i)), verb=verb, interventions=learned) for i in (60, 61)]
     assert model.differentiable(requests)._reuse == 20
 
 

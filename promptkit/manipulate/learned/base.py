@@ -11,7 +11,7 @@ from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
-from promptkit.core.manipulation import BindContext, Embed, InputTransform, Learnable
+from promptkit.core.manipulation import BindContext, Embed, Learnable, Transform
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
@@ -83,7 +83,7 @@ class LearnedManipulation(ABC):
         return {"sha256": parameters_digest(self.parameters)}
 
     @abstractmethod
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that applies the current parameters to encoded prompts."""
 
     @abstractmethod

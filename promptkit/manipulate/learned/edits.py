@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.interventions import HiddenEdit, Interventions, T
-from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
+from promptkit.core.manipulation import Ask, BindContext, Embed, Transform
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class EditManipulation(LayerManipulation):
     def _edit(self, layer: int, arrays: tuple[T, ...]) -> HiddenEdit[T]:
         """Returns the edit of one layer, from its slice of each parameter."""
 
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that adds the edits to encoded prompts."""
         values = self._values(bind_context.ask)
         edits = self._edits({name: [as_array(row) for row in numbers] for name, numbers in values.items()})
-        return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
+        return lambda prepared: prepared.adding(edits=edits)
 
     def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the edits as a differentiable function of the parameters."""

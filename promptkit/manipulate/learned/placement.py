@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.inputs import Span, TextInput
+from promptkit.core.requests import Prepared
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.base import LearnedManipulation
 
@@ -60,11 +61,14 @@ class TokenManipulation(LearnedManipulation):
     def _initial_settings(self) -> Mapping[str, object]:
         return {"init": self.init, "seed": self.seed}
 
-    def _with_ids(self, prompt: TextInput, ids: Sequence[int], bos: tuple[int, ...]) -> TextInput:
-        """Returns the prompt with the ids in its slot or at its place."""
+    def _with_ids(self, prepared: Prepared, ids: Sequence[int], bos: tuple[int, ...]) -> Prepared:
+        """Returns a copy whose prompt has the ids in its slot or at its place."""
+        prompt = prepared.text
         if self.slot:
-            return fill_slot(prompt, ids, f"{SLOT_PART} {self.slot}")
-        return splice(prompt, ids, insertion_index(prompt, self.place, bos), part=self.part)
+            changed = fill_slot(prompt, ids, f"{SLOT_PART} {self.slot}")
+        else:
+            changed = splice(prompt, ids, insertion_index(prompt, self.place, bos), part=self.part)
+        return replace(prepared, input=changed)
 
 
 def check_initialization(title: str, length: int, init: str, inits: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import Interventions, KVPrefix, T
-from promptkit.core.manipulation import BindContext, Embed, InputTransform
+from promptkit.core.manipulation import BindContext, Embed, Transform
 from promptkit.core.model import Card
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
@@ -100,12 +100,12 @@ class Prefix(LayerManipulation):
         """Returns the prefix without a list of layers, if these are all layers of the model."""
         return replace(self, layers=()) if self.layers == tuple(range(1, card.layers + 1)) else self
 
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that adds the prefix to encoded prompts, after the prefixes that they already have."""
         layers_at(self.layers, bind_context.ask.card)
         values = self.parameters or self._saved_parameters(self.initial_parameters(bind_context))
         prefix = self._prefix(values[KEYS], values[VALUES], values[KEYS].shape[0])
-        return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
+        return lambda prepared: prepared.adding(prefixes=(prefix,))
 
     def _prefix(self, keys: T, values: T, count: int) -> KVPrefix[T]:
         return KVPrefix(length=self.length, layers=self._layer_numbers(count), keys=keys, values=values)

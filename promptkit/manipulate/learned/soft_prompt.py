@@ -14,10 +14,10 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError
-from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import Interventions
-from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
+from promptkit.core.manipulation import Ask, BindContext, Embed, Transform
 from promptkit.core.model import Card
+from promptkit.core.requests import Prepared
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.encoding import SLOT_PART
@@ -90,16 +90,17 @@ class SoftPrompt(TokenManipulation):
         """Returns the soft prompt at the start, if the model has no BOS token."""
         return self if self.slot or card.tokenizer.bos else replace(self, place="start")
 
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that inserts the vectors into encoded prompts."""
         rows = self._vectors(self.initial_parameters(bind_context))
         bos = bind_context.ask.card.tokenizer.bos
-        return lambda prompt: self.insert(prompt, rows, bos)
+        return lambda prepared: self.insert(prepared, rows, bos)
 
-    def insert(self, prompt: TextInput, rows: Array, bos: tuple[int, ...]) -> TextInput:
-        """Returns the prompt with the vectors in its slot or at its place, after vectors that it already has."""
-        table, first, count = _joined(prompt, rows)
-        return replace(self._with_ids(prompt, range(-1 - first, -1 - first - count, -1), bos), vectors=table)
+    def insert(self, prepared: Prepared, rows: Array, bos: tuple[int, ...]) -> Prepared:
+        """Returns a copy with the vectors in the prompt's slot or at their place, after vectors that it already has."""
+        table, first, count = _joined(prepared.interventions.vectors, rows)
+        changed = self._with_ids(prepared, range(-1 - first, -1 - first - count, -1), bos)
+        return replace(changed, interventions=replace(prepared.interventions, vectors=table))
 
     def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the vectors, or those that the network computes, as a differentiable function of the parameters."""
@@ -162,18 +163,18 @@ class SoftPrompt(TokenManipulation):
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
 
-def _joined(prompt: TextInput, rows: Array) -> tuple[Array, int, int]:
-    """Returns the prompt's table of vectors with more rows, the index of the first new row, and the number of new rows."""
-    if prompt.vectors is None:
+def _joined(present: Array | None, rows: Array) -> tuple[Array, int, int]:
+    """Returns a table of vectors with more rows, the index of the first new row, and the number of new rows."""
+    if present is None:
         return rows, 0, rows.shape[0]
-    if prompt.vectors.shape[1] != rows.shape[1]:
+    if present.shape[1] != rows.shape[1]:
         raise CheckpointError(
             "The learned vectors of one prompt must have the same width",
             code="wrong-vector-width",
-            got=f"vectors of width {prompt.vectors.shape[1]} and of width {rows.shape[1]}",
+            got=f"vectors of width {present.shape[1]} and of width {rows.shape[1]}",
             hint="Use learned prompts of the same model",
             width=rows.shape[1],
-            model_width=prompt.vectors.shape[1],
+            model_width=present.shape[1],
         )
-    table = as_array(np.concatenate([prompt.vectors.numpy(), rows.numpy()]))
-    return table, prompt.vectors.shape[0], rows.shape[0]
+    table = as_array(np.concatenate([present.numpy(), rows.numpy()]))
+    return table, present.shape[0], rows.shape[0]

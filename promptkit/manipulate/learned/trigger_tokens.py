@@ -15,7 +15,7 @@ import numpy as np
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
-from promptkit.core.manipulation import BindContext, Embed, InputTransform
+from promptkit.core.manipulation import BindContext, Embed, Transform
 from promptkit.core.model import Tokenizer
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.placement import TOKENS_PART, TokenManipulation
@@ -68,11 +68,11 @@ class TriggerTokens(TokenManipulation):
     def _trained_settings(self) -> Mapping[str, object]:
         return {"ids": list(token_ids(self.parameters))}
 
-    def bind(self, bind_context: BindContext) -> InputTransform:
+    def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that inserts the tokens into encoded prompts."""
         ids = token_ids(self.initial_parameters(bind_context))
         bos = bind_context.ask.card.tokenizer.bos
-        return lambda prompt: self._with_ids(prompt, ids, bos)
+        return lambda prepared: self._with_ids(prepared, ids, bos)
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
         """Returns a copy with the found tokens; a later model needs only the same tokenizer."""

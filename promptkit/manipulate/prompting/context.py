@@ -12,7 +12,7 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Generate, GenerateOutput, Output, Request, Score, ScoreOutput, Verb
+from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request, Score, ScoreOutput, Verb
 from promptkit.inputs.text.encoding import counted, encode
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Demonstrations
@@ -100,7 +100,7 @@ class SelectionContext:
                 purpose=purpose,
             )
         prompts = self._render(contexts, suffix)
-        requests = [self.request(rendered.input, Score(continuations=rendered.continuations)) for rendered in prompts]
+        requests = [self.request(rendered.text, Score(continuations=rendered.continuations)) for rendered in prompts]
         scored: list[tuple[float, ...] | None] = []
         for rendered, output in zip(prompts, self._query(contexts, requests), strict=True):
             assert isinstance(output, ScoreOutput)
@@ -127,7 +127,7 @@ class SelectionContext:
         assert isinstance(reader, Extractor)
         prompts = self._render(contexts, suffix)
         requests = [
-            self.request(rendered.input, reader.verb(example, rendered.stop))
+            self.request(rendered.text, reader.verb(example, rendered.stop))
             for (example, _), rendered in zip(contexts, prompts, strict=True)
         ]
         outputs = zip(prompts, self._query(contexts, requests), strict=True)
@@ -159,7 +159,7 @@ class SelectionContext:
 
     def request(self, prompt: TextInput, verb: Verb) -> Request:
         """Returns the request for a prompt, with the modifiers that apply to the prompts of rows."""
-        return Request(input=self.bind_context.transform(prompt), verb=verb)
+        return self.bind_context.transform(Prepared(input=prompt)).request(verb)
 
     def _render(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)

@@ -46,4 +46,4 @@ def _added_tokens(context: SelectionContext, row: LabeledExample) -> float:
     """Returns the number of tokens that a second copy of the row adds to a prompt with an empty query."""
     query = replace(row, inputs=dict.fromkeys(row.inputs, ""))
     one, two = (context.layout(query, (row,) * count) for count in (1, 2))
-    return inf if two.dropped else len(two.input.ids) - len(one.input.ids)
+    return inf if two.dropped else len(two.text.ids) - len(one.text.ids)

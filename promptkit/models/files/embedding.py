@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError
-from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Prepared
 from promptkit.models.files.source import Source
 from promptkit.models.hf.tensors import array_of, embed_ids, tensor_of
 
@@ -36,11 +36,11 @@ class Embedding:
         self._config = config
         self._dtype = dtype
 
-    def rows(self, prompt: TextInput) -> Tensor:
+    def rows(self, prepared: Prepared) -> Tensor:
         """Returns the embeddings of a prompt, learned vectors included, shape (tokens, d_model)."""
-        ids = torch.tensor(prompt.ids)
-        if prompt.vectors is not None:
-            return embed_ids(self._module, ids, tensor_of(prompt.vectors))
+        ids, vectors = torch.tensor(prepared.text.ids), prepared.interventions.vectors
+        if vectors is not None:
+            return embed_ids(self._module, ids, tensor_of(vectors))
         rows: Tensor = self._module(ids)
         return rows
 

@@ -50,7 +50,7 @@ class Decoding:
         last_states: list[Tensor] = []
         for group in _groups(requests, self.reuse, self.batch_tokens):
             row = pack(
-                [request.input.ids[self.reuse :] for request in group],
+                [request.text.ids[self.reuse :] for request in group],
                 [tree(())] * len(group),
                 prefix=self.prefix,
                 reuse=self.reuse,
@@ -104,7 +104,7 @@ def generate(
 def _start(decoding: Decoding, requests: Sequence[Request], texts: Sequence[Text]) -> tuple[GenerationCache, Tensor]:
     """Returns a cache with each text's prompt, and the hidden states that predict each text's first token, (texts, d_model)."""
     prompts, last_states = decoding.prefill(requests)
-    longest_prompt = max(len(request.input.ids) - decoding.reuse for request in requests)
+    longest_prompt = max(len(request.text.ids) - decoding.reuse for request in requests)
     capacity = longest_prompt + max(text.verb.max_tokens for text in texts)
     cache = GenerationCache.from_prompts([prompts[text.request] for text in texts], capacity)
     return cache, torch.stack([last_states[text.request] for text in texts])
@@ -152,7 +152,7 @@ def _groups(requests: Sequence[Request], reuse: int, batch_tokens: int) -> Itera
     group: list[Request] = []
     size = 0
     for request in requests:
-        tokens = len(request.input.ids) - reuse
+        tokens = len(request.text.ids) - reuse
         if group and size + tokens > batch_tokens:
             yield group
             group, size = [], 0

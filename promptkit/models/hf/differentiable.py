@@ -52,7 +52,7 @@ class TorchScores:
         Raises:
             TrainingError: If the requests do not have the same learned values.
         """
-        if len({(request.input.vectors, request.input.prefixes, request.input.edits) for request in requests}) > 1:
+        if len({request.interventions for request in requests}) > 1:
             raise TrainingError(
                 "Requests that are trained together must have the same learned vectors, prefixes and edits",
                 code="mixed-interventions",
@@ -66,7 +66,7 @@ class TorchScores:
         self._reuse = len(shared) if len(shared) >= MIN_SHARED else 0
         self._prefix = forward.prefill(shared[: self._reuse])
         self.device: torch.device = forward.device
-        self.tokens = [len(request.input.ids) - self._reuse + len(tree_of(request).tokens) for request in requests]
+        self.tokens = [len(request.text.ids) - self._reuse + len(tree_of(request).tokens) for request in requests]
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """Splits the chosen requests into batches of similar lengths that are each computed at once."""
@@ -107,8 +107,8 @@ class TorchScores:
 
 def _shared_constant_ids(requests: Sequence[Request]) -> tuple[int, ...]:
     """Returns the ids that all prompts begin with, before the first learned value; leaves at least one token of each prompt."""
-    prompts, first_input = [request.input.ids for request in requests], requests[0].input
-    if first_input.prefixes or any(edit.all_positions or edit.first for edit in first_input.edits):
+    prompts, shared = [request.text.ids for request in requests], requests[0].interventions
+    if shared.prefixes or any(edit.all_positions or edit.first for edit in shared.edits):
         return ()
     smallest, largest = min(prompts), max(prompts)
     limit = min(map(len, prompts)) - unshared_tokens(requests[0])

@@ -166,7 +166,7 @@ class EncoderDecoderForward(NonCausalForward):
                     if verb.hidden_layer is not None and verb.mean_from is None:
                         states = layer_of(layers, verb.hidden_layer)[number]
                     elif verb.hidden_layer is not None:
-                        length = len(requests[row.request].input.ids)
+                        length = len(requests[row.request].text.ids)
                         states = layer_of(encoded.layers, verb.hidden_layer)[place_of[row.request], :length]
                     outputs[row.request] = read_output(verb, scores, states, self.frozen.state_width)
         return [outputs[number] for number in reads]
@@ -175,9 +175,9 @@ class EncoderDecoderForward(NonCausalForward):
         self, requests: Sequence[Request], interventions: Interventions[Tensor], *, all_layers: bool = False
     ) -> Iterator[tuple[list[int], Encoded]]:
         """Yields the indices of requests whose prompts are encoded together, and the states of the encoder."""
-        lengths = [len(request.input.ids) for request in requests]
+        lengths = [len(request.text.ids) for request in requests]
         for indices in groups(lengths, tokens=self._batch_tokens, rows=len(lengths), equal=self._equal_lengths):
-            ids, mask = padded([requests[index].input.ids for index in indices], self._padding)
+            ids, mask = padded([requests[index].text.ids for index in indices], self._padding)
             yield (
                 indices,
                 self._lm.encode(ids.to(self.device), mask.to(self.device), interventions.vectors, all_layers=all_layers),

@@ -189,7 +189,7 @@ class TransformersModel(BaseEngine):
         """
         groups: dict[object, list[int]] = {}
         for index, request in enumerate(requests):
-            groups.setdefault((request.input.prefixes, request.input.edits), []).append(index)
+            groups.setdefault((request.interventions.prefixes, request.interventions.edits), []).append(index)
         share = self._forward.shares_prefixes
         return [
             (indices, make_plan([requests[i] for i in indices], share=share, **self._bounds)) for indices in groups.values()
@@ -216,7 +216,7 @@ class TransformersModel(BaseEngine):
         return first + self._answer_or_split(requests[half:], reuse, prefix)
 
     def _answer(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        tokens = len(requests[0].input.ids)
+        tokens = len(requests[0].text.ids)
         with self._reporting_out_of_memory(f"A prompt of {tokens} tokens", tokens=tokens):
             if isinstance(requests[0].verb, Generate):
                 return self._forward.generate(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)

@@ -30,13 +30,13 @@ class InterventionChecks:
             Unsupported: If the model does not support learned vectors, prefixes or edits that a request contains.
             CheckpointError: If prefixes have another shape than the model's keys and values.
         """
-        if any(request.input.vectors for request in requests):
+        if any(request.interventions.vectors for request in requests):
             self.check_vectors()
-        if any(request.input.prefixes for request in requests):
+        if any(request.interventions.prefixes for request in requests):
             self.check_prefixes()
             check_prefixes(requests, *self._prefix_shape)
             self._check_prefix_layers(requests)
-        if any(request.input.edits for request in requests):
+        if any(request.interventions.edits for request in requests):
             self.check_edits()
 
     def check_vectors(self) -> None:
@@ -74,7 +74,7 @@ class InterventionChecks:
         if self._causal.shares_prefixes:
             return
         all_layers = tuple(range(1, self._causal.causal_lm.num_layers + 1))
-        if any(prefix.layers != all_layers for request in requests for prefix in request.input.prefixes):
+        if any(prefix.layers != all_layers for request in requests for prefix in request.interventions.prefixes):
             raise Unsupported(
                 f"The model {self._name} runs with attention of transformers, which needs a prefix at every layer or none",
                 code="prefix-at-some-layers",

@@ -65,7 +65,7 @@ class MaskedForward(NonCausalForward):
         places: list[list[list[tuple[_Row, int]]]] = []
         for request in requests:
             assert isinstance(request.verb, Score)
-            places.append([self._masked(request.input.ids, label) for label in request.verb.continuations])
+            places.append([self._masked(request.text.ids, label) for label in request.verb.continuations])
             for row, token in (place for label in places[-1] for place in label):
                 columns = tokens.setdefault(row, {})
                 columns.setdefault(token, len(columns))
@@ -89,7 +89,7 @@ class MaskedForward(NonCausalForward):
 
     def _read(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[ReadOutput]:
         reads = {index: request.verb for index, request in enumerate(requests) if isinstance(request.verb, Read)}
-        rows = [_Row(requests[index].input.ids, self._read_position(requests[index], verb)) for index, verb in reads.items()]
+        rows = [_Row(requests[index].text.ids, self._read_position(requests[index], verb)) for index, verb in reads.items()]
         all_layers = any(verb.hidden_layer is not None for verb in reads.values())
         outputs: dict[_Row, tuple[Tensor, list[Tensor]]] = {}
         for group, logits, layers in self._logits([*dict.fromkeys(rows)], interventions, all_layers=all_layers):
@@ -116,7 +116,7 @@ class MaskedForward(NonCausalForward):
     def _read_position(self, request: Request, verb: Read) -> int:
         """Returns the position of the mask; 0 if nothing is read there, as for the mean hidden state of a text."""
         needs_mask = verb.token_ids or verb.top_m or (verb.hidden_layer is not None and verb.mean_from is None)
-        return self._position(request.input.ids) if needs_mask else 0
+        return self._position(request.text.ids) if needs_mask else 0
 
     def _position(self, prompt: tuple[int, ...]) -> int:
         if prompt.count(self._mask) != 1:

@@ -110,7 +110,7 @@ class PackedForward(CausalForward):
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> _PackedRequests:
         trees = [tree_of(request) for request in requests]
-        prompts = [request.input.ids[reuse:] for request in requests]
+        prompts = [request.text.ids[reuse:] for request in requests]
         row = pack(prompts, trees, prefix=prefix, reuse=reuse, device=self.device, interventions=interventions)
         targets: dict[int, tuple[int, ...]] = {}
         for prompt, (request, nodes) in enumerate(zip(requests, trees, strict=True)):

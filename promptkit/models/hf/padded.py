@@ -40,7 +40,7 @@ class PaddedForward(CausalForward):
             return [self._answer(request, interventions) for request in requests if not isinstance(request.verb, Generate)]
 
     def _answer(self, request: Request, interventions: Interventions[Tensor]) -> Output:
-        prompt, verb = request.input.ids, request.verb
+        prompt, verb = request.text.ids, request.verb
         if isinstance(verb, Read):
             return self._read(prompt, verb, interventions)
         assert isinstance(verb, Score)
@@ -52,7 +52,7 @@ class PaddedForward(CausalForward):
         """Generates one text at a time; every step computes the whole text again."""
         texts, interventions = texts_of(requests), interventions_of(requests, self.device)
         for text in texts:
-            prompt = requests[text.request].input.ids
+            prompt = requests[text.request].text.ids
             while text.generation is None:
                 row = prompt + tuple(text.ids)
                 with torch.no_grad():
@@ -64,7 +64,7 @@ class PaddedForward(CausalForward):
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> list[list[Tensor]]:
         """Returns the log-probabilities of each request's continuations; see `Forward.token_logprobs`."""
-        return [self._score(r.input.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
+        return [self._score(r.text.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
 
     def _score(self, prompt: tuple[int, ...], verb: Score, interventions: Interventions[Tensor]) -> list[Tensor]:
         """Returns the log-probabilities of each continuation's tokens."""

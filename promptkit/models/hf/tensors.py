@@ -1,6 +1,6 @@
 """Converts the learned values of requests to PyTorch tensors, and tensors to values.
 
-In a prompt, the id -1-j refers to row j of the prompt's learned vectors. Prefixes are shared and batches are planned by ids
+In a prompt, the id -1-j refers to row j of the request's learned vectors. Prefixes are shared and batches are planned by ids
 alone. The vectors of all requests of a run are therefore merged into one table, in which equal rows have equal ids.
 """
 
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import HiddenEdit, Interventions, KVPrefix
 from promptkit.core.model import Card
 from promptkit.core.requests import Request, Score
@@ -31,11 +30,11 @@ def merge_vectors(requests: Sequence[Request], d_model: int) -> list[Request]:
     """
     row_ids: dict[bytes, int] = {}
     new_rows: dict[Array | None, list[int]] = {None: []}
-    for vectors in dict.fromkeys(request.input.vectors for request in requests):
+    for vectors in dict.fromkeys(request.interventions.vectors for request in requests):
         if vectors is not None:
             new_rows[vectors] = [row_ids.setdefault(row, len(row_ids)) for row in _rows(vectors, d_model)]
     table = as_array(np.frombuffer(b"".join(row_ids), "<f4").reshape(-1, d_model))
-    return [replace(request, input=_renumber(request.input, new_rows[request.input.vectors], table)) for request in requests]
+    return [_renumbered(request, new_rows[request.interventions.vectors], table) for request in requests]
 
 
 def _rows(vectors: Array, d_model: int) -> list[bytes]:
@@ -52,8 +51,9 @@ def _rows(vectors: Array, d_model: int) -> list[bytes]:
     return [row.tobytes() for row in vectors.numpy()]
 
 
-def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextInput:
-    """Returns the prompt with the ids of the table's rows; `new_rows` has the table's row for each vector of the prompt."""
+def _renumbered(request: Request, new_rows: Sequence[int], table: Array) -> Request:
+    """Returns the request with the ids of the table's rows; `new_rows` has the table's row for each vector of the request."""
+    prompt = request.text
     if min(prompt.ids, default=0) < -len(new_rows):
         raise InputError(
             f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",
@@ -64,8 +64,10 @@ def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextI
             vectors=len(new_rows),
         )
     if not new_rows:
-        return prompt
-    return replace(prompt, ids=tuple(i if i >= 0 else -1 - new_rows[-1 - i] for i in prompt.ids), vectors=table)
+        return request
+    ids = tuple(i if i >= 0 else -1 - new_rows[-1 - i] for i in prompt.ids)
+    interventions = replace(request.interventions, vectors=table)
+    return replace(request, input=replace(prompt, ids=ids), interventions=interventions)
 
 
 def check_ids(requests: Sequence[Request], card: Card) -> None:
@@ -76,7 +78,7 @@ def check_ids(requests: Sequence[Request], card: Card) -> None:
     """
     for request in requests:
         continuations = request.verb.continuations if isinstance(request.verb, Score) else ()
-        largest = max(map(max, filter(None, (request.input.ids, *continuations))), default=0)
+        largest = max(map(max, filter(None, (request.text.ids, *continuations))), default=0)
         if largest >= card.vocabulary:
             raise InputError(
                 f"A prompt contains the token {card.tokenizer.name(largest)!r}, which the model's embedding does not have",
@@ -99,7 +101,7 @@ def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
     Raises:
         CheckpointError: If keys and values have another shape.
     """
-    for prefix in {prefix for request in requests for prefix in request.input.prefixes}:
+    for prefix in {prefix for request in requests for prefix in request.interventions.prefixes}:
         prefix_heads, prefix_width = prefix.keys.shape[1], prefix.keys.shape[3]
         if (prefix_heads, prefix_width) != (heads, width):
             raise CheckpointError(
@@ -119,8 +121,8 @@ def interventions_of(requests: Sequence[Request], device: torch.device) -> Inter
 
     All requests must have the same prefixes and edits, and a merged table of vectors; see `merge_vectors`.
     """
-    table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
-    first = requests[0].input
+    table = next((request.interventions.vectors for request in requests if request.interventions.vectors is not None), None)
+    first = requests[0].interventions
 
     def tensor(array: Array) -> Tensor:
         return tensor_of(array).to(device)

@@ -9,7 +9,7 @@ import torch
 
 from promptkit.core.errors import ModelError, Unsupported
 from promptkit.core.inputs import TextInput
-from promptkit.core.interventions import NO_INTERVENTIONS, HiddenEdit
+from promptkit.core.interventions import NO_INTERVENTIONS, HiddenEdit, Interventions
 from promptkit.core.model import Card
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.finite import not_finite
@@ -96,7 +96,7 @@ def check_probe(causal_lm: CausalLM, name: str) -> None:
         ModelError: If the model returns numbers that are not finite.
         Unsupported: If the model is not causal.
     """
-    ids = torch.tensor([request.input.ids[:8] for request in _probes(causal_lm.vocabulary_size)[:1] * 2])
+    ids = torch.tensor([request.text.ids[:8] for request in _probes(causal_lm.vocabulary_size)[:1] * 2])
     ids[1, -2:] = (ids[1, -2:] + 1) % causal_lm.vocabulary_size
     mask = torch.ones_like(ids).to(causal_lm.device)
     with torch.no_grad():
@@ -119,12 +119,13 @@ def check_probe(causal_lm: CausalLM, name: str) -> None:
 def supports_vectors(forward: Forward) -> bool:
     """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
     request, _ = _probes(forward.frozen.vocabulary_size)
-    count = len(request.input.ids)
-    tokens = TextInput(ids=forward.as_prompt(request.input.ids))
-    rows = forward.embed(tokens.ids[:count])
-    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(count))), vectors=rows)
+    count = len(request.text.ids)
+    tokens = TextInput(ids=forward.as_prompt(request.text.ids))
+    learned = Interventions(vectors=forward.embed(tokens.ids[:count]))
+    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(count))))
+    read = (replace(request, input=tokens), replace(request, input=vectors, interventions=learned))
     try:
-        expected, actual = (_logprobs(forward, [replace(request, input=read)]) for read in (tokens, vectors))
+        expected, actual = (_logprobs(forward, [each]) for each in read)
     except (AttributeError, IndexError, NotImplementedError, TypeError, ValueError):  # a model that reads only token ids
         return False
     return not _difference(expected, actual, forward.dtype)
@@ -133,7 +134,7 @@ def supports_vectors(forward: Forward) -> bool:
 def padding_matters(forward: Forward) -> bool:
     """Returns whether scores change if prompts and continuations are computed next to longer ones, with padding."""
     probes = [
-        replace(probe, input=TextInput(ids=forward.as_prompt(probe.input.ids)))
+        replace(probe, input=TextInput(ids=forward.as_prompt(probe.text.ids)))
         for probe in _probes(forward.frozen.vocabulary_size)
     ]
     single = [
@@ -152,10 +153,10 @@ def padding_matters(forward: Forward) -> bool:
 def why_no_prefixes(forward: CausalForward) -> str:
     """Returns why prefixes are not supported; empty if the keys and values of tokens give the same results as the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
-    ids = tokens.input.ids
+    ids = tokens.text.ids
     try:
         prefix = prefix_of(forward.keys_values(ids[:4]))
-        prefixed = replace(tokens, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
+        prefixed = replace(tokens, input=TextInput(ids=ids[4:]), interventions=Interventions(prefixes=(prefix,)))
         expected, actual = _logprobs(forward, [tokens]), _logprobs(forward, [prefixed])
     except Unsupported as error:
         return str(error).partition(". ")[0]
@@ -177,7 +178,7 @@ def why_no_edits(forward: CausalForward) -> str:
         before = _hidden_state(forward, request)
         added = 0.5 * before.abs().mean() * torch.ones_like(before)
         edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
-        after = _hidden_state(forward, replace(request, input=replace(tokens.input, edits=(edit,))))
+        after = _hidden_state(forward, replace(request, interventions=Interventions(edits=(edit,))))
     except Unsupported as error:
         return str(error).partition(". ")[0]
     if torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max())):
@@ -240,5 +241,5 @@ def _probes(vocabulary: int) -> list[Request]:
 
 def _logprobs(forward: Forward, requests: list[Request], *, reuse: int = 0) -> list[float]:
     """Returns the log-probabilities of all tokens of all continuations."""
-    outputs = forward.answer(requests, reuse, forward.prefill(requests[0].input.ids[:reuse]))
+    outputs = forward.answer(requests, reuse, forward.prefill(requests[0].text.ids[:reuse]))
     return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]

@@ -64,16 +64,16 @@ class Completions:
 
     def logprobs(self, query: TokenQuery) -> TokenLogprobs:
         """Returns the log-probabilities that a query requests; a value that is not a number is NaN."""
-        body = {"model": self._model, "prompt": self._prompt(query.input), "max_tokens": 1, "temperature": 0, **NEUTRAL}
+        body = {"model": self._model, "prompt": self._prompt(query.prepared.text), "max_tokens": 1, "temperature": 0, **NEUTRAL}
         if query.token_ids and self._capabilities.named:
             with self._turns.of("named"):
-                response = self._complete({**body, **named_body(query.token_ids)}, query.input)
+                response = self._complete({**body, **named_body(query.token_ids)}, query.prepared.text)
             named = {entry.token_id: entry.logprob for entry in top_entries(self._server, response)}
             try:
                 return {token: named[token] for token in query.token_ids}
             except KeyError:
                 raise self._server.unexpected_response(response) from None
-        entries = self._top({**body, **top_body(self._capabilities.top)}, query.input)
+        entries = self._top({**body, **top_body(self._capabilities.top)}, query.prepared.text)
         return self._by_token_id(entries) if query.top_m else self._in_top(entries, query.token_ids)
 
     def write(self, prompt: TextInput, verb: Generate, sample: int) -> Generation:

@@ -197,11 +197,11 @@ class HttpModel(BaseEngine):
         verb = request.verb
         if isinstance(verb, Generate):
             samples = range(verb.known, verb.n)
-            texts = tuple(completions.write(request.input, verb, sample) for sample in samples)
+            texts = tuple(completions.write(request.text, verb, sample) for sample in samples)
             return GenerateOutput(generations=texts)
         if self._capabilities.prompts == "chat":
             if isinstance(verb, Score):
-                return replies.score(request.input, verb)
+                return replies.score(request.text, verb)
             raise Unsupported(
                 f"The server {self._server.url} offers only chat, which returns no log-probabilities of tokens",
                 code="no-chat-logprobs",

@@ -17,9 +17,8 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError, ModelError
-from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card
-from promptkit.core.requests import Generate, GenerateOutput, Output, Request
+from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.pretrained import card, check_stored_weights, end_tokens, read_config, read_tokenizer
@@ -162,7 +161,7 @@ class VllmModel(BatchedEngine):
         return float(counts.get(CACHE_HITS, 0) / max(1, counts.get(CACHE_QUERIES, 0)))
 
     def _prepare(self, requests: Sequence[Request]) -> None:
-        self._started(vectors=any(request.input.vectors for request in requests))
+        self._started(vectors=any(request.interventions.vectors for request in requests))
 
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         if isinstance(requests[0].verb, Generate):
@@ -196,7 +195,7 @@ class VllmModel(BatchedEngine):
             )
             for query in queries
         ]
-        results = self._generate([query.input for query in queries], parameters)
+        results = self._generate([query.prepared for query in queries], parameters)
         return [{token: logprob.logprob for token, logprob in result.outputs[0].logprobs[0].items()} for result in results]
 
     # ---- generation ----
@@ -218,7 +217,7 @@ class VllmModel(BatchedEngine):
     def _write_texts(self, texts: Sequence[Text], requests: Sequence[Request], *, stop: bool) -> list[str | None]:
         """Writes texts from their start, and returns why vLLM ended each; `stop` is whether vLLM ends them at stop strings."""
         parameters = [self._sampling_parameters(text, stop=stop) for text in texts]
-        results = self._generate([requests[text.request].input for text in texts], parameters)
+        results = self._generate([requests[text.request].prepared for text in texts], parameters)
         for text, result in zip(texts, results, strict=True):
             text.ids.clear()
             for token in result.outputs[0].token_ids:  # promptkit decides where a text ends, the same for every engine
@@ -240,7 +239,7 @@ class VllmModel(BatchedEngine):
 
     # ---- the engine ----
 
-    def _generate(self, prompts: Sequence[TextInput], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
+    def _generate(self, prompts: Sequence[Prepared], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         if not prompts:
             return []
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -266,10 +265,10 @@ class VllmModel(BatchedEngine):
                 model=self.name,
             ) from None
 
-    def _prompt(self, prompt: TextInput) -> dict[str, object]:
-        if prompt.vectors is None:
-            return {"prompt_token_ids": list(prompt.ids)}
-        return {"prompt_embeds": self._embedding.rows(prompt)}
+    def _prompt(self, prepared: Prepared) -> dict[str, object]:
+        if prepared.interventions.vectors is None:
+            return {"prompt_token_ids": list(prepared.text.ids)}
+        return {"prompt_embeds": self._embedding.rows(prepared)}
 
     @cached_property
     def _embedding(self) -> Embedding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from promptkit.core.errors import CheckpointError, InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext, Learnable
-from promptkit.core.requests import Generate, Output, Request, Score
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Generate, Output, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
 from promptkit.manipulate.learned.storage import save as save_manipulation
@@ -76,12 +78,12 @@ def perturbed(manipulation: Learnable, model: Any, seed: int = 0) -> Learnable:
     return manipulation.with_parameters(moved, {})
 
 
-def prompts(model: Any, *manipulations: Learnable) -> list[TextInput]:
-    return [rendered.input for rendered in composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context(model))(ROWS)]
+def prompts(model: Any, *manipulations: Learnable) -> list[Rendered]:
+    return composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context(model))(ROWS)
 
 
-def scores(model: Any, inputs: list[TextInput]) -> Any:
-    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for prompt in inputs]
+def scores(model: Any, inputs: list[Rendered]) -> Any:
+    requests = [prompt.request(Score(continuations=((5, 6), (5, 7, 8), (9,)))) for prompt in inputs]
     result: dict[int, Output] = {}
     for indices, outputs in model.answer(requests):
         result |= zip(indices, outputs, strict=True)
@@ -113,15 +115,15 @@ def test_generation_equals_greedy_scoring_of_each_token(manipulation: Learnable,
     model = load()
     inputs = prompts(model, perturbed(manipulation, model))
     outputs: dict[int, Any] = {}
-    for indices, result in model.answer([Request(input=prompt, verb=Generate(max_tokens=4)) for prompt in inputs]):
+    for indices, result in model.answer([prompt.request(Generate(max_tokens=4)) for prompt in inputs]):
         outputs |= zip(indices, result, strict=True)
     for index, prompt in enumerate(inputs[:2]):
         ids = outputs[index].generations[0].ids
-        requests = Request(input=prompt, verb=Score(continuations=(ids,)))
+        requests = prompt.request(Score(continuations=(ids,)))
         ((_, (output,)),) = model.answer([requests])
         for step in range(len(ids)):
             others = tuple((*ids[:step], token) for token in range(model.card.vocabulary))
-            ((_, (every_token,)),) = model.answer([Request(input=prompt, verb=Score(continuations=others))])
+            ((_, (every_token,)),) = model.answer([prompt.request(Score(continuations=others))])
             assert output.logprobs[0][step] >= max(row[step] for row in every_token.logprobs) - 1e-4
 
 
@@ -156,7 +158,7 @@ def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None
     model = load()
     tokens = (*model.card.tokenizer.bos, *model.card.tokenizer.encode("Say how it was.").ids)
     result = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
-    full = [TextInput(ids=tokens + prompt.ids) for prompt in prompts(model)]
+    full = [replace(prompt, input=TextInput(ids=tokens + prompt.text.ids)) for prompt in prompts(model)]
     assert result == pytest.approx(scores(model, full), abs=1e-4)
 
 
@@ -192,7 +194,7 @@ def test_gradients_equal_slopes_and_do_not_reach_frozen_weights(
     if attention == "eager" and manipulation.name == "prefix" and manipulation.settings()["layers"]:
         pytest.skip("a model's model attention takes a prefix at all layers or none")
     model = load(kind, attention=attention)
-    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (9,)))) for prompt in prompts(model, manipulation)]
+    requests = [prompt.request(Score(continuations=((5, 6), (9,)))) for prompt in prompts(model, manipulation)]
     forward, initial = model.differentiable(requests), perturbed_parameters(manipulation, model)
     weight = torch.randn(3, generator=torch.Generator().manual_seed(1))
 

@@ -44,10 +44,11 @@ def rows(vectors: Array | None) -> Any:
     return vectors.numpy()
 
 
-def read_vectors(prompt: TextInput, model: Any) -> Any:
+def read_vectors(found: Rendered, model: Any) -> Any:
     """Returns the vector that the model reads at each position."""
-    embedded = rows(model.embed([max(0, token) for token in prompt.ids]))
-    return [rows(prompt.vectors)[-1 - token] if token < 0 else row for token, row in zip(prompt.ids, embedded, strict=True)]
+    ids, learned = found.text.ids, found.interventions.vectors
+    embedded = rows(model.embed([max(0, token) for token in ids]))
+    return [rows(learned)[-1 - token] if token < 0 else row for token, row in zip(ids, embedded, strict=True)]
 
 
 def test_vectors_are_placed_in_the_order_of_the_list(model: Any) -> None:
@@ -56,9 +57,9 @@ def test_vectors_are_placed_in_the_order_of_the_list(model: Any) -> None:
     start = pk.SoftPrompt(4, init="random", place="start", seed=4)
     for modifiers, before, suffix in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
         found = rendered(model, *modifiers)
-        expected = [rows(rendered(model, one).input.vectors) for one in before] + [rows(model.embed(bos))]
-        expected += [rows(rendered(model, one).input.vectors) for one in suffix] + [rows(model.embed(plain[1:]))]
-        assert np.array_equal(np.stack(read_vectors(found.input, model)), np.concatenate(expected))
+        expected = [rows(rendered(model, one).interventions.vectors) for one in before] + [rows(model.embed(bos))]
+        expected += [rows(rendered(model, one).interventions.vectors) for one in suffix] + [rows(model.embed(plain[1:]))]
+        assert np.array_equal(np.stack(read_vectors(found, model)), np.concatenate(expected))
         assert found.continuations == rendered(model).continuations
         covered = [place for span in found.input.spans for place in range(span.start, span.stop)]
         assert covered == list(range(len(found.input.ids)))
@@ -84,9 +85,9 @@ def test_vectors_fill_slots_without_moving_other_tokens(model: Any, shots: int) 
     task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
     start = pk.SoftPrompt(2, init="random", place="start", seed=2)
     demos = pk.demos.first(k=shots)
-    vectors = {soft.seed: rows(rendered(model, replace(soft, slot=None)).input.vectors) for soft in (task, end, start)}
+    vectors = {soft.seed: rows(rendered(model, replace(soft, slot=None)).interventions.vectors) for soft in (task, end, start)}
     found = in_slots(model, SLOTS, [start, end, task], demos=demos)
-    positions = read_vectors(found.input, model)
+    positions = read_vectors(found, model)
     expected = iter([vectors[2], vectors[0], *[vectors[1]] * (1 + shots)])
     spans = [span for span in found.input.spans if span.part.startswith("soft")]
     assert [span.part for span in spans] == ["soft", "soft task", *["soft end"] * (1 + shots)]
@@ -177,17 +178,17 @@ def test_initial_vectors_are_embeddings_of_the_model(model: Any) -> None:
     encode = model.card.tokenizer.encode
     text = pk.SoftPrompt(30, init="Say how it was.")
     tokens = encode("Say how it was.").ids
-    assert np.array_equal(rows(rendered(model, text).input.vectors), rows(model.embed((tokens * 30)[:30])))
+    assert np.array_equal(rows(rendered(model, text).interventions.vectors), rows(model.embed((tokens * 30)[:30])))
     words = [rows(model.embed(encode(f" {word}").ids)).mean(0) for word in WORDS.values()]
-    found = rows(rendered(model, pk.SoftPrompt(3, init="labels")).input.vectors)
+    found = rows(rendered(model, pk.SoftPrompt(3, init="labels")).interventions.vectors)
     assert found == pytest.approx(np.stack([words[0], words[1], words[0]]))
     known = {row.tobytes() for row in rows(model.embed(range(model.card.vocabulary)))}
-    drawn = rows(rendered(model, pk.SoftPrompt(20)).input.vectors)
+    drawn = rows(rendered(model, pk.SoftPrompt(20)).interventions.vectors)
     assert len({row.tobytes() for row in drawn} & known) == 20
     scale = np.sqrt((rows(model.embed(range(320))) ** 2).mean())
-    random = rows(rendered(model, pk.SoftPrompt(100, init="random")).input.vectors)
+    random = rows(rendered(model, pk.SoftPrompt(100, init="random")).interventions.vectors)
     assert np.sqrt((random**2).mean()) == pytest.approx(scale, rel=0.1)
-    other = rows(rendered(model, pk.SoftPrompt(100, init="random", seed=1)).input.vectors)
+    other = rows(rendered(model, pk.SoftPrompt(100, init="random", seed=1)).interventions.vectors)
     assert not np.array_equal(random, other)
 
 

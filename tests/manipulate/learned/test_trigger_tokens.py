@@ -15,7 +15,7 @@ from promptkit.core.errors import CheckpointError, InputError, TrainingError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Request, Score
+from promptkit.core.requests import Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import load_manipulation, read_manifest
@@ -105,7 +105,7 @@ def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
     scored = []
     for change in (tokens(), tokens().differentiable_form(context)):
         result = rendered(model, change)
-        (output,) = CachedModel(model)([Request(input=result.input, verb=Score(continuations=result.continuations))])
+        (output,) = CachedModel(model)([result.request(Score(continuations=result.continuations))])
         scored.append([number for row in output.logprobs for number in row])
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 

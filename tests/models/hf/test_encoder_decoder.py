@@ -12,7 +12,7 @@ from promptkit.core.arrays import zeros
 from promptkit.core.errors import ModelError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
-from promptkit.core.interventions import KVPrefix
+from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request
 from promptkit.models.client import CachedModel
@@ -156,7 +156,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
         with refused(Unsupported, "no-prefixes-or-edits", model=loaded.name, manipulation=learned.name):
             pk.Predictor(loaded, [pk.Prompt("sentiment/review"), learned], words)
     prefix = KVPrefix(length=1, layers=(1,), keys=zeros(1, 4), values=zeros(1, 4))
-    request = Request(input=TextInput(ids=(5, 1), prefixes=(prefix,)), verb=Read(top_m=1))
+    request = Request(input=TextInput(ids=(5, 1)), verb=Read(top_m=1), interventions=Interventions(prefixes=(prefix,)))
     with refused(Unsupported, "no-prefixes-or-edits", model=loaded.name):
         answer(loaded, [request])
     with refused(Unsupported, "not-causal", model=loaded.name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from inspect import signature
@@ -18,7 +18,7 @@ from transformers import DynamicCache
 import promptkit as pk
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import TextInput
-from promptkit.core.interventions import HiddenEdit, KVPrefix
+from promptkit.core.interventions import HiddenEdit, Interventions, KVPrefix
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -110,10 +110,10 @@ def past_of(model: Any, prefixes: Sequence[KVPrefix[Array]]) -> dict[str, Any]:
 
 def expected(model: Any, request: Request) -> list[float]:
     """The log-probabilities of transformers, computed one continuation at a time."""
-    prompt, result = request.input, []
+    prompt, result, learned = request.text, [], request.interventions
     for word in request.verb.continuations:
-        with torch.no_grad(), edit_hooks(model, prompt.edits, len(prompt.ids)):
-            logits = model(torch.tensor([(*prompt.ids, *word)]), **past_of(model, prompt.prefixes)).logits[0]
+        with torch.no_grad(), edit_hooks(model, learned.edits, len(prompt.ids)):
+            logits = model(torch.tensor([(*prompt.ids, *word)]), **past_of(model, learned.prefixes)).logits[0]
         logprobs = logits.log_softmax(-1)
         result += [logprobs[len(prompt.ids) - 1 + depth, token].item() for depth, token in enumerate(word)]
     return result
@@ -124,7 +124,8 @@ def prompts_of(seed: int, count: int = 5, shared: int = 12) -> list[TextInput]:
 
 
 def scoring(prompts: Sequence[TextInput], **interventions: Any) -> list[Request]:
-    return [Request(input=replace(prompt, **interventions), verb=Score(continuations=WORDS)) for prompt in prompts]
+    learned = Interventions(**interventions)
+    return [Request(input=prompt, verb=Score(continuations=WORDS), interventions=learned) for prompt in prompts]
 
 
 # ---- compared with transformers ------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def test_a_prefix_at_chosen_layers_is_invisible_to_the_others(kind: str, load_mo
     for index in (0, 2):
         model.model.layers[index].self_attn.register_forward_pre_hook(blind, with_kwargs=True)
     for request, result in zip(requests, answer(load_model(kind), requests), strict=True):
-        with_prefix = replace(request, input=replace(request.input, prefixes=(full,)))
+        with_prefix = replace(request, interventions=Interventions(prefixes=(full,)))
         assert numbers(result) == pytest.approx(expected(model, with_prefix), abs=1e-4)
 
 
@@ -184,7 +185,8 @@ def test_hidden_states_are_read_after_edits(kind: str, attention: str, load_mode
     model, (prompt,) = load_model(kind, attention=attention), prompts_of(5, count=1)
     add = HiddenEdit(layer=1, operation="add", last=1, arrays=(noise(1, 32),))
     before, after = (
-        answer(model, [Request(input=entry, verb=Read(hidden_layer=1))])[0] for entry in (prompt, replace(prompt, edits=(add,)))
+        answer(model, [Request(input=prompt, verb=Read(hidden_layer=1), interventions=Interventions(edits=edits))])[0]
+        for edits in ((), (add,))
     )
     assert numbers(after) == pytest.approx(
         [x + y for x, y in zip(numbers(before), tensor(add.arrays[0]).tolist(), strict=True)], abs=1e-4
@@ -211,8 +213,8 @@ def mixed(config: Any, seed: int) -> list[Request]:
     verbs = (Score(continuations=WORDS), Read(token_ids=(4, 9), top_m=2, hidden_layer=1), Read(hidden_layer=2, mean_from=1))
     created = []
     for index, prompt in enumerate(prompts_of(seed, count=12)):
-        changed = replace(prompt, edits=edits[(seed + index) % len(edits)], prefixes=prefixes[index % 3])
-        created.append(Request(input=changed, verb=verbs[(index + seed) % 7 % 3]))
+        learned = Interventions(edits=edits[(seed + index) % len(edits)], prefixes=prefixes[index % 3])
+        created.append(Request(input=prompt, verb=verbs[(index + seed) % 7 % 3], interventions=learned))
     return created
 
 
@@ -247,8 +249,9 @@ def test_texts_equal_recomputing_every_step(kind: str, attention: str, load_mode
     model, reference = load_model(kind, attention=attention), make_model(kind)
     prefixes = (prefix_for(reference.config, 4),)
     for edits in edits_for(reference.config.num_hidden_layers).values():
-        prompts = [replace(prompt, edits=edits, prefixes=prefixes) for prompt in prompts_of(8, count=3)]
-        outputs: list[Any] = answer(model, [Request(input=prompt, verb=Generate(max_tokens=5)) for prompt in prompts])
+        prompts, learned = prompts_of(8, count=3), Interventions(edits=edits, prefixes=prefixes)
+        requests = [Request(input=prompt, verb=Generate(max_tokens=5), interventions=learned) for prompt in prompts]
+        outputs: list[Any] = answer(model, requests)
         for prompt, output in zip(prompts, outputs, strict=True):
             (text,) = output.generations
             for step, token in enumerate(text.ids):
@@ -280,22 +283,21 @@ def test_the_score_cache_distinguishes_prefixes_and_edits(load_model: LoadModel,
     assert len(set(first)) == len(first)
 
 
-def unsupported() -> list[tuple[str, Callable[[Any], Any], str]]:
+def unsupported() -> list[tuple[str, dict[str, Any], str]]:
     config = make_model("llama").config
     edit = edits_for(3)["add to the last"]
     return [
-        ("mamba", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes"),
-        ("fake", lambda prompt: replace(prompt, edits=edit), "no-prefixes-or-edits"),
-        ("fake", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes-or-edits"),
+        ("mamba", {"prefixes": (prefix_for(config),)}, "no-prefixes"),
+        ("fake", {"edits": edit}, "no-prefixes-or-edits"),
+        ("fake", {"prefixes": (prefix_for(config),)}, "no-prefixes-or-edits"),
     ]
 
 
-@pytest.mark.parametrize(("kind", "change", "code"), unsupported())
-def test_unsupported_learned_values_are_refused(kind: str, change: Any, code: str, load_model: LoadModel) -> None:
+@pytest.mark.parametrize(("kind", "learned", "code"), unsupported())
+def test_unsupported_learned_values_are_refused(kind: str, learned: Any, code: str, load_model: LoadModel) -> None:
     model = pk.load(kind) if kind == "fake" else load_model(kind)
-    (prompt,) = prompts_of(1, count=1)
     with refused(pk.Unsupported, code, model=model.name):
-        answer(model, scoring([change(prompt)]))
+        answer(model, scoring(prompts_of(1, count=1), **learned))
 
 
 def test_attention_of_transformers_refuses_a_prefix_at_some_layers(load_model: LoadModel) -> None:

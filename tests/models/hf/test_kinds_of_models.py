@@ -18,6 +18,7 @@ from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request
 from promptkit.models.client import CachedModel
@@ -76,7 +77,8 @@ def test_embeddings_as_learned_vectors_equal_the_tokens(load: LoadModel, kind: s
     for request in requests:
         ids = request.input.ids
         vectors = model.embed(ids[1:5])
-        changed.append(Request(input=TextInput(ids=(ids[0], -1, -2, -3, -4, *ids[5:]), vectors=vectors), verb=request.verb))
+        prompt = TextInput(ids=(ids[0], -1, -2, -3, -4, *ids[5:]))
+        changed.append(Request(input=prompt, verb=request.verb, interventions=Interventions(vectors=vectors)))
     assert all(a == pytest.approx(b, abs=1e-4) for a, b in zip(values(model, changed), expected, strict=True))
 
 

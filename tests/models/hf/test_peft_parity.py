@@ -16,6 +16,7 @@ import promptkit as pk
 from promptkit.core.errors import CheckpointError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.manipulate.compose import composed
@@ -227,7 +228,7 @@ def test_left_padding_with_a_prefix_changes_results_in_peft_only(folder: Path, m
 def test_generation_uses_the_prefix_that_peft_may_ignore(folder: Path, model: Any, tmp_path: Path) -> None:
     """With versions of transformers that name the argument `cache`, `generate` of PEFT 0.21 ignores the prefix."""
     peft_model, prefix = train_with_peft(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
-    prefixes = rendered(model, prefix)[0].input.prefixes
+    prefixes = rendered(model, prefix)[0].interventions.prefixes
     prompts = [tuple(range(4 + i, 8 + 2 * i)) for i in range(5)]
     settings = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
 
@@ -238,7 +239,8 @@ def test_generation_uses_the_prefix_that_peft_may_ignore(folder: Path, model: An
         return [*ids[-3:]]
 
     def generated(*learned: Any) -> list[list[int]]:
-        requests = [Request(input=TextInput(ids=ids, prefixes=learned), verb=Generate(max_tokens=3)) for ids in prompts]
+        verb, interventions = Generate(max_tokens=3), Interventions(prefixes=learned)
+        requests = [Request(input=TextInput(ids=ids), verb=verb, interventions=interventions) for ids in prompts]
         return [[*output.generations[0].ids] for output in answer(model, requests)]
 
     assert generated(*prefixes) == [stepwise(ids) for ids in prompts] != generated()

@@ -13,7 +13,7 @@ import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, ModelError, Unsupported
 from promptkit.core.inputs import TextInput
-from promptkit.core.interventions import HiddenEdit
+from promptkit.core.interventions import HiddenEdit, Interventions
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.verify import _probes
@@ -48,12 +48,16 @@ def gemma3n() -> Any:
 
 
 def with_vector(vectors: Any, ids: tuple[int, ...] = (0, -1, 6, 7)) -> Request:
-    return Request(input=TextInput(ids=ids, vectors=as_array(vectors)), verb=Score(continuations=((8, 9), (10,))))
+    return Request(
+        input=TextInput(ids=ids),
+        verb=Score(continuations=((8, 9), (10,))),
+        interventions=Interventions(vectors=as_array(vectors)),
+    )
 
 
 def with_edit(width: int, layer: int = 1) -> Request:
     edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(as_array(torch.ones(width).numpy()),))
-    return Request(input=TextInput(ids=PROMPT, edits=(edit,)), verb=Score(continuations=((8, 9),)))
+    return Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((8, 9),)), interventions=Interventions(edits=(edit,)))
 
 
 # ---- layers --------------------------------------------------------------------------------------------

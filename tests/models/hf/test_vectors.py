@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import zeros
+from promptkit.core.arrays import Array, zeros
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.interventions import Interventions
+from promptkit.core.requests import Generate, Read, Request, Score, Verb
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.tensors import array_of, merge_vectors
@@ -31,13 +32,17 @@ def random_requests(seed: int, count: int = 6, shared: int = 12) -> list[Request
     return [Request(input=TextInput(ids=ids), verb=read if i % 3 == 2 else score) for i, ids in enumerate(prompts)]
 
 
+def with_vectors(ids: tuple[int, ...], vectors: Array, verb: Verb) -> Request:
+    return Request(input=TextInput(ids=ids), verb=verb, interventions=Interventions(vectors=vectors))
+
+
 def as_vectors(request: Request, embedding: Any, places: set[int]) -> Request:
     """The request with some of its tokens replaced by their embeddings, in a shuffled table."""
     ids = request.input.ids
     chosen = sorted((place for place in places if place < len(ids)), key=lambda place: (place * 7) % 5)
     rows = array_of(embedding(torch.tensor([ids[place] for place in chosen])))
     learned = {place: -1 - row for row, place in enumerate(chosen)}
-    return replace(request, input=TextInput(ids=tuple(learned.get(i, t) for i, t in enumerate(ids)), vectors=rows))
+    return with_vectors(tuple(learned.get(i, t) for i, t in enumerate(ids)), rows, request.verb)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -55,8 +60,9 @@ def test_embeddings_as_vectors_give_the_results_of_the_tokens(kind: str, load_mo
 def test_random_vectors_give_the_results_of_transformers(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     rows = torch.randn((4, 32), generator=torch.Generator().manual_seed(3))
-    prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=array_of(rows))
-    (result,) = answer(load_model(kind), [Request(input=prompt, verb=Score(continuations=((8, 12), (40,))))])
+    prompt, learned = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1)), Interventions(vectors=array_of(rows))
+    request = Request(input=prompt, verb=Score(continuations=((8, 12), (40,))), interventions=learned)
+    (result,) = answer(load_model(kind), [request])
     complete = torch.tensor([[*prompt.ids, 8]])
     embeds = model.get_input_embeddings()(complete.clamp(min=0))
     embeds[complete < 0] = rows[-1 - complete[complete < 0]]
@@ -74,8 +80,10 @@ def mixed(seed: int) -> list[Request]:
     for index, request in enumerate(random_requests(seed, count=9, shared=3)):
         rows = (one, other, one.flip(0), None)[index % 4]
         ids = first[::-1] if index % 4 == 2 else first
-        learned = TextInput(ids=request.input.ids) if rows is None else None
-        created.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=array_of(rows))))
+        if rows is None:
+            created.append(request)
+        else:
+            created.append(with_vectors(ids + request.text.ids, array_of(rows), request.verb))
     return created
 
 
@@ -90,16 +98,16 @@ def test_results_do_not_depend_on_batch_or_order(load_model: LoadModel, seed: in
 
 def test_only_equal_rows_share_an_id() -> None:
     requests = merge_vectors(mixed(0), 32)
-    learned = [request.input.ids[:10] for request in requests if request.input.vectors]
+    learned = [request.input.ids[:10] for request in requests if request.interventions.vectors]
     assert learned[0] == learned[2]  # the same rows, in a reversed table
     assert not set(learned[0]) & set(learned[1])
-    assert len({request.input.vectors for request in requests} - {None}) == 1
+    assert len({request.interventions.vectors for request in requests} - {None}) == 1
     assert merge_vectors(requests, 32) == requests
 
 
 def test_only_equal_vectors_are_shared(load_model: LoadModel) -> None:
     model = load_model("llama")
-    shared = [request for request in mixed(2) if request.input.vectors]
+    shared = [request for request in mixed(2) if request.interventions.vectors]
     ((_, plan),) = model._plans(merge_vectors(shared, 32))
     assert any(batch.reuse >= 10 for batch in plan.batches)
     assert any(batch.reuse == 0 for batch in plan.batches)
@@ -107,10 +115,7 @@ def test_only_equal_vectors_are_shared(load_model: LoadModel) -> None:
 
 def test_the_score_cache_distinguishes_vectors(load_model: LoadModel, tmp_path: Path) -> None:
     cached = CachedModel(load_model("llama"), ScoreCache(tmp_path / "scores.sqlite"))
-    one, other = (
-        Request(input=TextInput(ids=(-1, 5), vectors=array_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
-        for x in (0.5, -0.5)
-    )
+    one, other = (with_vectors((-1, 5), array_of(torch.full((1, 32), x)), Score(continuations=((7,),))) for x in (0.5, -0.5))
     first = cached([one])
     assert cached([other]) != first
     assert cached([one]) == first
@@ -121,11 +126,11 @@ def test_invalid_vectors_are_refused(load_model: LoadModel, monkeypatch: pytest.
     model, verb = load_model("llama"), Read(top_m=1)
     narrow = zeros(1, 4)
     with refused(CheckpointError, "wrong-vector-width", width=4, model_width=32):
-        answer(model, [Request(input=TextInput(ids=(-1, 3), vectors=narrow), verb=verb)])
+        answer(model, [with_vectors((-1, 3), narrow, verb)])
     with refused(InputError, "unknown-vector-id", id=-2, vectors=1):
-        answer(model, [Request(input=TextInput(ids=(-2, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])
+        answer(model, [with_vectors((-2, 3), array_of(torch.ones(1, 32)), verb)])
     other_model = load_model("qwen3")
     other_model.load()
     monkeypatch.setattr(other_model._forward, "embed", lambda ids: array_of(torch.ones(len(ids), 32)))
     with refused(pk.Unsupported, "no-learned-vectors", model=other_model.name):
-        answer(other_model, [Request(input=TextInput(ids=(-1, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])
+        answer(other_model, [with_vectors((-1, 3), array_of(torch.ones(1, 32)), verb)])

@@ -23,6 +23,7 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, MissingPackage
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
+from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import save
@@ -144,9 +145,9 @@ class TestEngine:
         import torch
 
         learned = np.random.default_rng(0).normal(0, 1, (3, 640)).astype("<f4")
-        prompt = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:]), vectors=as_array(learned))
+        prompt, vectors = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:])), Interventions(vectors=as_array(learned))
         mixed = [
-            Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
+            Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563))), interventions=vectors),
             Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
         ]
         result: list[Any] = answer(vllm(), mixed)
