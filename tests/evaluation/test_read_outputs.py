@@ -102,7 +102,7 @@ def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_ro
         strict=True,
     ):
         (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
-        ((_, (single,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
+        ((_, (single,)),) = model.answer([rendered.request(Read(token_ids=tokens, hidden_layer=-1))])
         np.testing.assert_allclose(logprobs, single.logprobs, atol=1e-4)
         np.testing.assert_allclose(hidden, single.hidden.numpy(), atol=1e-4)
 

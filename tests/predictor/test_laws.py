@@ -93,7 +93,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
     bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
-    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(bind_context)(ROWS)]
+    return [r.request(Score(continuations=r.continuations)) for r in manipulation.bind(bind_context)(ROWS)]
 
 
 def answers(model: Any, batch: list[Request]) -> dict[int, Output]:

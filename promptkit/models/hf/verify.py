@@ -173,7 +173,7 @@ def why_no_edits(forward: CausalForward) -> str:
     layer = max(1, layers // 2)
     if layer == layers:
         return ""
-    request = Request(input=tokens.input, verb=Read(hidden_layer=layer, top_m=1))
+    request = replace(tokens, verb=Read(hidden_layer=layer, top_m=1))
     try:
         before = _hidden_state(forward, request)
         added = 0.5 * before.abs().mean() * torch.ones_like(before)

@@ -164,7 +164,7 @@ def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None
 
 def test_a_prefix_uses_context_and_edits_do_not(load: Any) -> None:
     model = load()
-    longest = 512 - max(len(prompt.ids) for prompt in prompts(model)) - 40
+    longest = 512 - max(len(prompt.text.ids) for prompt in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
     assert KINDS["steering"].context_tokens == KINDS["loreft"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):

@@ -80,7 +80,7 @@ def test_greedy_texts_equal_those_of_transformers(load: LoadModel, kind: str) ->
 def test_samples_do_not_depend_on_the_batch(load: LoadModel) -> None:
     loaded = load("t5")
     verb = Generate(max_tokens=6, n=3, temperature=1.0, seed=4)
-    requests = [Request(input=row.input, verb=verb) for row in rendered_rows(loaded, TEXTS, WORDS)]
+    requests = [row.request(verb) for row in rendered_rows(loaded, TEXTS, WORDS)]
     together = answer(loaded, requests)
     small = load("t5", batch_tokens=1)
     assert [answer(small, [request])[0] for request in requests] == together

@@ -49,7 +49,7 @@ def bind(model: Any, **options: Any) -> BoundPrompt:
 
 def requests_for(model: Any, texts: list[str], **options: Any) -> list[Request]:
     rendered = bind(model, **options)([Example(id=text, inputs={"text": text}) for text in texts])
-    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in rendered]
+    return [r.request(Score(continuations=r.continuations)) for r in rendered]
 
 
 def answers(model: Any, requests: list[Request], done: frozenset[int] = frozenset()) -> dict[int, list[float]]:

@@ -47,7 +47,7 @@ def values(model: Any, requests: list[Request]) -> list[list[float]]:
 def test_scores_do_not_depend_on_batch_size_order_or_subset(load: LoadModel, kind: str) -> None:
     model = load(kind)
     requests = requests_of(rendered_rows(model, TEXTS, WORDS))
-    requests += [Request(input=request.input, verb=Read(token_ids=(5,), hidden_layer=1)) for request in requests[:5]]
+    requests += [request.prepared.request(Read(token_ids=(5,), hidden_layer=1)) for request in requests[:5]]
     expected = values(model, requests)
     for batch_tokens in (1, 33, 200, 4096):
         other = values(load(kind, batch_tokens=batch_tokens), requests)
@@ -90,7 +90,7 @@ def test_a_soft_prompt_is_where_a_plain_forward_pass_has_it(load: LoadModel, kin
         BindContext(ask=CachedModel(loaded), reader=pk.Verbalizer(WORDS))
     )
     (row,) = bound([Example(id="a", inputs={"text": "a good film"})])
-    (output,) = answer(loaded, [Request(input=row.input, verb=Read(token_ids=(5, 6)))])
+    (output,) = answer(loaded, [row.request(Read(token_ids=(5, 6)))])
     first = len(loaded.card.tokenizer.bos)
     mask = f" {tokenizer.mask_token}" if kind in MASKED else ""
     text = f"Decide whether each review is bad and dull or good.\n\nReview: a good film\nSentiment:{mask}"

@@ -16,7 +16,7 @@ from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
-from promptkit.core.requests import Request, Score
+from promptkit.core.requests import Score
 from promptkit.manipulate.learned import peft as format_of_peft
 from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
@@ -41,7 +41,7 @@ def scores(model: Any, soft: Any) -> list[list[list[float]]]:
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), soft], pk.Verbalizer(WORDS))
     bound = predictor.manipulate.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)))
     rows = bound([Example(id=text, inputs={"text": text}) for text in TEXTS])
-    outputs = answer(model, [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows])
+    outputs = answer(model, [row.request(Score(continuations=row.continuations)) for row in rows])
     return [[[*row] for row in output.logprobs] for output in outputs]
 
 

@@ -90,19 +90,14 @@ def rendered(model: Any, *manipulations: Any) -> list[Any]:
 
 def label_logprobs(model: Any, *manipulations: Any) -> list[list[float]]:
     """The log-probabilities of all tokens of all labels for each row, computed in one batch."""
-    requests = [
-        Request(input=entry.input, verb=Score(continuations=entry.continuations)) for entry in rendered(model, *manipulations)
-    ]
+    requests = [entry.request(Score(continuations=entry.continuations)) for entry in rendered(model, *manipulations)]
     return [[x for label in output.logprobs for x in label] for output in answer(model, requests)]
 
 
 def next_token_logprobs(model: Any, *manipulations: Any) -> list[tuple[float, ...]]:
     """The log-probabilities of all tokens after the prompt, for each row."""
     every = Read(token_ids=tuple(range(VOCABULARY)))
-    return [
-        output.logprobs
-        for output in answer(model, [Request(input=r.input, verb=every) for r in rendered(model, *manipulations)])
-    ]
+    return [output.logprobs for output in answer(model, [r.request(every) for r in rendered(model, *manipulations)])]
 
 
 def peft_logprobs(peft_model: Any, ids: tuple[int, ...], words: tuple[tuple[int, ...], ...]) -> tuple[list[float], list[float]]:
@@ -187,7 +182,7 @@ def test_left_padding_changes_results_in_peft_only(folder: Path, model: Any, tmp
 
 
 def score_requests(model: Any, soft: Any) -> list[Request]:
-    return [Request(input=entry.input, verb=Score(continuations=entry.continuations)) for entry in rendered(model, soft)]
+    return [entry.request(Score(continuations=entry.continuations)) for entry in rendered(model, soft)]
 
 
 def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.Tensor:
