@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
+    from promptkit.manipulate.image.affine import Affine as Affine
+    from promptkit.manipulate.image.autocontrast import Autocontrast as Autocontrast
+    from promptkit.manipulate.image.border import Border as Border
+    from promptkit.manipulate.image.filter import Filter as Filter
+    from promptkit.manipulate.image.invert import Invert as Invert
+    from promptkit.manipulate.image.mask import SampleMask as SampleMask
+    from promptkit.manipulate.image.place import Place as Place
+    from promptkit.manipulate.image.watermark import Watermark as Watermark
     from promptkit.manipulate.learned.conversion import convert as convert
     from promptkit.manipulate.learned.loreft import LoReFT as LoReFT
     from promptkit.manipulate.learned.prefix import Prefix as Prefix
@@ -83,6 +91,14 @@ _MODULES = {
 }
 """Public modules: name -> module."""
 _ATTRIBUTES = {
+    "Affine": ("promptkit.manipulate.image.affine", "Affine"),
+    "Autocontrast": ("promptkit.manipulate.image.autocontrast", "Autocontrast"),
+    "Border": ("promptkit.manipulate.image.border", "Border"),
+    "Filter": ("promptkit.manipulate.image.filter", "Filter"),
+    "Invert": ("promptkit.manipulate.image.invert", "Invert"),
+    "SampleMask": ("promptkit.manipulate.image.mask", "SampleMask"),
+    "Place": ("promptkit.manipulate.image.place", "Place"),
+    "Watermark": ("promptkit.manipulate.image.watermark", "Watermark"),
     "AdamW": ("promptkit.training.optimizers.adamw", "AdamW"),
     "baselines": ("promptkit.studies.baselines", "baselines"),
     "Choices": ("promptkit.align.choices", "Choices"),

@@ -1,0 +1,1 @@
+"""Programs for images: operations on pixels before a frozen classifier, fixed or learned."""

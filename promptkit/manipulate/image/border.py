@@ -1,0 +1,67 @@
+"""Border: learned pixels around a smaller image (AR, Elsayed et al. 2018, arXiv:1806.11146; ILM-VP, Chen et al. 2022,
+arXiv:2211.11635).
+
+    x' = sigmoid(frame) outside, resize(x) in the middle
+
+AR uses tanh on a canvas from -1 to 1, and ILM-VP the sigmoid, so that both stay within valid pixels. Before training the frame
+is 0 and the border uniformly 0.5: the program then equals `Place` with the same share. The border of VP (Bahng et al. 2022,
+arXiv:2203.17274) is added to the edges of an image of full size instead, as `Watermark` does on all pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.core.placement import centered
+from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.image.checks import check_share
+from promptkit.manipulate.image.learned import LearnedProgram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from promptkit.core.model import ImageCard
+
+FRAME = "frame"
+
+
+@dataclass(frozen=True, slots=True)
+class Border(LearnedProgram):
+    """Surrounds a smaller image by learned pixels (AR, arXiv:1806.11146; ILM-VP, arXiv:2211.11635).
+
+    Its parameter is `frame`, of shape (channels, pixels), with the pixels of the border from left to right and top to bottom.
+    """
+
+    share: float = 0.6
+    """The side of the image as a share of that of the canvas."""
+
+    name: ClassVar[str] = "border"
+    operation: ClassVar[str] = "border"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
+    title: ClassVar[str] = "a border"
+    shapes: ClassVar[Mapping[str, str]] = {FRAME: "channels pixels"}
+
+    @property
+    def learning_rate(self) -> float:
+        """The default peak learning rate, before the sigmoid."""
+        return 0.05
+
+    def _check_settings(self) -> None:
+        check_share("share", self.share)
+
+    def _sizes(self) -> Mapping[str, int]:
+        return {}
+
+    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
+        return {"channels": card.channels, "pixels": centered(card.size, self.share).outside(card.size)}
+
+    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
+        sizes = self._canvas_sizes(card)
+        return {FRAME: np.zeros((sizes["channels"], sizes["pixels"]))}
+
+    def _operation_settings(self) -> Mapping[str, str | float]:
+        return {"share": self.share}

@@ -1,0 +1,64 @@
+"""Filter: a learned convolution that is added to the image.
+
+    x' = clamp(r + kernel * r + bias, 0, 1), with r = resize(x) and the convolution *
+
+It can sharpen or blur, mix the channels and change the tone. Beyond its edges an image is continued by its edge pixels, so that
+an untrained filter changes nothing and a trained one draws no frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.core.errors import InputError
+from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.image.learned import LearnedProgram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from promptkit.core.model import ImageCard
+
+KERNEL, BIAS = "kernel", "bias"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(LearnedProgram):
+    """Adds a learned convolution of the image to it.
+
+    Its parameters are `kernel`, of shape (channels, channels, size, size), and `bias`, of shape (channels,).
+    """
+
+    size: int = 5
+    """The side of the kernel in pixels, an odd number."""
+
+    name: ClassVar[str] = "filter"
+    operation: ClassVar[str] = "filter"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="parametric")
+    title: ClassVar[str] = "a filter"
+    shapes: ClassVar[Mapping[str, str]] = {KERNEL: "channels channels size size", BIAS: "channels"}
+
+    def _check_settings(self) -> None:
+        if self.size < 1 or self.size % 2 == 0:
+            raise InputError(
+                "The side of the kernel of a filter must be a positive odd number",
+                code="out-of-range",
+                got=f"size={self.size}",
+                size=self.size,
+            )
+
+    def _sizes(self) -> Mapping[str, int]:
+        return {"size": self.size}
+
+    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
+        return {"channels": card.channels}
+
+    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
+        return {KERNEL: np.zeros((card.channels, card.channels, self.size, self.size)), BIAS: np.zeros(card.channels)}
+
+    def _placement_settings(self) -> Mapping[str, object]:
+        return {"size": self.size}

@@ -1,0 +1,44 @@
+"""The base class of fixed programs: operations on images without trained parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptkit.core.arguments import checked
+from promptkit.core.interventions import InputOperation
+from promptkit.core.manipulation import BindContext, Transform
+from promptkit.core.registry import keywords_of, settings_of
+from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.image.card import image_card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedProgram:
+    """A modifier that adds one operation on pixels, whose settings are the fields of the class."""
+
+    name: ClassVar[str]
+    """Its name on the command line, which is also that of its operation."""
+    kind: ClassVar[Kind]
+    slots: ClassVar[Mapping[str, int]] = {}
+    context_tokens: ClassVar[int] = 0
+    base: ClassVar[Mapping[str, str | int]] = {}
+
+    def __post_init__(self) -> None:
+        checked(self)
+
+    def settings(self) -> Mapping[str, object]:
+        """Returns the name and the settings."""
+        return settings_of(self)
+
+    def bind(self, bind_context: BindContext) -> Transform:
+        """Returns the transform that adds the operation to an image.
+
+        Raises:
+            Unsupported: The model does not read images.
+        """
+        image_card(bind_context.ask.card)
+        settings = tuple((field.name, getattr(self, field.name)) for field in keywords_of(self))
+        operation = InputOperation(name=self.name, settings=settings)
+        return lambda prepared: prepared.adding(operations=(operation,))

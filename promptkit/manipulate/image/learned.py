@@ -1,0 +1,82 @@
+"""The base class of learned programs: one operation on pixels whose parameters are trained while the classifier stays frozen.
+
+The parameters of a program are in units of pixel values between 0 and 1 before the model's own normalization, and every result
+is kept in that range, so that a reprogrammed image is an image. The reference codes of VP and SMM add to normalized values and
+do not clamp them. Untrained parameters leave the image unchanged, except for the placement that a program needs.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from promptkit.core.arrays import Array, as_array, check_parameters
+from promptkit.core.interventions import InputOperation, Interventions, T
+from promptkit.core.manipulation import BindContext, Embed, Transform
+from promptkit.core.model import ImageCard
+from promptkit.manipulate.image.card import image_card
+from promptkit.manipulate.learned.base import LearnedManipulation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedProgram(LearnedManipulation):
+    """A learned operation on the pixels of an image."""
+
+    operation: ClassVar[str]
+    """The name of the operation in `InputOperation`."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The default peak learning rate, in units of pixel values."""
+        return 0.01
+
+    @abstractmethod
+    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
+        """Returns the sizes of the dimensions in `shapes` that depend on the model's canvas."""
+
+    @abstractmethod
+    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
+        """Returns the parameters before training."""
+
+    def _operation_settings(self) -> Mapping[str, str | float]:
+        """Returns the settings of the operation; none by default."""
+        return {}
+
+    def _placement_settings(self) -> Mapping[str, object]:
+        return self._operation_settings()
+
+    def _initial_settings(self) -> Mapping[str, object]:
+        return {}
+
+    def bind(self, bind_context: BindContext) -> Transform:
+        """Returns the transform that adds the operation with the current parameters to an image."""
+        operation = self._operation(self.initial_parameters(bind_context))
+        return lambda prepared: prepared.adding(operations=(operation,))
+
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
+        """Returns the operation as a differentiable function of the parameters."""
+        return Interventions(operations=(self._operation(trained),))
+
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
+        """Returns the trained parameters, or else those before training.
+
+        Raises:
+            Unsupported: The model does not read images.
+            CheckpointError: The parameters were trained for images of another size.
+        """
+        card = image_card(bind_context.ask.card)
+        if self.parameters:
+            check_parameters(self.title, self.parameters, self.shapes, **{**self._sizes(), **self._canvas_sizes(card)})
+            return self.parameters
+        return {name: as_array(numbers) for name, numbers in self._untrained(card).items()}
+
+    def _operation(self, parameters: Mapping[str, T]) -> InputOperation[T]:
+        settings = tuple(self._operation_settings().items())
+        return InputOperation(name=self.operation, arrays=tuple(parameters[name] for name in self.shapes), settings=settings)

@@ -1,0 +1,50 @@
+"""Watermark: one learned image that is added to every image (VP, Bahng et al. 2022, arXiv:2203.17274).
+
+    x' = clamp(resize(x) + delta, 0, 1)
+
+VP's own code adds to the normalized image and does not clamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.image.learned import LearnedProgram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from promptkit.core.model import ImageCard
+
+DELTA = "delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark(LearnedProgram):
+    """Adds a learned image to the resized image (VP, Bahng et al. 2022, arXiv:2203.17274).
+
+    Its parameter is `delta`, of shape (channels, height, width).
+    """
+
+    name: ClassVar[str] = "watermark"
+    operation: ClassVar[str] = "add"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="additive")
+    title: ClassVar[str] = "a watermark"
+    shapes: ClassVar[Mapping[str, str]] = {DELTA: "channels height width"}
+
+    def _check_settings(self) -> None:
+        """Does nothing: there are no settings."""
+
+    def _sizes(self) -> Mapping[str, int]:
+        return {}
+
+    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
+        return {"channels": card.channels, "height": card.size[0], "width": card.size[1]}
+
+    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
+        return {DELTA: np.zeros((card.channels, *card.size))}
