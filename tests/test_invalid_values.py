@@ -102,6 +102,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "patience": [None],
     "warmup": [0],
     "gradient_checkpointing": [True],
+    "background": [0],
     "weight_decay": [0, 1.5],
     "perturbation": [1.5],
     "sigma": [1.5],

@@ -10,4 +10,6 @@ def check_share(name: str, value: float, *, lowest: float | None = None) -> None
     if (value > 0 if lowest is None else lowest <= value) and value <= 1:
         return
     bound = "above 0" if lowest is None else f"at least {lowest:g}"
-    raise InputError(f"{name} must be {bound} and at most 1", code="out-of-range", got=f"{name}={value}", **{name: value})
+    raise InputError(
+        f"{name} must be {bound} and at most 1", code="out-of-range", got=f"{name}={value}", keyword=name, value=value
+    )

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.arrays import Array
 from promptkit.core.interventions import InputOperation
 from promptkit.core.manipulation import BindContext, Transform
-from promptkit.core.registry import keywords_of, settings_of
+from promptkit.core.registry import settings_of
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.card import image_card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedProgram:
-    """A modifier that adds one operation on pixels, whose settings are the fields of the class."""
+    """A modifier that adds one operation on pixels."""
 
     name: ClassVar[str]
     """Its name on the command line, which is also that of its operation."""
@@ -39,6 +40,9 @@ class FixedProgram:
             Unsupported: The model does not read images.
         """
         image_card(bind_context.ask.card)
-        settings = tuple((field.name, getattr(self, field.name)) for field in keywords_of(self))
-        operation = InputOperation(name=self.name, settings=settings)
+        operation: InputOperation[Array] = InputOperation(name=self.name, settings=tuple(self._operation_settings().items()))
         return lambda prepared: prepared.adding(operations=(operation,))
+
+    def _operation_settings(self) -> Mapping[str, str | float]:
+        """Returns the settings of the operation; none by default."""
+        return {}

@@ -7,6 +7,7 @@ It is the program of `Border` without learned pixels, and the control for what t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
@@ -32,3 +33,6 @@ class Place(FixedProgram):
         FixedProgram.__post_init__(self)
         check_share("share", self.share)
         check_share("background", self.background, lowest=0.0)
+
+    def _operation_settings(self) -> Mapping[str, str | float]:
+        return {"share": self.share, "background": self.background}

@@ -103,7 +103,7 @@ def test_damaged_folders_are_refused(tmp_path: Path, damage: Callable[[Path], No
             {"name": "softer", "length": 2},
             InputError,
             "unknown-name",
-            {"name": "softer", "close": ["soft", "steering", "loreft"]},
+            {"name": "softer", "close": ["soft", "filter", "steering"]},
         ),
         (
             {"name": "soft", "length": 3},
