@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.learned.trigger_tokens import TriggerTokens as TriggerTokens
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models.registry import load as load
+    from promptkit.models.vision.module import load_module as load_module
     from promptkit.predictor.predictor import Predictor as Predictor
     from promptkit.runs.run import Run as Run
     from promptkit.runs.shard import Shard as Shard
@@ -113,6 +114,7 @@ _ATTRIBUTES = {
     "HotFlip": ("promptkit.training.optimizers.hotflip", "HotFlip"),
     "load": ("promptkit.models.registry", "load"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
+    "load_module": ("promptkit.models.vision.module", "load_module"),
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "merge": ("promptkit.evaluation.merge", "merge"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),

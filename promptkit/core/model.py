@@ -216,6 +216,7 @@ VERB_HINTS: Mapping[str, str] = {
     "Score": "Use a language model on hf, vllm or http",
     "Generate": "Use an hf model that is causal or an encoder-decoder",
     "Read": "Use an hf model: its name without a prefix",
+    "Classify": "Use an image classifier, such as vision:demo",
 }
 """What to do if a model does not support a request, by the request's name."""
 
@@ -277,8 +278,8 @@ class DifferentiableScores(Protocol):
 
     device: torch.device
     """The torch device of the model, on which tensors must be."""
-    tokens: Sequence[int]
-    """The number of tokens to compute for each request."""
+    costs: Sequence[int]
+    """The work for each request: the number of tokens to compute, or 1 for an image."""
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """Returns the chosen requests in batches that fit into memory.
@@ -289,13 +290,26 @@ class DifferentiableScores(Protocol):
         ...
 
     def scores(self, chosen: Sequence[int], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
-        """Returns, for each chosen request and each of its continuations, the log-probabilities of the tokens as a tensor.
+        """Returns the scores of each chosen request as tensors.
 
         Args:
             chosen: Indices of requests.
             interventions: The interventions of all requests as tensors.
+
+        Returns:
+            For each `Score` request, the log-probabilities of the tokens of each continuation; for each `Classify` request,
+            one tensor with the logits of its classes.
         """
         ...
+
+    def weights_hash(self) -> str:
+        """Returns a hash of all weights, which must not change during training."""
+        ...
+
+
+@runtime_checkable
+class DifferentiableTextScores(DifferentiableScores, Protocol):
+    """The scores of a language model, whose tokens have embeddings."""
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """Returns the embeddings of tokens as a tensor, shape (tokens, d_model)."""
@@ -303,10 +317,6 @@ class DifferentiableScores(Protocol):
 
     def projected(self, vectors: Tensor) -> Tensor:
         """Returns the inner product of each vector with each token's embedding as a tensor, shape (rows, vocabulary)."""
-        ...
-
-    def weights_hash(self) -> str:
-        """Returns a hash of all weights, which must not change during training."""
         ...
 
 
@@ -320,7 +330,7 @@ class Differentiable(Protocol):
         """Returns the scores of requests as differentiable functions of their interventions. Loads the weights.
 
         Args:
-            requests: `Score` requests with the same learned vectors, prefixes and edits.
+            requests: `Score` or `Classify` requests with the same interventions.
             checkpointing: Whether the backward pass recomputes each layer to save memory.
             precision: The precision of matrix products.
         """

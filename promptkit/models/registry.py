@@ -71,6 +71,14 @@ ENGINES = {
         "BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
         hidden_states=True,
     ),
+    "vision": Engine(
+        "promptkit.models.vision.engine",
+        "VisionModel",
+        ("Classify", "Read"),
+        "a hub id, a folder, or demo (EfficientNet-Lite0)",
+        "image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
+        hidden_states=True,
+    ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",
@@ -86,12 +94,13 @@ DEFAULT_ENGINE = "hf"
 
 def capabilities_table() -> str:
     """Returns the features of each engine as a Markdown table, which docs/engines.md contains."""
-    heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
-    lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
+    heads = ("scores labels", "writes texts", "classifies images", "hidden states", "learned vectors", "prefixes, edits")
+    lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():
         supported = (
             "Score" in engine.verbs,
             "Generate" in engine.verbs,
+            "Classify" in engine.verbs,
             engine.hidden_states,
             engine.learned_vectors,
             engine.learned_layers,

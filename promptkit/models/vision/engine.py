@@ -1,0 +1,243 @@
+"""The vision engine: frozen image classifiers, whose classes and features are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Literal, Self
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.model import VERB_HINTS, ImageCard, Precision
+from promptkit.core.requests import Output
+from promptkit.models import registry
+from promptkit.models.base import BaseEngine
+from promptkit.models.files.device import device_of
+from promptkit.models.files.weights import check_finite
+from promptkit.models.finite import not_finite
+from promptkit.models.hf.backends import reporting_failure
+from promptkit.models.hf.memory import reporting_out_of_memory
+from promptkit.models.vision.demo import DemoSource
+from promptkit.models.vision.differentiable import TorchLogits
+from promptkit.models.vision.forward import answer, check_requests
+from promptkit.models.vision.network import Classifier
+from promptkit.models.vision.optimization import TOLERANCE, optimize
+from promptkit.models.vision.plan import ImageRequest, plan_batches
+from promptkit.models.vision.sources import ClassifierSource, TransformersSource
+from promptkit.models.vision.structure import Structure, logits_of, structure_of
+
+DEMO = "demo"
+"""The name of the demo classifier."""
+BATCH_SIZES = {"cpu": 32, "cuda": 128}
+"""The most images of a batch by default, for each type of device."""
+PROBE_IMAGES = 2
+
+
+class VisionModel(BaseEngine):
+    """An image classifier of transformers or PyTorch; its weights are loaded at the first request."""
+
+    verbs = frozenset({"Classify", "Read"})
+    hidden_states = True
+
+    class Settings(registry.Settings):
+        """Settings of the vision engine."""
+
+        device: str = "auto"
+        """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+        """float32, bfloat16 or float16."""
+        revision: str | None = None
+        """Branch, tag or commit of a model on the hub."""
+        size: PositiveInt | None = None
+        """Height and width of the images that the model reads, such as 96; those of the model's files by default."""
+        batch_size: PositiveInt | None = None
+        """The most images computed at once; 32 on a CPU and 128 on a GPU by default."""
+
+    _source: ClassifierSource
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        """Resolves the name and reads the configuration.
+
+        Args:
+            name: `demo`, a folder or a hub id.
+            settings: The settings of the engine.
+
+        Raises:
+            ModelError: There is no such model, or it is not an image classifier.
+            MissingPackage: The packages of the demo classifier are not installed.
+        """
+        size = (settings.size, settings.size) if settings.size else None
+        named = TransformersSource
+        source = DemoSource(size) if name == DEMO else named(name, revision=settings.revision, size=size)
+        self._set(source, f"vision:{name}", settings)
+
+    @classmethod
+    def of(cls, source: ClassifierSource, name: str, settings: Settings) -> Self:
+        """Returns the model of a source.
+
+        Args:
+            source: The classifier.
+            name: The full name, with the engine.
+            settings: The settings of the engine; those of the source are not among them.
+        """
+        model = cls.__new__(cls)
+        model._set(source, name, settings)
+        return model
+
+    def _set(self, source: ClassifierSource, name: str, settings: Settings) -> None:
+        self.name, self._source, self._settings = name, source, settings
+        self._notes: list[str] = []
+
+    @cached_property
+    def card(self) -> ImageCard:
+        """The model's card."""
+        preprocessing, structure = self._source.preprocessing, self._structure
+        return ImageCard(
+            size=preprocessing.size,
+            channels=preprocessing.channels,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            class_names=tuple(self._source.class_names),
+            layers=structure.layers,
+            widths=structure.widths,
+        )
+
+    def identity(self) -> Mapping[str, object]:
+        """Returns the content, settings and library versions that determine a result."""
+        import transformers
+
+        preprocessing = self._source.preprocessing
+        return {
+            "engine": "vision",
+            "name": self.name,
+            "content": self._source.fingerprint(),
+            "size": list(preprocessing.size),
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "device": self._device.type,
+            "dtype": self._settings.dtype,
+            "batch_size": self._batch_size,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def notes(self) -> Sequence[str]:
+        """Returns how the preprocessing differs from that of the model's files, and what made the model slower."""
+        return (*self._source.preprocessing.notes, *self._notes)
+
+    def load(self) -> None:
+        """Loads the weights, checks them, and folds batch norms."""
+        _ = self._classifier
+
+    def close(self) -> None:
+        """Releases the weights."""
+        self.__dict__.pop("_classifier", None)
+        self._notes.clear()
+
+    def batches(self, requests: Sequence[ImageRequest]) -> Sequence[tuple[int, ...]]:
+        """Returns the indices of the requests that are computed together; see `Model.batches`."""
+        return plan_batches(requests, self._batch_size)
+
+    def answer(
+        self, requests: Sequence[ImageRequest], done: Collection[int] = frozenset()
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
+        """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
+        self._check_supported(requests)
+        finished = frozenset(done)
+        for batch in self.batches(requests):
+            if not finished.issuperset(batch):
+                with reporting_out_of_memory(f"A batch of {len(batch)} images", model=self.name, device=self._device):
+                    outputs = answer(self._classifier, [requests[index] for index in batch])
+                yield batch, outputs
+
+    def differentiable(
+        self, requests: Sequence[ImageRequest], *, checkpointing: bool = False, precision: Precision = "no"
+    ) -> TorchLogits:
+        """Returns the logits of requests as functions of their interventions; see `Differentiable.differentiable`."""
+        self._check_supported(requests)
+        return TorchLogits(
+            self._classifier, requests, batch_size=self._batch_size, checkpointing=checkpointing, precision=precision
+        )
+
+    def _check_supported(self, requests: Sequence[ImageRequest]) -> None:
+        """Raises Unsupported or InputError if the model cannot answer a request; nothing is loaded."""
+        verb = next((name for name in (type(request.verb).__name__ for request in requests) if name not in self.verbs), None)
+        if verb is not None:
+            raise Unsupported(
+                f"The model {self.name} does not support the request {verb}",
+                code=f"cannot-{verb.lower()}",
+                hint=VERB_HINTS[verb],
+                model=self.name,
+            )
+        card = self.card
+        check_requests(requests, classes=len(card.class_names), layers=len(card.layers), channels=card.channels, name=self.name)
+
+    @cached_property
+    def _structure(self) -> Structure:
+        skeleton = self._source.skeleton()
+        if skeleton is not None:
+            try:
+                return structure_of(skeleton.eval(), self._probe(torch.device("meta")), self.name)
+            except Exception:  # the code of a model may fail in any way without numbers; with them, failures are reported
+                pass
+        self.load()
+        return self._structure
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        module = self._source.module().eval().requires_grad_(False)
+        with reporting_out_of_memory(f"The model {self.name}", model=self.name, device=self._device):
+            module = module.to(self._device)
+        check_finite(module, self.name)
+        probe = self._probe(self._device)
+        with reporting_failure(self.name, "an image"):
+            structure = structure_of(module, probe, self.name)
+            _check(module, structure, probe, len(self._source.class_names), self.name)
+            self._notes += optimize(module, structure, probe, self.name)
+        self.__dict__["_structure"] = structure
+        return Classifier(module.to(getattr(torch, self._settings.dtype)), structure, self._source.preprocessing, self.name)
+
+    def _probe(self, device: torch.device) -> Tensor:
+        """Returns images of random values, normalized."""
+        preprocessing = self._source.preprocessing
+        shape = (PROBE_IMAGES, preprocessing.channels, *preprocessing.size)
+        if device.type == "meta":
+            return torch.empty(shape, device=device)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+        return ((torch.rand(shape, generator=torch.Generator().manual_seed(0)) - mean) / std).to(device)
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return device_of(self._settings.device)
+
+    @property
+    def _batch_size(self) -> int:
+        return self._settings.batch_size or BATCH_SIZES.get(self._device.type, BATCH_SIZES["cpu"])
+
+
+def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, name: str) -> None:
+    """Checks a loaded classifier: finite logits, a name for each, and results that do not depend on the batch."""
+    if structure.classes != names:
+        raise ModelError(
+            f"The model {name} has {structure.classes} classes and {names} class names",
+            code="wrong-class-names",
+            hint="Give the name of each class in the order of the logits",
+            model=name,
+            classes=structure.classes,
+            names=names,
+        )
+    with torch.no_grad():
+        together = logits_of(module(probe), len(probe), name)
+        alone = torch.cat([logits_of(module(image[None]), 1, name) for image in probe])
+    if not together.isfinite().all():
+        raise not_finite("a logit", model=name)
+    if float((together - alone).abs().max()) > TOLERANCE:
+        raise Unsupported(
+            f"The logits of the model {name} depend on the other images of a batch",
+            code="depends-on-batch",
+            hint="Use a module whose batch norms have running statistics, and that computes each image on its own",
+            model=name,
+        )

@@ -1,0 +1,132 @@
+"""The size and the normalization of the images that a classifier reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptkit.core.errors import InputError, ModelError, Unsupported
+
+PIXEL_LEVELS = 255
+"""The largest value of a pixel in an image file, which is 1 here."""
+BILINEAR = 2
+"""The number of bilinear interpolation in an image processor of transformers, which is that of Pillow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """What a classifier does with pixels between 0 and 1: (pixels - mean) / std, at its size."""
+
+    size: tuple[int, int]
+    """The height and width of the images that the model reads."""
+    mean: tuple[float, ...]
+    """The mean of each channel."""
+    std: tuple[float, ...]
+    """The standard deviation of each channel."""
+    notes: tuple[str, ...] = ()
+    """Where the preprocessing differs from that of the model's files."""
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return len(self.mean)
+
+
+def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> Preprocessing:
+    """Returns the preprocessing that an image processor of transformers specifies.
+
+    The whole image is resized: what the processor would crop is kept, which a note says.
+
+    Args:
+        processor: The settings of the processor.
+        channels: The number of channels that the model reads.
+        name: The model as the user named it, for error messages.
+
+    Raises:
+        Unsupported: The processor does something else with the pixels.
+        ModelError: The processor states no size.
+    """
+    if processor.get("do_flip_channel_order"):
+        raise Unsupported(
+            f"The image processor of the model {name} changes the order of the color channels",
+            code="unsupported-preprocessing",
+            hint="Use another model, or load its module with pk.load_module",
+            model=name,
+        )
+    scale = PIXEL_LEVELS * (processor.get("rescale_factor") or 1.0) if processor.get("do_rescale", True) else PIXEL_LEVELS
+    offset = 1.0 if processor.get("rescale_offset") else 0.0  # EfficientNet of transformers: pixels / 127.5 - 1
+    mean, std = [0.0] * channels, [1.0] * channels
+    if processor.get("do_normalize"):
+        mean, std = _per_channel(processor["image_mean"], channels), _per_channel(processor["image_std"], channels)
+    if processor.get("include_top"):  # EfficientNet of transformers divides twice
+        std = [x * y for x, y in zip(std, _per_channel(processor["image_std"], channels), strict=True)]
+    return Preprocessing(
+        size=_size(processor, name),
+        mean=tuple((x + offset) / scale for x in mean),
+        std=tuple(x / scale for x in std),
+        notes=tuple(_differences(processor)),
+    )
+
+
+def given_preprocessing(size: int | tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> Preprocessing:
+    """Returns the preprocessing that a user states.
+
+    Args:
+        size: The height and width of the images that the model reads, or one number for both.
+        mean: The mean of each channel, for pixels between 0 and 1.
+        std: The standard deviation of each channel.
+
+    Raises:
+        InputError: A size or a standard deviation is not positive, or there is not one of each for every channel.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise InputError(
+            "The size of the images must be positive",
+            code="wrong-image-size",
+            got=f"size={size}",
+            hint="Give the height and width that the model reads, such as size=224",
+            size=size,
+        )
+    if not mean or len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+        raise InputError(
+            "The normalization needs a mean and a positive standard deviation for each channel",
+            code="wrong-normalization",
+            got=f"normalization=({tuple(mean)}, {tuple(std)})",
+            hint="For a model trained on ImageNet: normalization=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))",
+            mean=tuple(mean),
+            std=tuple(std),
+        )
+    return Preprocessing(size=(height, width), mean=tuple(map(float, mean)), std=tuple(map(float, std)))
+
+
+def _per_channel(values: float | Sequence[float], channels: int) -> list[float]:
+    return [float(x) for x in values] if isinstance(values, Sequence) else [float(values)] * channels
+
+
+def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """Returns the size of the images after resizing and cropping; a stated shortest edge becomes both edges."""
+    cropped = processor.get("do_center_crop") and processor.get("crop_size")
+    stated = cropped or processor.get("size") or {}
+    sizes = stated if isinstance(stated, Mapping) else {"height": stated, "width": stated}
+    edge = sizes.get("shortest_edge")
+    height, width = sizes.get("height", edge), sizes.get("width", edge)
+    if not height or not width:
+        raise ModelError(
+            f"The image processor of the model {name} states no height and width",
+            code="no-image-size",
+            got=f"size={stated}",
+            hint="Give the size of the images, such as --set size=224",
+            model=name,
+        )
+    return int(height), int(width)
+
+
+def _differences(processor: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if processor.get("do_center_crop") or "shortest_edge" in (processor.get("size") or ()):
+        notes.append("images are resized to the model's size as a whole, where its image processor crops them")
+    if processor.get("resample", BILINEAR) != BILINEAR:
+        notes.append("images are resized by bilinear interpolation, where the model's image processor uses another")
+    return notes
