@@ -12,12 +12,11 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import TrainingError, Unsupported
 from promptkit.core.interventions import InputOperation, Interventions
 from promptkit.core.model import Precision
-from promptkit.core.requests import Classify
+from promptkit.core.requests import Classify, Request
 from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.differentiable import AUTOCAST_DTYPES
 from promptkit.models.vision.forward import on_device, pixels_of
 from promptkit.models.vision.network import Classifier
-from promptkit.models.vision.plan import ImageRequest
 from promptkit.models.vision.structure import POOLED
 
 
@@ -25,13 +24,7 @@ class TorchLogits:
     """The logits of requests as functions of interventions; implements `promptkit.core.model.DifferentiableScores`."""
 
     def __init__(
-        self,
-        classifier: Classifier,
-        requests: Sequence[ImageRequest],
-        *,
-        batch_size: int,
-        checkpointing: bool,
-        precision: Precision,
+        self, classifier: Classifier, requests: Sequence[Request], *, batch_size: int, checkpointing: bool, precision: Precision
     ) -> None:
         """Stores the arguments.
 
@@ -85,7 +78,7 @@ class TorchLogits:
                 stack.enter_context(checkpointing(modules))
             if self._precision != "no":
                 stack.enter_context(torch.autocast(self.device.type, AUTOCAST_DTYPES[self._precision]))
-            logits = self._classifier.logits(pixels_of(self._classifier, [request.input for request in requests], operations))
+            logits = self._classifier.logits(pixels_of(self._classifier, [request.image for request in requests], operations))
         return [[_chosen(row, request)] for row, request in zip(logits, requests, strict=True)]
 
     def weights_hash(self) -> str:
@@ -93,7 +86,7 @@ class TorchLogits:
         return self._classifier.weights_hash()
 
 
-def _chosen(logits: Tensor, request: ImageRequest) -> Tensor:
+def _chosen(logits: Tensor, request: Request) -> Tensor:
     assert isinstance(request.verb, Classify)
     return logits[list(request.verb.classes)] if request.verb.classes else logits
 

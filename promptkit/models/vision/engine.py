@@ -11,8 +11,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from promptkit.core.errors import ModelError, Unsupported
-from promptkit.core.model import VERB_HINTS, ImageCard, Precision
-from promptkit.core.requests import Output
+from promptkit.core.model import ImageCard, Precision
+from promptkit.core.requests import Output, Request
 from promptkit.models import registry
 from promptkit.models.base import BaseEngine
 from promptkit.models.files.device import device_of
@@ -25,7 +25,7 @@ from promptkit.models.vision.differentiable import TorchLogits
 from promptkit.models.vision.forward import answer, check_requests
 from promptkit.models.vision.network import Classifier
 from promptkit.models.vision.optimization import TOLERANCE, optimize
-from promptkit.models.vision.plan import ImageRequest, plan_batches
+from promptkit.models.vision.plan import plan_batches
 from promptkit.models.vision.sources import ClassifierSource, TransformersSource
 from promptkit.models.vision.structure import Structure, logits_of, structure_of
 
@@ -137,15 +137,15 @@ class VisionModel(BaseEngine):
         self.__dict__.pop("_classifier", None)
         self._notes.clear()
 
-    def batches(self, requests: Sequence[ImageRequest]) -> Sequence[tuple[int, ...]]:
+    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """Returns the indices of the requests that are computed together; see `Model.batches`."""
         return plan_batches(requests, self._batch_size)
 
     def answer(
-        self, requests: Sequence[ImageRequest], done: Collection[int] = frozenset()
+        self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
-        self._check_supported(requests)
+        self.check_supported(requests)
         finished = frozenset(done)
         for batch in self.batches(requests):
             if not finished.issuperset(batch):
@@ -154,24 +154,17 @@ class VisionModel(BaseEngine):
                 yield batch, outputs
 
     def differentiable(
-        self, requests: Sequence[ImageRequest], *, checkpointing: bool = False, precision: Precision = "no"
+        self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
     ) -> TorchLogits:
         """Returns the logits of requests as functions of their interventions; see `Differentiable.differentiable`."""
-        self._check_supported(requests)
+        self.check_supported(requests)
         return TorchLogits(
             self._classifier, requests, batch_size=self._batch_size, checkpointing=checkpointing, precision=precision
         )
 
-    def _check_supported(self, requests: Sequence[ImageRequest]) -> None:
+    def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported or InputError if the model cannot answer a request; nothing is loaded."""
-        verb = next((name for name in (type(request.verb).__name__ for request in requests) if name not in self.verbs), None)
-        if verb is not None:
-            raise Unsupported(
-                f"The model {self.name} does not support the request {verb}",
-                code=f"cannot-{verb.lower()}",
-                hint=VERB_HINTS[verb],
-                model=self.name,
-            )
+        super().check_supported(requests)
         card = self.card
         check_requests(requests, classes=len(card.class_names), layers=len(card.layers), channels=card.channels, name=self.name)
 

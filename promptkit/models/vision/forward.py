@@ -12,13 +12,12 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import ImageInput
 from promptkit.core.interventions import InputOperation
-from promptkit.core.requests import Classify, ClassifyOutput, Output, Read, ReadOutput
+from promptkit.core.requests import Classify, ClassifyOutput, Output, Read, ReadOutput, Request
 from promptkit.models.vision.network import Classifier
 from promptkit.models.vision.operations import apply
-from promptkit.models.vision.plan import ImageRequest
 
 
-def answer(classifier: Classifier, requests: Sequence[ImageRequest]) -> tuple[Output, ...]:
+def answer(classifier: Classifier, requests: Sequence[Request]) -> tuple[Output, ...]:
     """Returns the outputs of requests with the same interventions, in one forward pass over their different images.
 
     Args:
@@ -26,7 +25,7 @@ def answer(classifier: Classifier, requests: Sequence[ImageRequest]) -> tuple[Ou
         requests: The requests.
     """
     places: dict[ImageInput, int] = {}
-    rows = [places.setdefault(request.input, len(places)) for request in requests]
+    rows = [places.setdefault(request.image, len(places)) for request in requests]
     count = len(classifier.structure.layers)
     layers = {
         verb.hidden_layer % count for verb in _verbs(requests) if isinstance(verb, Read) and verb.hidden_layer is not None
@@ -65,7 +64,7 @@ def pixels_of(classifier: Classifier, images: Sequence[ImageInput], operations: 
     return torch.cat(parts)[order.argsort()]
 
 
-def check_requests(requests: Sequence[ImageRequest], *, classes: int, layers: int, channels: int, name: str) -> None:
+def check_requests(requests: Sequence[Request], *, classes: int, layers: int, channels: int, name: str) -> None:
     """Checks that a classifier can answer requests.
 
     Args:
@@ -81,7 +80,7 @@ def check_requests(requests: Sequence[ImageRequest], *, classes: int, layers: in
     """
     for verb in dict.fromkeys(_verbs(requests)):
         _check_verb(verb, classes=classes, layers=layers, name=name)
-    shape = next((request.input.pixels.shape for request in requests if _channels(request.input.pixels) != channels), None)
+    shape = next((request.image.pixels.shape for request in requests if _channels(request.image.pixels) != channels), None)
     if shape is not None:
         raise InputError(
             f"The model {name} reads images with {channels} channels",
@@ -132,7 +131,7 @@ def _output(verb: object, logits: np.ndarray, normalizer: float, features: Mappi
     return ClassifyOutput(logits=as_array(chosen), log_normalizer=normalizer)
 
 
-def _verbs(requests: Sequence[ImageRequest]) -> list[object]:
+def _verbs(requests: Sequence[Request]) -> list[object]:
     return [request.verb for request in requests]
 
 

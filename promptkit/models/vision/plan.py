@@ -9,10 +9,8 @@ from promptkit.core.inputs import ImageInput
 from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Request
 
-ImageRequest = Request[ImageInput]
 
-
-def plan_batches(requests: Sequence[ImageRequest], batch_size: int) -> list[tuple[int, ...]]:
+def plan_batches(requests: Sequence[Request], batch_size: int) -> list[tuple[int, ...]]:
     """Returns the indices of the requests of each batch.
 
     Requests of a batch have the same interventions. Requests with the same image are in the same batch and share its forward
@@ -24,7 +22,7 @@ def plan_batches(requests: Sequence[ImageRequest], batch_size: int) -> list[tupl
     """
     groups: dict[Interventions[Array], dict[ImageInput, list[int]]] = {}
     for index, request in enumerate(requests):
-        groups.setdefault(request.interventions, {}).setdefault(request.input, []).append(index)
+        groups.setdefault(request.interventions, {}).setdefault(request.image, []).append(index)
     batches = []
     for interventions in sorted(groups, key=repr):
         images = groups[interventions]

@@ -76,7 +76,7 @@ def normalized(pixels: torch.Tensor) -> torch.Tensor:
     return (pixels - mean) / std
 
 
-def outputs_of(model: VisionModel, requests: list[Request[ImageInput]]) -> list[Output]:
+def outputs_of(model: VisionModel, requests: list[Request]) -> list[Output]:
     """The outputs in the order of the requests."""
     found = {index: output for batch, outputs in model.answer(requests) for index, output in zip(batch, outputs, strict=True)}
     return [found[index] for index in range(len(requests))]
