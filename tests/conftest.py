@@ -11,6 +11,7 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
+from promptkit.align.candidates import CandidateScorer
 from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
@@ -122,7 +123,7 @@ def make_rows():
     return make
 
 
-class FixedWords:
+class FixedWords(CandidateScorer):
     """A scorer of fixed words: `shown` are the words in demonstrations, `scored` the continuations."""
 
     name = "fixed-words"

@@ -35,7 +35,7 @@ def main() -> None:
     rendered = workload.render()
     requests = workload.requests(rendered)
     outputs = answer(model, requests)
-    logprobs = workload.label_logprobs(outputs)
+    logprobs = workload.label_logprobs(rendered, outputs)
     seconds = time.perf_counter() - start
     write_prompts(options.prompts, workload, rendered, requests)
     result = {

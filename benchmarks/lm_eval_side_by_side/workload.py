@@ -8,11 +8,10 @@ from typing import Literal
 
 import promptkit as pk
 from promptkit.align.chain import reader_for
-from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import GenerateOutput, Output, Request, ScoreOutput
+from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.models.files.source import resolve
 from promptkit.predictor.predictor import BoundPredictor
 from promptkit.tasks.sampling import by_hash
@@ -60,11 +59,10 @@ class Workload:
         """Returns the model requests."""
         return [self.bound.request(row, prompt) for row, prompt in zip(self.rows, rendered, strict=True)]
 
-    def label_logprobs(self, outputs: list[Output]) -> list[list[float]]:
+    def label_logprobs(self, rendered: list[Rendered], outputs: list[Output]) -> list[list[float]]:
         """Returns one log-probability per label, in the declared order, for every item; empty for generation."""
-        if not isinstance(self.bound.reader, Scorer):
-            return []
-        return [list(self.bound.reader.align(output)) for output in outputs if isinstance(output, ScoreOutput)]
+        scores = [self.bound.reader.scores(prompt, output) for prompt, output in zip(rendered, outputs, strict=True)]
+        return [list(row) for row in scores if row is not None]
 
     def texts(self, outputs: list[Output]) -> list[str]:
         """Returns the generated text of every item; empty for scoring."""

@@ -18,20 +18,21 @@ from promptkit.align.probes import PROBES
 from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
-from promptkit.core.alignment import Calibration, Extractor, Needs, Scorer
+from promptkit.core.alignment import Calibration, Needs
 from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks.task import Task
 from promptkit.tasks.yaml_file import errors_at
 
-Reader = Scorer | Extractor
-"""The first aligner of a chain."""
-Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
+Aligners = (
+    OutputReader | type[Extraction] | Mapping[str, str] | Sequence[OutputReader | type[Extraction] | Majority | Calibration]
+)
 """The accepted values of `align`: an aligner, the label words of a verbalizer, or several aligners."""
 Answer = str | Mapping[str, Mapping[str, object] | None]
 """The extraction of a task file: its name, or {name: {keyword: value}}."""
 
-SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
+SCORERS: Mapping[str, Callable[..., OutputReader]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
 """Aligners that score labels, by name."""
 CALIBRATIONS: Mapping[str, type[Calibration]] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
@@ -41,7 +42,7 @@ CALIBRATIONS: Mapping[str, type[Calibration]] = {**calibrate.CALIBRATIONS, **PRO
 class Chain:
     """The aligners of a predictor."""
 
-    reader: Reader
+    reader: OutputReader
     """Scores labels or extracts the answer from the model's output."""
     calibration: Calibration | None = None
     """Corrects the label scores; None to use them as they are."""
@@ -49,9 +50,7 @@ class Chain:
     @property
     def name(self) -> str:
         """The name of the last aligner, as the command line spells it: `verbalizer`, `majority`, `batch:mean=arithmetic`."""
-        if self.calibration:
-            return spelling(self.calibration)
-        return Majority.name if isinstance(self.reader, Extractor) and self.reader.samples > 1 else self.reader.name
+        return spelling(self.calibration) if self.calibration else self.reader.branch
 
     def settings(self) -> list[dict[str, object]]:
         """Returns the settings of each aligner, which determine the result."""
@@ -92,7 +91,7 @@ def _with_vote(aligners: list[object]) -> list[object]:
     return aligners
 
 
-def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
+def _split_reader(aligners: list[object]) -> tuple[OutputReader, list[object]]:
     """Returns the first aligner and those that follow it."""
     for aligner in aligners:
         if isinstance(aligner, type):
@@ -103,7 +102,7 @@ def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
                 hint=f"Write {aligner.__name__}(), with parentheses",
                 aligner=aligner.__name__,
             )
-    if not aligners or not isinstance(aligners[0], Reader):
+    if not aligners or not isinstance(aligners[0], OutputReader):
         raise _invalid_chain(
             "invalid-first-aligner",
             "The first aligner must score labels or extract answers",
@@ -113,7 +112,7 @@ def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
     return aligners[0], aligners[1:]
 
 
-def _calibration(reader: Reader, rest: Sequence[object]) -> Calibration | None:
+def _calibration(reader: OutputReader, rest: Sequence[object]) -> Calibration | None:
     """Returns the one calibration that follows the reader, if any."""
     calibrations = [aligner for aligner in rest if isinstance(aligner, Calibration)]
     if len(calibrations) < len(rest):
@@ -135,9 +134,9 @@ def _invalid_chain(code: str, message: str, aligners: Sequence[object], hint: st
     return InputError(message, code=code, got=names, hint=hint, aligners=tuple(names))
 
 
-def _check_labels(reader: Reader, calibration: Calibration) -> None:
+def _check_labels(reader: OutputReader, calibration: Calibration) -> None:
     """Raises if the calibration needs fixed labels; one that needs only the premise works on each row's own answers."""
-    works_without_labels = isinstance(reader, Scorer) and calibration.needs == Needs(premise=True)
+    works_without_labels = reader.task_kind == "choice" and calibration.needs == Needs(premise=True)
     if not (reader.labels or works_without_labels):
         raise Unsupported(
             f"The calibration {calibration.name} needs the same labels for every row",
@@ -153,12 +152,12 @@ def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
     """Builds the chain whose `settings` a run has recorded."""
     first, *rest = ({**aligner} for aligner in settings)
     name = str(first.pop("name"))
-    reader: Reader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
+    reader: OutputReader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
     calibrations = (build_from("calibration", CALIBRATIONS, str(options.pop("name")), options) for options in rest)
     return make_chain([reader, *calibrations])
 
 
-def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> Reader:
+def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> OutputReader:
     """Builds the default reader of a task: a verbalizer of its labels, choices, or an extraction.
 
     Args:
@@ -180,7 +179,7 @@ def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None 
     return _extraction_for(task.spec.answer, extract, options)
 
 
-def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> Scorer:
+def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> OutputReader:
     if options:
         raise _not_applicable(options[0], f"is for generated texts, and the task {task.name} scores its answers", task)
     if task.spec.labels is None:
@@ -207,7 +206,7 @@ def _check_answer(task: Task, answer: Answer) -> None:
         raise error.at(task.file, ".".join(key for key in ("answer", name, keyword) if key is not None)) from None
 
 
-def _extraction_for(answer: Answer, extract: str | None, options: Mapping[str, object]) -> Extractor:
+def _extraction_for(answer: Answer, extract: str | None, options: Mapping[str, object]) -> OutputReader:
     """Returns the extraction of a task file's `answer`, with the changes from the command line or Python."""
     name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
     settings = dict(settings or {})
@@ -215,5 +214,5 @@ def _extraction_for(answer: Answer, extract: str | None, options: Mapping[str, o
         other, changes = parse(extract)
         name, settings = other, settings | changes if other == name else dict(changes)
     sampling = {"temperature": Majority.temperature} if options.get("samples", 1) != 1 else {}
-    extraction: Extractor = build_from("extraction", EXTRACTIONS, name, {**sampling, **settings, **options})
+    extraction: OutputReader = build_from("extraction", EXTRACTIONS, name, {**sampling, **settings, **options})
     return extraction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from promptkit.align.candidates import CandidateScorer
 from promptkit.align.token_scores import SequenceScore, check_sequence_score, sequence_score_tensor, sequence_scores
 from promptkit.core.examples import Example
 from promptkit.core.requests import ScoreOutput
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Choices:
+class Choices(CandidateScorer):
     """Predicts the most likely of the row's answer candidates.
 
     Each candidate is scored as a whole token sequence after the prompt. Use it for tasks in which every row has answers of its
@@ -28,7 +29,7 @@ class Choices:
     """
 
     name: ClassVar[str] = "choices"
-    labels: ClassVar[tuple[str, ...]] = ()
+    labels: tuple[str, ...] = ()
 
     def __init__(self, *, score: SequenceScore = "sum") -> None:
         check_sequence_score(self.name, score)

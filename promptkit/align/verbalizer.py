@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.align.candidates import CandidateScorer
 from promptkit.align.token_scores import SequenceScore, check_sequence_score, sequence_score_tensor, sequence_scores
 from promptkit.core.arguments import check_value
 from promptkit.core.errors import InputError
@@ -23,7 +24,7 @@ Pool = Literal["logsumexp", "mean", "max"]
 """How the scores of a label's words are combined; `logsumexp` adds their probabilities."""
 
 
-class Verbalizer:
+class Verbalizer(CandidateScorer):
     """Scores labels by the words that express them.
 
     >>> Verbalizer({"negative": ["bad", "awful"], "positive": "good"}).words()

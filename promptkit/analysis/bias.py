@@ -16,7 +16,6 @@ import numpy as np
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
-from promptkit.core.alignment import Scorer
 from promptkit.core.errors import RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
@@ -167,7 +166,7 @@ def bias(spelling: str) -> Biases:
 def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
     with expect(path / SETTINGS, "the settings of a run"):
         reader = chain_from_settings(settings["align"][0]).reader
-    if not isinstance(reader, Scorer) or not reader.labels:
+    if not reader.labels:
         raise RunError(
             f"The run {path} does not have the same labels for every row, which measuring biases needs",
             code="no-fixed-labels",

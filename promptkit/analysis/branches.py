@@ -8,9 +8,9 @@ from pathlib import Path
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.core.errors import RunError, unknown
+from promptkit.core.metric_input import MetricInput
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import compute_results
-from promptkit.metrics.base import MetricInput
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_predictions, read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS, SUMMARY

@@ -16,11 +16,11 @@ import numpy as np
 from promptkit.analysis.branches import Branch, locate, read_branch, read_metric_input
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
-from promptkit.metrics.base import MetricInput
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
 from promptkit.metrics.table import METRICS, applicable, difference, estimate
 from promptkit.predictor.predictor import Predictor

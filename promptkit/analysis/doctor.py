@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
-from promptkit.align.chain import Reader
-from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Card, Model
-from promptkit.core.requests import GenerateOutput, Output, ScoreOutput
+from promptkit.core.output_reader import OutputReader
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import GenerateOutput, Output
 from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
@@ -121,7 +121,7 @@ def diagnose(
     second: Model,
     task: Task,
     manipulate: Manipulation,
-    reader: Reader,
+    reader: OutputReader,
     *,
     limit: int,
     tolerance: float = TOLERANCE,
@@ -141,14 +141,10 @@ def diagnose(
     bound = [Predictor(model, manipulate, reader).bind(task) for model in (first, second)]
     for predictor in bound:
         rows = [row for row, _ in sent_rows(rows, predictor.apply(rows))]
-    (outputs, seconds), (other_outputs, other_seconds) = (_answers(predictor, rows) for predictor in bound)
-    gaps, flips = [], []
-    for row, a, b in zip(rows, outputs, other_outputs, strict=True):
-        if isinstance(reader, Scorer):
-            gaps += _gaps(reader, a, b)
-        flip = _flip(row, reader, a, b)
-        if flip is not None:
-            flips.append(flip)
+    (answers, seconds), (other_answers, other_seconds) = (_answers(predictor, rows) for predictor in bound)
+    pairs = [*zip(answers, other_answers, strict=True)]
+    gaps = [gap for a, b in pairs for gap in _gaps(a, b)]
+    flips = [_flip(row, a, b) for row, (a, b) in zip(rows, pairs, strict=True) if a.text != b.text]
     return Diagnosis(
         first=first.name,
         second=second.name,
@@ -163,9 +159,20 @@ def diagnose(
     )
 
 
-def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[Output], float]:
-    """The outputs for rows, and the seconds that they took."""
-    requests = predictor.requests(rows)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """The answer of one engine to a row."""
+
+    text: str
+    """The predicted label, or the generated text."""
+    scores: tuple[float, ...]
+    """The score of each label; empty for a generated text and for a reply that names no label."""
+
+
+def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[_Answer], float]:
+    """The answers to rows, and the seconds that they took."""
+    prompts = predictor.apply(rows)
+    requests = [predictor.request(row, rendered) for row, rendered in zip(rows, prompts, strict=True)]
     predictor.model.load()
     started = time.perf_counter()
     by_index: dict[int, Output] = {}
@@ -174,37 +181,24 @@ def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[O
     seconds = time.perf_counter() - started
     if isinstance(predictor.model, Closeable):
         predictor.model.close()
-    return [by_index[index] for index in range(len(rows))], seconds
+    return [_answer(predictor.reader, row, prompts[index], by_index[index]) for index, row in enumerate(rows)], seconds
 
 
-def _gaps(scorer: Scorer, a: Output, b: Output) -> list[float]:
-    """The absolute difference of each label's log-probability; empty if one of the outputs has no answer."""
-    scores, other_scores = _scores(scorer, a), _scores(scorer, b)
-    return [abs(x - y) for x, y in zip(scores, other_scores, strict=True)] if scores and other_scores else []
+def _answer(reader: OutputReader, row: Example, rendered: Rendered, output: Output) -> _Answer:
+    if isinstance(output, GenerateOutput):  # texts are compared as they are, not by the answers that they contain
+        return _Answer(text=output.generations[0].text, scores=())
+    scores = reader.scores(rendered, output) or ()
+    return _Answer(text=reader.prediction(row, rendered, output) or NO_ANSWER, scores=scores)
 
 
-def _scores(scorer: Scorer, output: Output) -> tuple[float, ...]:
-    """The score of each label; empty if the output has no answer."""
-    assert isinstance(output, ScoreOutput)
-    return scorer.align(output) if output.answered else ()
+def _gaps(a: _Answer, b: _Answer) -> list[float]:
+    """The absolute difference of each label's log-probability; empty if one of the answers has no scores."""
+    return [abs(x - y) for x, y in zip(a.scores, b.scores, strict=True)] if a.scores and b.scores else []
 
 
-def _predicted(labels: Sequence[str], scores: Sequence[float]) -> str:
-    return labels[scores.index(max(scores))] if scores else NO_ANSWER
-
-
-def _flip(row: Example, reader: Reader, a: Output, b: Output) -> Disagreement | None:
-    if isinstance(reader, Scorer):
-        labels, scores, other_scores = reader.candidates(row), _scores(reader, a), _scores(reader, b)
-        first, second = _predicted(labels, scores), _predicted(labels, other_scores)
-        best, runner_up = sorted(scores or other_scores or (0.0, 0.0))[-1:-3:-1]
-        margin = best - runner_up
-    else:
-        assert isinstance(a, GenerateOutput)
-        assert isinstance(b, GenerateOutput)
-        first, second = a.generations[0].text, b.generations[0].text
-        margin = 0.0
-    return None if first == second else Disagreement(id=row.id, first=first, second=second, margin=margin)
+def _flip(row: Example, a: _Answer, b: _Answer) -> Disagreement:
+    best, runner_up = sorted(a.scores or b.scores or (0.0, 0.0))[-1:-3:-1]
+    return Disagreement(id=row.id, first=a.text, second=b.text, margin=best - runner_up)
 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
-from promptkit.core.alignment import Calibration, Scorer
+from promptkit.core.alignment import Calibration
+from promptkit.core.answer_record import DECIMALS
 from promptkit.core.errors import RunError
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build, spelling
@@ -25,7 +26,6 @@ from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
-from promptkit.runs.records import DECIMALS
 from promptkit.runs.run import Result
 from promptkit.runs.schema import RunSettings, answered
 
@@ -130,7 +130,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     settings, samples, support = read_rows(path, KEYS)
     chains, title = _described(path, settings, len(samples))
     reader = chains[0].reader
-    if not isinstance(reader, Scorer) or not reader.labels:
+    if not reader.labels:
         raise RunError(
             f"The run {path} does not have the same labels for every row, which other alignments of it need",
             code="no-fixed-labels",

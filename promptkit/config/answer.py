@@ -11,7 +11,7 @@ from promptkit.core.errors import InputError, unknown
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
-    from promptkit.align.chain import Reader
+    from promptkit.core.output_reader import OutputReader
     from promptkit.tasks.task import Task
 
 PMI, CHANNEL = "pmi", "channel"
@@ -34,7 +34,7 @@ class AnswerOptions(StrictModel):
     temperature: NonNegativeFloat | None = None
     """Sampling temperature; 0 is greedy decoding; by default 0.7 for several samples."""
 
-    def build_first_aligner(self, task: Task, *, seed: int = 0) -> Reader:
+    def build_first_aligner(self, task: Task, *, seed: int = 0) -> OutputReader:
         """Builds the aligner that scores labels or extracts answers.
 
         Args:

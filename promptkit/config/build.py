@@ -105,7 +105,7 @@ def predictor_builder(
 
     Everything that needs no model is built and checked here, before the model is loaded.
     """
-    from promptkit.align.chain import CALIBRATIONS
+    from promptkit.align.chain import CALIBRATIONS, Aligners
     from promptkit.core.registry import build
     from promptkit.manipulate.learned.storage import load_manipulation
     from promptkit.predictor.compatibility import check_engine
@@ -114,7 +114,7 @@ def predictor_builder(
     aligner = answer.build_first_aligner(task, seed=prompt.seed)
     built_prompt = prompt.build_prompt(task, channel=answer.score == CHANNEL)
     calibrations = [build("calibration", CALIBRATIONS, name) for name in calibrate.split(",") if name.strip()]
-    uncalibrated = [aligner, CALIBRATIONS[PMI]()] if answer.score == PMI else aligner
+    uncalibrated: Aligners = [aligner, CALIBRATIONS[PMI]()] if answer.score == PMI else aligner
 
     folders = prompt.prompt or []
     learned = [load_manipulation(folder) for folder in folders]

@@ -1,13 +1,13 @@
-"""Protocols of aligners, which turn model outputs into labels and answers. The package `align` implements them."""
+"""Protocols of later aligners: calibrations, probes and label mappings. The package `align` implements them.
+
+The protocol of first aligners is in `promptkit.core.output_reader`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
-
-from promptkit.core.examples import Example
-from promptkit.core.requests import Generate, ScoreOutput
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -120,91 +120,6 @@ class FitData:
     """The mean hidden state of each token's text, shape (tokens, d_model)."""
     label_vectors: Floats | None = None
     """The mean hidden state of each label word, shape (K, d_model)."""
-
-
-@runtime_checkable
-class OutputReader(Protocol):
-    """The first aligner of a chain: decides what to request from the model, and reads the answer from its output."""
-
-    @property
-    def name(self) -> str:
-        """Its name on the command line."""
-        ...
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels in the declared order; empty if rows have different answer choices."""
-        ...
-
-    def label_words(self) -> Mapping[str, str]:
-        """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Returns everything about it that determines a result, as JSON values."""
-        ...
-
-
-@runtime_checkable
-class Scorer(OutputReader, Protocol):
-    """Scores words and turns their scores into scores of labels."""
-
-    def candidates(self, example: Example) -> tuple[str, ...]:
-        """Returns the labels that a row may have, in order. Ties go to the first."""
-        ...
-
-    def words(self, example: Example) -> tuple[str, ...]:
-        """Returns all words to score for a row, in a fixed order."""
-        ...
-
-    def align(self, output: ScoreOutput) -> tuple[float, ...]:
-        """Returns one score per candidate, in order, as natural-log values.
-
-        Args:
-            output: The model's output, with one continuation per word of `words`.
-        """
-        ...
-
-
-@runtime_checkable
-class Extractor(OutputReader, Protocol):
-    """Extracts the answer from generated text, or the majority answer from several texts."""
-
-    @property
-    def max_tokens(self) -> int:
-        """The maximum number of tokens of a text."""
-        ...
-
-    @property
-    def samples(self) -> int:
-        """The number of texts generated for a row."""
-        ...
-
-    def verb(self, example: Example, stop: Sequence[str]) -> Generate:
-        """Returns the generation request for a row.
-
-        Args:
-            example: The row.
-            stop: Stop strings that mark the start of the next example.
-        """
-        ...
-
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Returns the answer in a text, or None if there is none.
-
-        Args:
-            text: The generated text.
-            choices: The answer choices of the row, if it has any.
-        """
-        ...
-
-    def normalized(self, answer: str) -> str:
-        """Returns the normalized form of an answer. Two answers are equal if their normalized forms are."""
-        ...
-
-    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether an answer equals one of the accepted answers. No answer is never correct."""
-        ...
 
 
 class Fitted(Protocol):

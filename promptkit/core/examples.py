@@ -44,6 +44,11 @@ class LabeledExample(Example):
     rationale: Mapping[str, str] = field(default_factory=dict)
     """The reasoning that leads to the answer: template variable -> text, for the target block of a demonstration only."""
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All correct answers: the accepted texts, or else the label."""
+        return self.accepted or (self.label,)
+
     def unlabeled(self) -> Example:
         """Returns the row without its answer and rationale."""
         return Example(id=self.id, inputs=self.inputs, choices=self.choices)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.align.chain import Reader
-from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation.requirements import check_calibration, check_fit_part
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
@@ -34,11 +33,10 @@ def check_predictors(predictors: Sequence[Predictor]) -> None:
         )
 
 
-def check_task_kind(task: Task, reader: Reader) -> None:
+def check_task_kind(task: Task, reader: OutputReader) -> None:
     """Refuses a first aligner that reads another kind of answer than the task has."""
     kind = task.spec.kind
-    scored = "classification" if reader.labels else "choice"
-    if kind != ("generation" if isinstance(reader, Extractor) else scored):
+    if kind != reader.task_kind:
         raise TaskError(
             f"{task.name} is a {kind} task, and the first aligner of this predictor is {reader.name}",
             code="wrong-task-kind",

@@ -13,12 +13,14 @@ import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.core.alignment import ContentFreeInput, FitData, Outputs, PerClass
+from promptkit.core.answer_record import is_answered
 from promptkit.core.errors import no_answer
+from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import combine_needs
 from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
-from promptkit.runs.schema import RowRecord, answered, is_answered
+from promptkit.runs.schema import RowRecord, answered
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -50,10 +52,10 @@ def collect_fit_data(
     contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}
     fit = [record for record in answered(support) if FitRow.parse(record["id"])]
     data = FitData(
-        items=_outputs(samples, labels, contexts, read_outputs),
-        rows=_outputs(fit, labels, contexts, read_outputs),
-        content_free={content: _content_free(content, contexts, by_id, labels) for content in needs.content_free},
-        premise=_scores(_all_answered([by_id[str(Premise())]]), labels) if needs.premise else None,
+        items=_outputs(samples, reader, contexts, read_outputs),
+        rows=_outputs(fit, reader, contexts, read_outputs),
+        content_free={content: _content_free(content, contexts, by_id, reader) for content in needs.content_free},
+        premise=reader.label_scores(_all_answered([by_id[str(Premise())]])) if needs.premise else None,
         labels=labels,
         labeled={per_class: _labeled(per_class, fit) for per_class in needs.labeled},
         names={} if read_outputs is None else read_outputs.names(),
@@ -63,10 +65,11 @@ def collect_fit_data(
     return data, np.array([labels.index(record["gold"]) if "gold" in record else UNKNOWN for record in fit], int)
 
 
-def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
+def collect_choice_data(reader: OutputReader, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
     """Returns the data for fitting calibrations if rows have different choices.
 
     Args:
+        reader: The first aligner.
         samples: Records of the evaluated rows that have an answer.
         support: Records of the further rows: the premise of each row, or none.
 
@@ -76,19 +79,19 @@ def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecor
     by_id = {record["id"]: record for record in support}
     premises = _all_answered([by_id[str(Premise(row=row["id"]))] for row in samples]) if support else []
     return FitData(
-        items=Outputs(logprobs=_padded(samples), context=np.arange(len(samples))),
+        items=Outputs(logprobs=reader.label_scores(samples), context=np.arange(len(samples))),
         rows=Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int)),
         content_free={},
-        premise=_padded(premises) if premises else None,
+        premise=reader.label_scores(premises) if premises else None,
     )
 
 
 def _outputs(
-    records: Sequence[RowRecord], labels: Sequence[str], contexts: Mapping[str, int], read_outputs: ReadOutputs | None
+    records: Sequence[RowRecord], reader: OutputReader, contexts: Mapping[str, int], read_outputs: ReadOutputs | None
 ) -> Outputs:
     ids = [record["id"] for record in records]
     return Outputs(
-        logprobs=_scores(records, labels),
+        logprobs=reader.label_scores(records),
         context=np.array([contexts.get(context_of(record["demos"]), UNKNOWN) for record in records], int),
         tokens={} if read_outputs is None else read_outputs.tokens(ids),
         hidden={} if read_outputs is None else read_outputs.hidden(ids),
@@ -96,10 +99,10 @@ def _outputs(
 
 
 def _content_free(
-    content: ContentFreeInput, contexts: Mapping[str, int], by_id: Mapping[str, RowRecord], labels: Sequence[str]
+    content: ContentFreeInput, contexts: Mapping[str, int], by_id: Mapping[str, RowRecord], reader: OutputReader
 ) -> Floats:
     records = [by_id[str(ContentFreeRow(content=content, context=context))] for context in contexts]
-    return _scores(_all_answered(records), labels)
+    return reader.label_scores(_all_answered(records))
 
 
 def _all_answered(records: Sequence[RowRecord]) -> Sequence[RowRecord]:
@@ -115,17 +118,3 @@ def _labeled(per_class: PerClass, fit: Sequence[RowRecord]) -> Integers:
     known = [(index, record) for index, record in enumerate(fit) if "gold" in record]
     pairs = [(record["id"].removeprefix(FitRow.PREFIX), record["gold"]) for _, record in known]
     return np.array([known[place][0] for place in draw_per_class(per_class, pairs)], int)
-
-
-def _scores(records: Sequence[RowRecord], labels: Sequence[str]) -> Floats:
-    """Shape (records, labels)."""
-    scores = [[record["logprobs"][label] for label in labels] for record in records]
-    return np.array(scores, float).reshape(-1, len(labels))
-
-
-def _padded(records: Sequence[RowRecord]) -> Floats:
-    """Scores of each record's choices, shape (records, most choices); -inf where a record has fewer."""
-    scores: Floats = np.full((len(records), max((len(record["logprobs"]) for record in records), default=1)), -np.inf)
-    for row, record in zip(scores, records, strict=True):
-        row[: len(record["logprobs"])] = list(record["logprobs"].values())
-    return scores

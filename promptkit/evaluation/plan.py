@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptkit.align.chain import Chain, Reader
+from promptkit.align.chain import Chain
 from promptkit.core.alignment import Needs
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
+from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation import checks
 from promptkit.evaluation.requirements import combine_needs, uses_fit_part
 from promptkit.evaluation.results import RunTitle
@@ -44,7 +45,7 @@ class RunPlan:
         return self.predictor.model
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> OutputReader:
         """The first aligner of all predictors."""
         return self.predictor.reader
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
-
 from promptkit.align.chain import Chain
-from promptkit.align.vote import vote_accuracy
-from promptkit.core.alignment import Extractor, FitData
+from promptkit.core.answer_record import DECIMALS, is_answered
+from promptkit.core.metric_input import MetricInput
 from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import check_calibration
-from promptkit.metrics.base import MetricInput
 from promptkit.metrics.table import estimates
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.records import DECIMALS
 from promptkit.runs.row_ids import FitRow
 from promptkit.runs.row_warnings import count_no_answer, count_too_long
 from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord, RowRecord, answered, is_answered
+from promptkit.runs.schema import PredictionRecord, RowRecord, answered
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 
 class RunTitle(TypedDict):
@@ -51,14 +44,26 @@ def compute_results(
         support: Records of the further rows that the aligners need.
         read_outputs: What was read at the answer slots, if anything.
     """
-    reader = chains[0].reader
-    if isinstance(reader, Extractor):
-        return (_generation_result(chains[0], reader, samples),)
     _check_calibrations(chains, samples, support)
-    if not reader.labels:
-        return tuple(_choice_result(chain, samples, support) for chain in chains)
-    data, fit_labels = collect_fit_data(chains, answered(samples), support, read_outputs)
-    return tuple(_label_result(chain, samples, data, fit_labels) for chain in chains)
+    scores = _calibrated(chains, answered(samples), support, read_outputs)
+    return tuple(_result(chain, samples, scores.get(chain.name)) for chain in chains)
+
+
+def _calibrated(
+    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None
+) -> dict[str, Floats]:
+    """Returns the label scores of each branch with a calibration, shape (rows with an answer, K)."""
+    if not samples or all(chain.calibration is None for chain in chains):
+        return {}
+    if not chains[0].reader.labels:
+        data, fit_labels = collect_choice_data(chains[0].reader, samples, support), None
+    else:
+        data, fit_labels = collect_fit_data(chains, samples, support, read_outputs)
+    return {
+        chain.name: calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
+        for chain in chains
+        if (calibration := chain.calibration) is not None
+    }
 
 
 def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> None:
@@ -75,91 +80,16 @@ def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], s
             check_calibration(calibration, labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
 
 
-def _label_result(chain: Chain, samples: Sequence[RowRecord], data: FitData, fit_labels: Integers) -> Result:
-    """The results of a branch with the same labels for every row."""
-    labels, logprobs, calibration = chain.reader.labels, data.items.logprobs, chain.calibration
-    if calibration and len(logprobs):
-        logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
-    gold = np.array([labels.index(record["gold"]) for record in samples])
-    metric_input = MetricInput.of_scores(gold, _with_unanswered(samples, logprobs))
-    predictions = _predictions(metric_input, [labels] * len(samples))
-    counts = Counter(predictions)
+def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None) -> Result:
+    """Returns the results of a branch; without scores, those of its first aligner alone."""
+    outcome = chain.reader.outcome(samples, scores)
     return Result(
         align=chain.name,
-        metrics=_metrics(metric_input),
-        predicted={label: counts[label] for label in labels},
-        predictions=predictions,
-        metric_input=metric_input,
+        metrics=_metrics(outcome.metric_input),
+        predicted=outcome.predicted,
+        predictions=outcome.predictions,
+        metric_input=outcome.metric_input,
     )
-
-
-def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
-    """The results of a branch with different choices for every row; rows with fewer choices are padded with -inf."""
-    data = collect_choice_data(answered(samples), support)
-    logprobs = data.items.logprobs
-    if chain.calibration and len(logprobs):
-        calibrated = chain.calibration.fit(data).apply(data.items)
-        logprobs = np.where(np.isneginf(data.items.logprobs), -np.inf, calibrated)
-    choices = [list(record.get("logprobs", {record["gold"]: 0.0})) for record in samples]
-    gold = np.array([answers.index(record["gold"]) for answers, record in zip(choices, samples, strict=True)])
-    metric_input = MetricInput.of_scores(gold, _with_unanswered(samples, logprobs), kind="choices")
-    predictions = _predictions(metric_input, choices)
-    return Result(
-        align=chain.name,
-        metrics=_metrics(metric_input),
-        predicted=dict(sorted(Counter(answer for answer in predictions if answer is not None).items())),
-        predictions=predictions,
-        metric_input=metric_input,
-    )
-
-
-def _with_unanswered(samples: Sequence[RowRecord], logprobs: Floats) -> Floats:
-    """The log-probabilities with a row of -inf for each row without an answer."""
-    sent = [is_answered(record) for record in samples]
-    expanded: Floats = np.full((len(samples), logprobs.shape[1]), -np.inf)
-    expanded[sent] = logprobs
-    return expanded
-
-
-def _predictions(metric_input: MetricInput, candidates: Sequence[Sequence[str]]) -> tuple[str | None, ...]:
-    """The likeliest candidate of each row, or None for a row that is not answered."""
-    rows = zip(candidates, metric_input.predicted, metric_input.answered, strict=True)
-    return tuple(answers[index] if has_answer else None for answers, index, has_answer in rows)
-
-
-def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[RowRecord]) -> Result:
-    """The results of the only branch of a run with generated texts."""
-    predictions = tuple(record["prediction"] for record in samples)
-    correct = np.array([record["correct"] for record in samples], float)
-    has_answer = np.array([prediction is not None for prediction in predictions])
-    votes = _votes(extractor, samples) if extractor.samples > 1 else _Votes()
-    metric_input = MetricInput.of_texts(correct, has_answer, **votes)
-    return Result(
-        align=chain.name, metrics=_metrics(metric_input), predicted={}, predictions=predictions, metric_input=metric_input
-    )
-
-
-class _Votes(TypedDict, total=False):
-    """The input of the metrics of votes."""
-
-    vote_accuracies: Floats
-    samples_answered: NDArray[np.bool_]
-
-
-def _votes(extractor: Extractor, samples: Sequence[RowRecord]) -> _Votes:
-    """The votes among several texts per row."""
-    normalized = [
-        [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]]
-        if "generations" in record
-        else [None] * extractor.samples
-        for record in samples
-    ]
-    correct = [
-        vote_accuracy(answers, {*map(extractor.normalized, record["accepted"])})
-        for answers, record in zip(normalized, samples, strict=True)
-    ]
-    found = [[answer is not None for answer in answers] for answers in normalized]
-    return _Votes(vote_accuracies=np.array(correct), samples_answered=np.array(found))
 
 
 def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import PositiveInt
 
-from promptkit.align.choices import Choices
-from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
@@ -190,8 +188,8 @@ def _with_answers(
     predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
 ) -> list[Scored]:
     """Returns the rendered prompt of each row that is not skipped, and the gold answer after it."""
-    reader: Scorer = Choices() if isinstance(predictor.reader, Extractor) else predictor.reader
-    offered = [row.choices or ((row.label,) if isinstance(reader, Choices) else ()) for row in rows]
+    reader = predictor.reader.gold_scorer
+    offered = [row.choices or (() if reader.labels else (row.label,)) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)
         for row, choices in zip(rows, offered, strict=True)

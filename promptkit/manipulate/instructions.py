@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.core.alignment import OutputReader
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
+from promptkit.core.output_reader import OutputReader
 
 
 @check_arguments("instructions.label_space")

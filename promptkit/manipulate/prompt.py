@@ -10,7 +10,6 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from promptkit.core.alignment import Extractor
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
@@ -193,7 +192,7 @@ class Prompt:
                 a causal one.
             TaskError: A train row has a label without a label word, or the selector cannot choose.
         """
-        if self.channel and (isinstance(bind_context.reader, Extractor) or bind_context.scores_end):
+        if self.channel and (bind_context.reader.task_kind == "generation" or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",

@@ -6,7 +6,8 @@ an entry point of the group `promptkit.metrics` that names the class.
 
 from __future__ import annotations
 
-from promptkit.metrics.base import Metric, MetricInput
+from promptkit.core.metric_input import MetricInput
+from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS
 
 register = METRICS.register

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.metrics.base import SCORED, Interval, MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.metrics.base import SCORED, Interval
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats

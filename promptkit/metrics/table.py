@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptkit.core.errors import InputError
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import Registry
 from promptkit.metrics.accuracy import Accuracy
-from promptkit.metrics.base import Metric, MetricInput
+from promptkit.metrics.base import Metric
 from promptkit.metrics.brier import Brier
 from promptkit.metrics.ece import ECE
 from promptkit.metrics.exact_match import ExactMatch

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.metrics.base import Interval, MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.metrics.base import Interval
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from promptkit.align.chain import Aligners, Chain, Reader, make_chain
-from promptkit.core.alignment import Extractor, Needs, Scorer
+from promptkit.align.chain import Aligners, Chain, make_chain
+from promptkit.core.alignment import Needs
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
 from promptkit.core.model import VERB_HINTS, Model, described
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Read, Request, Score
+from promptkit.core.requests import Read, Request
 from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -51,7 +52,7 @@ class Predictor:
         self.chain = chain
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> OutputReader:
         """The first aligner of the chain, which reads the model's output."""
         return self.chain.reader
 
@@ -110,7 +111,7 @@ def _check_objects(model: object, manipulate: object) -> None:
 
 def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
-    verb = "Score" if isinstance(chain.reader, Scorer) else "Generate"
+    verb = chain.reader.verb
     if verb not in model.verbs:
         raise Unsupported(
             f"The model {described(model)} does not support the request {verb}",
@@ -158,7 +159,7 @@ class BoundPredictor:
     """A predictor for one task: turns rows into requests."""
 
     model: Model
-    reader: Reader
+    reader: OutputReader
     """The first aligner of the chain, which reads the model's output."""
     apply: Apply
     """Renders the prompt of each row, with a continuation for each word to score."""
@@ -175,8 +176,4 @@ class BoundPredictor:
             rendered: The row's prompt.
             read: If given, the request is this one in place of the answer's.
         """
-        if read is not None:
-            return rendered.request(read)
-        if isinstance(self.reader, Extractor):
-            return rendered.request(self.reader.verb(example, rendered.stop))
-        return rendered.request(Score(continuations=rendered.continuations))
+        return rendered.request(read or self.reader.request(example, rendered))

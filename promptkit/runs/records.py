@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from promptkit.align.vote import majority
-from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import GenerateOutput, Generation, Output, Read, ReadOutput, ScoreOutput, is_finite
-from promptkit.inputs.text.encoding import counted
+from promptkit.core.requests import Output, Read, ReadOutput, is_finite
 from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
-from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
+from promptkit.runs.schema import ReadRecord, RowRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-DECIMALS = 6
-"""Decimals of log-probabilities in records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +36,6 @@ class Query:
     """The row with its label, if the label may be recorded."""
     verb: Read | None = None
     """What to read at the answer slot; None to score or generate the answer."""
-
-
-class _AnswerFields(TypedDict, total=False):
-    """The fields of a row's record that come from the answer."""
-
-    gold: str
-    accepted: list[str]
-    prediction: str | None
-    correct: bool
-    skipped: bool
-    no_answer: bool
-    logprobs: dict[str, float]
-    continuations: list[ContinuationRecord]
-    given: list[int]
-    generations: list[GenerationRecord]
 
 
 class _Reasoning(TypedDict, total=False):
@@ -81,7 +60,7 @@ class _PromptFields(_Reasoning, _DemoLabels, _MayThink):
     tokens: int
 
 
-def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowRecord:
+def row_record(query: Query, reader: OutputReader, output: Output) -> RowRecord:
     """Returns the record of a row's answer.
 
     Args:
@@ -93,26 +72,14 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
         TemplateError: If two labels have the same tokens.
         ModelError: If a log-probability is not finite.
     """
-    if isinstance(reader, Extractor):
-        assert isinstance(output, GenerateOutput)
-        answer = _generated(query, reader, output)
-    else:
-        assert isinstance(output, ScoreOutput)
-        answer = _scored(query, reader, output)
+    _check_finite(query.id, output)
+    answer = reader.record(query.example, query.rendered, output, query.gold)
     return {"id": query.id, **answer, **_prompt_fields(query.rendered)}
 
 
-def skipped_record(query: Query, reader: Scorer | Extractor) -> RowRecord:
+def skipped_record(query: Query, reader: OutputReader) -> RowRecord:
     """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
-    return {"id": query.id, **_wrong(query, reader), "skipped": True, **_prompt_fields(query.rendered)}
-
-
-def _wrong(query: Query, reader: Scorer | Extractor) -> _AnswerFields:
-    """The fields of a row without an answer; empty if its label is not recorded."""
-    if query.gold is None:
-        return {}
-    accepted: _AnswerFields = {"accepted": list(query.gold.accepted)} if isinstance(reader, Extractor) else {}
-    return {"gold": query.gold.label, **accepted, "prediction": None, "correct": False}
+    return {"id": query.id, **reader.unanswered(query.gold), "skipped": True, **_prompt_fields(query.rendered)}
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:
@@ -131,7 +98,7 @@ def read_record(query: Query, output: Output) -> ReadRecord:
     }
 
 
-def is_complete(record: Mapping[str, object], query: Query, reader: Scorer | Extractor, d_model: int) -> bool:
+def is_complete(record: Mapping[str, object], query: Query, reader: OutputReader, d_model: int) -> bool:
     """Returns whether a record of an earlier execution answers the query; the answer is computed again otherwise.
 
     Args:
@@ -146,23 +113,7 @@ def is_complete(record: Mapping[str, object], query: Query, reader: Scorer | Ext
         return numbers and record.get("question") == _request_hash(query)
     if any(record.get(key) != value for key, value in _prompt_fields(query.rendered).items()):
         return False
-    if query.gold is not None and not (record.get("gold") == query.gold.label and "prediction" in record):
-        return False
-    if isinstance(reader, Extractor):
-        return _has_generations(record, reader.samples) and (query.gold is None or "correct" in record)
-    return record.get("no_answer") is True or _has_scores(record, reader.candidates(query.example))
-
-
-def _has_generations(record: Mapping[str, object], samples: int) -> bool:
-    texts, keys = record.get("generations"), GenerationRecord.__required_keys__
-    return isinstance(texts, list) and [isinstance(x, dict) and x.keys() >= keys for x in texts] == [True] * samples
-
-
-def _has_scores(record: Mapping[str, object], candidates: Sequence[str]) -> bool:
-    scores = record.get("logprobs")
-    if not isinstance(scores, dict) or tuple(scores) != tuple(candidates):
-        return False
-    return all(isinstance(x, float | int) for x in scores.values()) and isinstance(record.get("continuations"), list)
+    return reader.is_complete(record, query.example, query.gold)
 
 
 def _request_hash(query: Query) -> str:
@@ -203,71 +154,6 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
     }
 
 
-def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
-    rendered = query.rendered
-    _check_distinct(query.id, rendered)
-    _check_finite(query.id, output)
-    if not output.answered:
-        return {**_wrong(query, scorer), "no_answer": True}
-    candidates = scorer.candidates(query.example)
-    scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
-    answer: _AnswerFields = {}
-    if query.gold is not None:
-        answer["gold"] = query.gold.label
-        answer["prediction"] = candidates[scores.index(max(scores))]
-    answer["logprobs"] = dict(zip(candidates, scores, strict=True))
-    answer["continuations"] = [
-        {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
-        for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
-    ]
-    if any(rendered.label_token_counts):
-        answer["given"] = list(rendered.label_token_counts)
-    return answer
-
-
 def _check_finite(row: str, output: Output) -> None:
     if not is_finite(output):
         raise not_finite(f"a number for row {row}", row=row)
-
-
-def _check_distinct(row: str, rendered: Rendered) -> None:
-    pairs = zip(rendered.targets, rendered.continuations, strict=True)
-    repeated = tuple(text for text, ids in pairs if rendered.continuations.count(ids) > 1)
-    if repeated:
-        raise TemplateError(
-            f"The labels {', '.join(map(repr, repeated[:5]))} have the same tokens, so the model cannot distinguish them",
-            code="indistinguishable-labels",
-            got=f"row {row}",
-            hint="Inspect the row with promptkit render, and correct the label words or the target block",
-            labels=repeated[:5],
-            row=row,
-        )
-
-
-def _generated(query: Query, extractor: Extractor, output: GenerateOutput) -> _AnswerFields:
-    texts = [query.rendered.answer_text(generation.text) for generation in output.generations]
-    answers = [None if text is None else extractor.answer(text, query.example.choices) for text in texts]
-    winner = majority([None if answer is None else extractor.normalized(answer) for answer in answers])
-    prediction = None if winner is None else answers[winner]
-    fields: _AnswerFields = {}
-    if query.gold is not None:
-        fields["gold"] = query.gold.label
-        fields["accepted"] = list(query.gold.accepted)
-    fields["prediction"] = prediction
-    if query.gold is not None:
-        fields["correct"] = extractor.is_correct(prediction, query.gold.accepted)
-    fields["generations"] = [
-        _generation_record(generation, answer, unclosed=text is None)
-        for generation, text, answer in zip(output.generations, texts, answers, strict=True)
-    ]
-    return fields
-
-
-def _generation_record(generation: Generation, answer: str | None, *, unclosed: bool) -> GenerationRecord:
-    record: GenerationRecord = {
-        "text": generation.text,
-        "tokens": len(generation.ids),
-        "ended": generation.ended,
-        "answer": answer,
-    }
-    return {**record, "unclosed_thought": True} if unclosed else record

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptkit.core.metric_input import MetricInput
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
-from promptkit.metrics.base import Metric, MetricInput
+from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS, applicable, row_values
 from promptkit.metrics.vote_accuracy import PREFIX
 from promptkit.runs.schema import TooLongCounts

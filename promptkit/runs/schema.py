@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from promptkit.core.alignment import Layer
+from promptkit.core.answer_record import AnswerRecord, is_answered
 
 
 class RunSettings(TypedDict):
@@ -31,59 +32,18 @@ class RunSettings(TypedDict):
     """For each branch, the settings of its aligners."""
 
 
-class ContinuationRecord(TypedDict):
-    """A scored continuation."""
-
-    text: str
-    logprobs: list[float]
-    """Log-probability of each token."""
-
-
-class _UnclosedThought(TypedDict, total=False):
-    unclosed_thought: bool
-    """True if a thought in the text is not closed; absent otherwise."""
-
-
-class GenerationRecord(_UnclosedThought):
-    """A generated text."""
-
-    text: str
-    tokens: int
-    ended: Literal["stop", "end", "length"]
-    answer: str | None
-    """The extracted answer, or None if the text has none."""
-
-
 class Record(TypedDict):
     """A line of any `.jsonl` file of a run."""
 
     id: str
 
 
-class RowRecord(Record):
-    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
+class RowRecord(Record, AnswerRecord):
+    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it."""
 
-    Scored rows have `logprobs` and `continuations`, and generated rows have `generations`; rows that were skipped, or whose
-    reply names no label, have neither. `gold` and `prediction` are absent if the row has no label or its label may not be used.
-    """
-
-    gold: NotRequired[str]
-    accepted: NotRequired[list[str]]
-    prediction: NotRequired[str | None]
-    correct: NotRequired[bool]
-    logprobs: NotRequired[dict[str, float]]
-    """Label or choice -> score."""
-    continuations: NotRequired[list[ContinuationRecord]]
-    given: NotRequired[list[int]]
-    """For channel prompts, the number of label tokens at the start of each continuation."""
-    generations: NotRequired[list[GenerationRecord]]
     reasoning: NotRequired[str]
     may_think: NotRequired[bool]
     """True if labels were scored where the model may begin a thought; absent otherwise."""
-    skipped: NotRequired[bool]
-    """True if the row was not sent to the model, because its prompt does not fit the context; absent otherwise."""
-    no_answer: NotRequired[bool]
-    """True if the label was read from a chat reply that names none; absent otherwise."""
     demos: list[str]
     """Ids of the demonstrations in the prompt, in order."""
     demo_labels: NotRequired[list[str]]
@@ -94,11 +54,6 @@ class RowRecord(Record):
     prompt_hash: str
     tokens: int
     """Number of tokens in the prompt."""
-
-
-def is_answered(record: RowRecord) -> bool:
-    """Returns whether a row has an answer of the model; a generated text without an answer is one."""
-    return not (record.get("skipped") or record.get("no_answer"))
 
 
 def answered(records: Sequence[RowRecord]) -> list[RowRecord]:

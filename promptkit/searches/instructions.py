@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from promptkit.analysis.compare import Comparison, compare
-from promptkit.core.alignment import OutputReader
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import Progress
 from promptkit.inputs.text.template import LABEL

@@ -12,10 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from promptkit.align.chain import Reader
-from promptkit.align.choices import Choices
-from promptkit.core.alignment import Scorer
 from promptkit.core.examples import LabeledExample
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
@@ -39,7 +37,7 @@ class _Question:
 
     instruction: str
     query: Query
-    reader: Reader
+    reader: OutputReader
     request: Request | None
     """None if the row is skipped, because its prompt does not fit the model's context."""
 
@@ -63,7 +61,7 @@ class InstructionScorer:
         self._cache = cache
         self._ask = CachedModel(predictor.model, cache)
         reader = predictor.reader
-        self._readers: tuple[Reader, ...] = (reader,) if isinstance(reader, Scorer) else (reader, Choices())
+        self._readers = (reader,) if reader.gold_scorer is reader else (reader, reader.gold_scorer)
         """The first reader determines the accuracy, the last one the log-probability."""
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
         self._records: dict[tuple[str, str], list[RowRecord]] = defaultdict(list)
@@ -94,7 +92,7 @@ class InstructionScorer:
                 request = None if rendered.skipped else bound.request(example, rendered)
                 yield _Question(instruction=instruction, query=query, reader=reader, request=request)
 
-    def _bind(self, instruction: str, reader: Reader) -> BoundPredictor:
+    def _bind(self, instruction: str, reader: OutputReader) -> BoundPredictor:
         key = instruction, reader.name
         if key not in self._bound:
             predictor = Predictor(self._model, replace(self._prompt, instruction=instruction), reader)

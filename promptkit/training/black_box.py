@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptkit.align.loss import loss_of_output
 from promptkit.core.arrays import Array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import Unsupported
@@ -34,7 +33,7 @@ class BlackBoxLosses:
         local = processes().share([len(request.text.ids) for request in requests])
         outputs = self._answers([requests[index] for index in local])
         losses = {
-            index: RowLoss(*loss_of_output(data.reader, targets[index], output))
+            index: RowLoss(*data.reader.loss_of_output(targets[index], output))
             for index, output in zip(local, outputs, strict=True)
         }
         return gathered(losses, len(candidates), len(rows))

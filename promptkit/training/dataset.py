@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from promptkit.align.chain import Reader
-from promptkit.align.choices import Choices
-from promptkit.align.loss import Target
-from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext, Learnable, Transform
+from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
@@ -109,10 +106,8 @@ class TrainingData:
             for labeled, example, rendered in rows
         ]
 
-    def _gold(self, labeled: LabeledExample, example: Example) -> int | None:
-        """Returns the index of the gold candidate; None if the answer is a generated text."""
-        if self._generates:
-            return None
+    def _gold(self, labeled: LabeledExample, example: Example) -> int:
+        """Returns the index of the gold candidate."""
         candidates = self.reader.candidates(example)
         if labeled.label not in candidates:
             raise TaskError(
@@ -129,16 +124,15 @@ class TrainingData:
         """The context that manipulations are bound with."""
         return self._predictor.bind_context(self._task, cache=self._cache)
 
-    @property
-    def reader(self) -> Scorer:
-        """The aligner whose scores are trained; for generated texts, one that scores the gold text."""
-        aligner: Reader = self._predictor.reader
-        return Choices() if isinstance(aligner, Extractor) else aligner
+    @cached_property
+    def reader(self) -> OutputReader:
+        """The aligner whose loss is trained; for generated texts, one that scores the gold text."""
+        return self._predictor.reader.gold_scorer
 
     @property
     def _generates(self) -> bool:
         """Whether answers are generated texts: training then scores the gold text up to its end."""
-        return isinstance(self._predictor.reader, Extractor)
+        return self._predictor.reader.task_kind == "generation"
 
     @cached_property
     def _bound(self) -> BoundComposed:

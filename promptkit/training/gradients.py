@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.align.loss import loss_of
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
@@ -78,7 +77,7 @@ class GradientLosses:
         """Returns the losses of rows that are computed in one forward pass."""
         reader, targets = self._data.reader, self._data.targets
         scores = self._forward.scores(rows, interventions)
-        return [loss_of(reader, targets[row], logprobs) for row, logprobs in zip(rows, scores, strict=True)]
+        return [reader.loss(targets[row], logprobs) for row, logprobs in zip(rows, scores, strict=True)]
 
     def gradient(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """Returns the mean loss of the rows, and its gradient with respect to each parameter that is not fixed."""

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.loss import Target, loss_of
 from promptkit.core.arrays import as_array
+from promptkit.core.output_reader import Target
 from promptkit.core.requests import ScoreOutput
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.config import TrainingConfig
@@ -39,7 +39,7 @@ def test_loss_is_cross_entropy_of_the_aligners_scores(rows: list[list[float]], c
         expected = reader.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
         scores = reader.align_tensors([torch.tensor(row) for row in rows])
         assert scores.tolist() == pytest.approx(expected, abs=1e-4)
-        loss, right = loss_of(reader, Target(gold=1), [torch.tensor(row) for row in rows])
+        loss, right = reader.loss(Target(gold=1), [torch.tensor(row) for row in rows])
         total = math.log(sum(math.exp(x) for x in expected))
         assert loss.item() == pytest.approx(total - expected[1], abs=1e-3)
         assert right == (expected.index(max(expected)) == 1) or sorted(expected)[-1] - sorted(expected)[-2] < 1e-5

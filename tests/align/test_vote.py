@@ -86,9 +86,9 @@ def test_accuracies_of_all_answers_add_up_for_many_texts() -> None:
 def test_vote_sets_samples_and_temperature_and_keeps_the_seed(extraction: Any) -> None:
     chain = make_chain([extraction, pk.vote.Majority(samples=5, temperature=0.9)])
     reader: Any = chain.reader
-    verb = reader.verb(Example(id="x", inputs={}), ())
+    verb = reader.generate(Example(id="x", inputs={}), ())
     assert (verb.n, verb.temperature, chain.name) == (5, 0.9, "majority")
-    assert verb.seed == pk.extract.final_number(temperature=0.9).verb(Example(id="x", inputs={}), ()).seed
+    assert verb.seed == pk.extract.final_number(temperature=0.9).generate(Example(id="x", inputs={}), ()).seed
 
 
 def test_chain_with_vote_is_rebuilt_from_recorded_settings() -> None:

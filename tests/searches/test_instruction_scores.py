@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import promptkit as pk
+from promptkit.core.answer_record import DECIMALS
 from promptkit.core.requests import Request
 from promptkit.models.fake import FakeModel
-from promptkit.runs.records import DECIMALS
 from promptkit.searches import instructions as searching
 from promptkit.searches.scorer import InstructionScorer
 from tests.support.obedient import SKILL, Obedient, predictor, search

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
+from promptkit.align.extract.outcome import texts_outcome
+from promptkit.align.gold_text import GoldText
+from promptkit.align.vote_counts import majority
+from promptkit.core.answer_record import AnswerRecord, GenerationRecord
 from promptkit.core.arguments import checked
-from promptkit.core.errors import InputError
-from promptkit.core.examples import Example
+from promptkit.core.capabilities import VerbName
+from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256
+from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
 from promptkit.core.registry import settings_of
-from promptkit.core.requests import Generate
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Generate, GenerateOutput, Output
 from promptkit.core.thinking import without_thoughts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from promptkit.core.arrays import Floats
 
 Normalization = Literal["exact", "words", "number"]
 """How answers are normalized before they are compared; see `promptkit.align.extract.normalize`."""
@@ -46,6 +58,9 @@ class Extraction:
     seed: int = 0
     """Random seed of the sampling. The draws of a row depend only on the seed and the row."""
     name: ClassVar[str]
+    task_kind: ClassVar[TaskKind] = "generation"
+    verb: ClassVar[VerbName] = "Generate"
+    has_scores: ClassVar[bool] = False
     labels: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -71,11 +86,44 @@ class Extraction:
                 stop=self.stop,
             )
 
+    @property
+    def branch(self) -> str:
+        """The name of the extraction, or `majority` if several texts of a row vote."""
+        return "majority" if self.samples > 1 else self.name
+
+    @property
+    def answer_tokens(self) -> int:
+        """The maximum number of tokens to generate."""
+        return self.max_tokens
+
+    @property
+    def gold_scorer(self) -> OutputReader:
+        """Scores the gold text."""
+        return GoldText()
+
+    def settings(self) -> Mapping[str, object]:
+        """Returns the name and all settings."""
+        return settings_of(self)
+
     def label_words(self) -> Mapping[str, str]:
         """Returns an empty mapping: demonstrations show the answer text itself."""
         return {}
 
-    def verb(self, example: Example, stop: Sequence[str]) -> Generate:
+    def candidates(self, example: Example) -> tuple[str, ...]:
+        """Returns no candidates: every text can be an answer."""
+        return ()
+
+    def words(self, example: Example) -> tuple[str, ...]:
+        """Returns no words: nothing is scored."""
+        return ()
+
+    # ---- questions and answers ---------------------------------------------------------------------
+
+    def request(self, example: Example, rendered: Rendered) -> Generate:
+        """Returns the generation request for a row; see `generate`."""
+        return self.generate(example, rendered.stop)
+
+    def generate(self, example: Example, stop: Sequence[str]) -> Generate:
         """Returns the generation request for a row.
 
         Args:
@@ -90,6 +138,24 @@ class Extraction:
             temperature=self.temperature,
             seed=int.from_bytes(key[:6]) if self.temperature else 0,
         )
+
+    def scores(self, rendered: Rendered, output: Output) -> tuple[float, ...] | None:
+        """Returns None: texts have no scores."""
+        return None
+
+    def prediction(self, example: Example, rendered: Rendered, output: Output) -> str | None:
+        """Returns the most frequent answer of the texts, or None if none has an answer."""
+        return self._majority(self._answers(example, rendered, output))
+
+    def _answers(self, example: Example, rendered: Rendered, output: Output) -> list[str | None]:
+        """Returns the answer of each text."""
+        assert isinstance(output, GenerateOutput)
+        texts = [rendered.answer_text(generation.text) for generation in output.generations]
+        return [None if text is None else self.answer(text, example.choices) for text in texts]
+
+    def _majority(self, answers: Sequence[str | None]) -> str | None:
+        winner = majority([None if answer is None else self.normalized(answer) for answer in answers])
+        return None if winner is None else answers[winner]
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Extracts the answer from the part of a text after its thoughts.
@@ -116,9 +182,72 @@ class Extraction:
         """Returns whether an answer equals one of the accepted answers; None is never correct."""
         return answer is not None and self.normalized(answer) in map(self.normalized, accepted)
 
-    def settings(self) -> Mapping[str, object]:
-        """Returns the name and all settings."""
-        return settings_of(self)
+    # ---- records -----------------------------------------------------------------------------------
+
+    def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the texts with the answer of each, and the most frequent answer."""
+        answers = self._answers(example, rendered, output)
+        prediction = self._majority(answers)
+        fields: AnswerRecord = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}
+        fields["prediction"] = prediction
+        if gold is not None:
+            fields["correct"] = self.is_correct(prediction, gold.accepted)
+        fields["generations"] = _generation_records(rendered, output, answers)
+        return fields
+
+    def unanswered(self, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the record of a row without an answer."""
+        if gold is None:
+            return {}
+        return {"gold": gold.label, "accepted": list(gold.accepted), "prediction": None, "correct": False}
+
+    def is_complete(self, record: Mapping[str, object], example: Example, gold: LabeledExample | None) -> bool:
+        """Returns whether a record has as many texts as the row needs."""
+        if gold is not None and not (record.get("gold") == gold.label and {"prediction", "correct"} <= record.keys()):
+            return False
+        texts, keys = record.get("generations"), GenerationRecord.__required_keys__
+        return isinstance(texts, list) and [isinstance(x, dict) and x.keys() >= keys for x in texts] == [True] * self.samples
+
+    # ---- results and training ----------------------------------------------------------------------
+
+    def label_scores(self, records: Sequence[AnswerRecord]) -> Floats:
+        """Raises Unsupported: texts have no scores."""
+        raise self._no_scores()
+
+    def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
+        """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""
+        return texts_outcome(records, self.samples, self.normalized)
+
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+        """Raises Unsupported: `gold_scorer` is trained in its place."""
+        raise self._no_scores()
+
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+        """Raises Unsupported: `gold_scorer` is trained in its place."""
+        raise self._no_scores()
+
+    def _no_scores(self) -> Unsupported:
+        return Unsupported(
+            f"The extraction {self.name} reads generated texts, which have no scores",
+            code="untrainable-aligner",
+            hint="Use its gold_scorer",
+            aligner=self.name,
+        )
+
+
+def _generation_records(rendered: Rendered, output: Output, answers: Sequence[str | None]) -> list[GenerationRecord]:
+    assert isinstance(output, GenerateOutput)
+    records: list[GenerationRecord] = []
+    for generation, answer in zip(output.generations, answers, strict=True):
+        record: GenerationRecord = {
+            "text": generation.text,
+            "tokens": len(generation.ids),
+            "ended": generation.ended,
+            "answer": answer,
+        }
+        is_unclosed = rendered.answer_text(generation.text) is None
+        records.append({**record, "unclosed_thought": True} if is_unclosed else record)
+    return records
 
 
 def check_sampling(samples: int, temperature: float) -> None:

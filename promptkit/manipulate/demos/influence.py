@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
-from promptkit.core.alignment import Extractor
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
@@ -91,7 +90,8 @@ class influence(Selector):
     def _accuracies(self, context: SelectionContext, contexts: Sequence[Demonstrations]) -> list[float]:
         rows = self._shuffle("dev", context.dev)[: self.rows]
         answers = context.answers([(row, demonstrations) for demonstrations in contexts for row in rows])
-        correct = [_is_correct(context, row, answer) for row, answer in zip(rows * self.contexts, answers, strict=True)]
+        pairs = zip(rows * self.contexts, answers, strict=True)
+        correct = [context.reader.is_correct(answer, row.answers) for row, answer in pairs]
         return [fmean(correct[start : start + len(rows)]) for start in range(0, len(correct), len(rows))]
 
     def _random_context(self, number: int, candidates: Sequence[LabeledExample]) -> Demonstrations:
@@ -101,8 +101,3 @@ class influence(Selector):
 
     def _shuffle(self, purpose: str, rows: Sequence[LabeledExample]) -> list[LabeledExample]:
         return sorted(rows, key=lambda row: hash_rank(self.seed, purpose, row.id))
-
-
-def _is_correct(context: SelectionContext, row: LabeledExample, answer: str | None) -> bool:
-    reader = context.reader
-    return reader.is_correct(answer, row.accepted) if isinstance(reader, Extractor) else answer == row.label

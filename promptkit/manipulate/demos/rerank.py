@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import ClassVar
 
-from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.manipulate.demos.candidates import CandidateSelector
 from promptkit.manipulate.prompting.checks import check_has_dev, check_pool_size
@@ -82,7 +81,6 @@ class rerank(CandidateSelector):
 def _gold_logprobs(context: SelectionContext, contexts: Sequence[tuple[LabeledExample, Demonstrations]]) -> list[float]:
     reader = context.reader
     scored = context.scores(contexts, "rerank")
-    assert isinstance(reader, Scorer)
     pairs = zip(contexts, scored, strict=True)
     return [scores[reader.candidates(row).index(row.label)] for (row, _), scores in pairs]
 

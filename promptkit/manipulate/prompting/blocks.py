@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
 from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions
+from promptkit.core.output_reader import OutputReader
 from promptkit.inputs.text.blocks import MARKS
 from promptkit.inputs.text.chat import chat
 from promptkit.inputs.text.encoding import closed, framed, slotted, unslotted

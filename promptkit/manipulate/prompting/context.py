@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from promptkit.core.alignment import Extractor, OutputReader, Scorer
 from promptkit.core.errors import Unsupported, no_answer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request, Score, ScoreOutput, Verb
-from promptkit.inputs.text.encoding import counted, encode
+from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request, Verb
+from promptkit.inputs.text.encoding import encode
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Demonstrations
 
@@ -91,21 +91,14 @@ class SelectionContext:
         self, contexts: Sequence[Context], purpose: str, suffix: Sequence[str] | None
     ) -> list[tuple[float, ...] | None]:
         """Returns the scores of each row's candidate answers, or None for a reply that names none of them."""
-        reader = self.reader
-        if not isinstance(reader, Scorer):
+        if not self.reader.has_scores:
             raise Unsupported(
                 f"{purpose} needs scored answers, but in this task the model generates them",
                 code="needs-scored-answers",
                 hint="Use a task with labels or choices, or a method that needs no scores",
                 purpose=purpose,
             )
-        prompts = self._render(contexts, suffix)
-        requests = [self.request(rendered.text, Score(continuations=rendered.continuations)) for rendered in prompts]
-        scored: list[tuple[float, ...] | None] = []
-        for rendered, output in zip(prompts, self._query(contexts, requests), strict=True):
-            assert isinstance(output, ScoreOutput)
-            scored.append(reader.align(counted(rendered, output)) if output.answered else None)
-        return scored
+        return [self.reader.scores(rendered, output) for _, rendered, output in self._outputs(contexts, suffix)]
 
     def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
         """Predicts the answer of each row, as a run does.
@@ -117,22 +110,18 @@ class SelectionContext:
         Returns:
             For each context, the predicted answer, or None if a reply or a generated text contains none.
         """
-        reader = self.reader
-        if isinstance(reader, Scorer):
-            pairs = zip(contexts, self._scores(contexts, "An answer", suffix), strict=True)
-            return [
-                None if scores is None else reader.candidates(example)[scores.index(max(scores))]
-                for (example, _), scores in pairs
-            ]
-        assert isinstance(reader, Extractor)
-        prompts = self._render(contexts, suffix)
-        requests = [
-            self.request(rendered.text, reader.verb(example, rendered.stop))
-            for (example, _), rendered in zip(contexts, prompts, strict=True)
+        return [
+            self.reader.prediction(example, rendered, output) for example, rendered, output in self._outputs(contexts, suffix)
         ]
-        outputs = zip(prompts, self._query(contexts, requests), strict=True)
-        texts = [rendered.answer_text(_text(output)) for rendered, output in outputs]
-        return [None if text is None else reader.answer(text) for text in texts]
+
+    def _outputs(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[tuple[Example, Rendered, Output]]:
+        """Returns each row with its prompt and the model's answer."""
+        examples, prompts = [example for example, _ in contexts], self._render(contexts, suffix)
+        requests = [
+            self.request(rendered.text, self.reader.request(example, rendered))
+            for example, rendered in zip(examples, prompts, strict=True)
+        ]
+        return [*zip(examples, prompts, self._query(contexts, requests), strict=True)]
 
     def texts(
         self, contexts: Sequence[Context], suffix: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.formats import EncoderDecoderFormat, MaskedFormat
@@ -151,7 +150,7 @@ class PromptLayout(PromptBlocks):
     def _answer_tokens(self) -> int:
         """Number of tokens of the context that are reserved for a generated answer; none if a decoder writes it."""
         in_context = not isinstance(self.card.format, EncoderDecoderFormat)
-        return self.reader.max_tokens if in_context and isinstance(self.reader, Extractor) else 0
+        return self.reader.answer_tokens if in_context else 0
 
     def _fits(self, encoded: _Encoded, context_tokens: int) -> bool:
         """Whether a prompt, its longest continuation and `context_tokens` more tokens fit the model's context."""
@@ -235,7 +234,7 @@ class PromptLayout(PromptBlocks):
 
     def _encode_mask(self, example: Example, pieces: tuple[Piece, ...], form: MaskedFormat) -> _Encoded:
         """Encodes a prompt with a mask in the place of the label."""
-        slot = self.slot(example, self._words(example))
+        slot = self.slot(example, self.reader.words(example))
         prompt = mask_slot(pieces, slot, self.card.tokenizer, form)
         return _Encoded(
             pieces=prompt.pieces,
@@ -250,10 +249,7 @@ class PromptLayout(PromptBlocks):
     def _label_texts(self, example: Example, suffix: str) -> tuple[str, ...]:
         """Returns the text of each word to score: the target block, or the word alone after a reasoning."""
         end = self.separator if self.ends and not self.chat and self.card.format is None else ""
-        return tuple((f" {word}" if suffix else self.target(example, word)) + end for word in self._words(example))
-
-    def _words(self, example: Example) -> tuple[str, ...]:
-        return self.reader.words(example) if isinstance(self.reader, Scorer) else ()
+        return tuple((f" {word}" if suffix else self.target(example, word)) + end for word in self.reader.words(example))
 
     def _rendered(
         self, example: Example, encoded: _Encoded, demonstrations: Demonstrations, drop: int, stop: tuple[str, ...]

@@ -134,13 +134,13 @@ def test_any_accepted_answer_is_correct_and_a_missing_answer_is_wrong():
 
 def test_sampling_seed_depends_on_seed_and_row():
     rows = [Example(id=name, inputs={}) for name in "ab"]
-    seeds = {pk.extract.first_line(temperature=1.0, seed=s).verb(row, ()).seed for s in (0, 1) for row in rows}
+    seeds = {pk.extract.first_line(temperature=1.0, seed=s).generate(row, ()).seed for s in (0, 1) for row in rows}
     assert len(seeds) == 4
-    assert {pk.extract.first_line(seed=s).verb(row, ()).seed for s in (0, 1) for row in rows} == {0}
+    assert {pk.extract.first_line(seed=s).generate(row, ()).seed for s in (0, 1) for row in rows} == {0}
 
 
 def test_stop_strings_include_those_of_the_next_example():
-    verb = pk.extract.first_line(stop=("\n", "###")).verb(Example(id="a", inputs={}), ("\n\n", ""))
+    verb = pk.extract.first_line(stop=("\n", "###")).generate(Example(id="a", inputs={}), ("\n\n", ""))
     assert verb.stop == ("\n", "###", "\n\n")
 
 

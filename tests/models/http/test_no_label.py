@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.align.loss import Target, loss_of_output
 from promptkit.analysis.bias import bias
 from promptkit.analysis.branches import read_metric_input
 from promptkit.analysis.compare import compare_runs
@@ -22,6 +21,7 @@ from promptkit.analysis.realign import align
 from promptkit.analysis.reliability import confidence_bins, confusion_matrix
 from promptkit.core.errors import InputError, ModelError
 from promptkit.core.inputs import TextInput
+from promptkit.core.output_reader import Target
 from promptkit.core.requests import Request, Score, ScoreOutput
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
@@ -249,4 +249,4 @@ def test_an_output_without_an_answer_survives_copies() -> None:
     given = ScoreOutput(logprobs=((-1.0,), (-2.0, -3.0)))
     assert decode(request, json.loads(json.dumps(encode(given)))) == given
     with refused(ModelError, "no-answer", purpose="Training"):
-        loss_of_output(pk.Verbalizer(WORDS), Target(gold=0), output)
+        pk.Verbalizer(WORDS).loss_of_output(Target(gold=0), output)

@@ -1,0 +1,217 @@
+"""Base class of first aligners that score candidate answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.loss import scored_tokens, without_label_tokens
+from promptkit.core.answer_record import DECIMALS, AnswerRecord, is_answered
+from promptkit.core.capabilities import VerbName
+from promptkit.core.errors import TemplateError, Unsupported
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.metric_input import MetricInput
+from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Output, Score, ScoreOutput, Verb
+from promptkit.inputs.text.encoding import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from promptkit.core.arrays import Floats
+
+
+class CandidateScorer:
+    """Scores candidate answers by the continuations of a prompt, and predicts the one with the highest score.
+
+    Subclasses define `name`, `labels`, `candidates`, `words`, `label_words`, `settings` and `align`. Those that can be trained
+    also define `align_tensors`, and those that ask for something else than continuations override `verb`, `request`, `scores`,
+    `record_scores` and `has_details`.
+    """
+
+    name: ClassVar[str]
+    labels: tuple[str, ...]
+    verb: ClassVar[VerbName] = "Score"
+    has_scores: bool = True
+    answer_tokens: ClassVar[int] = 0
+
+    @property
+    def branch(self) -> str:
+        """The name of the aligner."""
+        return self.name
+
+    @property
+    def task_kind(self) -> TaskKind:
+        """Classification if all rows share their labels, otherwise choice."""
+        return "classification" if self.labels else "choice"
+
+    @property
+    def gold_scorer(self) -> OutputReader:
+        """The aligner itself, which scores the gold answer among the other candidates."""
+        return self
+
+    # ---- what subclasses define --------------------------------------------------------------------
+
+    def settings(self) -> Mapping[str, object]:
+        """Returns everything about it that determines a result, as JSON values."""
+        raise NotImplementedError
+
+    def label_words(self) -> Mapping[str, str]:
+        """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
+        raise NotImplementedError
+
+    def candidates(self, example: Example) -> tuple[str, ...]:
+        """Returns the labels that a row may have, in order. Ties go to the first."""
+        raise NotImplementedError
+
+    def words(self, example: Example) -> tuple[str, ...]:
+        """Returns the words to score for a row, in a fixed order."""
+        raise NotImplementedError
+
+    def align(self, output: ScoreOutput) -> tuple[float, ...]:
+        """Returns one score per candidate, in order, from an output with one continuation per word."""
+        raise NotImplementedError
+
+    def align_tensors(self, logprobs: Sequence[Tensor]) -> Tensor:
+        """Returns the scores of `align` as a differentiable tensor of shape (candidates,).
+
+        Args:
+            logprobs: Token log-probabilities of each word to score, shape (tokens,) each.
+        """
+        raise Unsupported(
+            f"The scores of the aligner {self.name} cannot be used for training",
+            code="untrainable-aligner",
+            hint="Use a Verbalizer or Choices",
+            aligner=self.name,
+        )
+
+    # ---- questions and answers ---------------------------------------------------------------------
+
+    def request(self, example: Example, rendered: Rendered) -> Verb:
+        """Returns the request for the log-probabilities of the continuations."""
+        return Score(continuations=rendered.continuations)
+
+    def scores(self, rendered: Rendered, output: Output) -> tuple[float, ...] | None:
+        """Returns one score per candidate, or None for a reply that names none."""
+        assert isinstance(output, ScoreOutput)
+        return self.align(counted(rendered, output)) if output.answered else None
+
+    def prediction(self, example: Example, rendered: Rendered, output: Output) -> str | None:
+        """Returns the candidate with the highest score, or None for a reply that names none."""
+        scores = self.scores(rendered, output)
+        return None if scores is None else self.candidates(example)[scores.index(max(scores))]
+
+    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
+        """Returns whether an answer is one of the accepted labels."""
+        return answer in accepted
+
+    # ---- records -----------------------------------------------------------------------------------
+
+    def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the scores of a row's candidates and what they were computed from.
+
+        Raises:
+            TemplateError: Two labels have the same tokens.
+        """
+        _check_distinct(example.id, rendered)
+        scores = self.scores(rendered, output)
+        if scores is None:
+            return {**self.unanswered(gold), "no_answer": True}
+        candidates, rounded = self.candidates(example), [round(value, DECIMALS) for value in scores]
+        answer: AnswerRecord = {}
+        if gold is not None:
+            answer["gold"] = gold.label
+            answer["prediction"] = candidates[rounded.index(max(rounded))]
+        answer["logprobs"] = dict(zip(candidates, rounded, strict=True))
+        return {**answer, **self.record_scores(rendered, output)}
+
+    def record_scores(self, rendered: Rendered, output: Output) -> AnswerRecord:
+        """Returns the token log-probabilities of the continuations."""
+        assert isinstance(output, ScoreOutput)
+        details: AnswerRecord = {
+            "continuations": [
+                {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
+                for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
+            ]
+        }
+        if any(rendered.label_token_counts):
+            details["given"] = list(rendered.label_token_counts)
+        return details
+
+    def unanswered(self, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the record of a row without an answer."""
+        return {} if gold is None else {"gold": gold.label, "prediction": None, "correct": False}
+
+    def is_complete(self, record: Mapping[str, object], example: Example, gold: LabeledExample | None) -> bool:
+        """Returns whether a record has a score of every candidate, or states that there is no answer."""
+        if gold is not None and not (record.get("gold") == gold.label and "prediction" in record):
+            return False
+        if record.get("no_answer") is True:
+            return True
+        scores = record.get("logprobs")
+        if not isinstance(scores, dict) or tuple(scores) != self.candidates(example):
+            return False
+        return all(isinstance(x, float | int) for x in scores.values()) and self.has_details(record)
+
+    def has_details(self, record: Mapping[str, object]) -> bool:
+        """Returns whether a record has the fields of `record_scores`."""
+        return isinstance(record.get("continuations"), list)
+
+    # ---- results -----------------------------------------------------------------------------------
+
+    def label_scores(self, records: Sequence[AnswerRecord]) -> Floats:
+        """Returns the scores in records of rows that have an answer, shape (rows, K)."""
+        rows = [self._recorded(record) for record in records]
+        scores: Floats = np.full((len(rows), len(self.labels) or max(map(len, rows), default=1)), -np.inf)
+        for target, row in zip(scores, rows, strict=True):
+            target[: len(row)] = row
+        return scores
+
+    def _recorded(self, record: AnswerRecord) -> list[float]:
+        """Returns the scores of a row's candidates, in order."""
+        scores = record["logprobs"]
+        return [scores[label] for label in self.labels or scores]
+
+    def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
+        """Returns the candidate with the highest score of each row."""
+        own = self.label_scores([record for record in records if is_answered(record)])
+        all_scores: Floats = np.full((len(records), own.shape[1]), -np.inf)
+        all_scores[[*map(is_answered, records)]] = own if scores is None else np.where(np.isneginf(own), -np.inf, scores)
+        candidates = [self.labels or tuple(record.get("logprobs", {record["gold"]: 0.0})) for record in records]
+        gold = np.array([row.index(record["gold"]) for row, record in zip(candidates, records, strict=True)])
+        metric_input = MetricInput.of_scores(gold, all_scores, kind="labels" if self.labels else "choices")
+        rows = zip(candidates, metric_input.predicted, metric_input.answered, strict=True)
+        predictions = tuple(row[index] if has_answer else None for row, index, has_answer in rows)
+        counts = Counter(prediction for prediction in predictions if prediction is not None)
+        predicted = {label: counts[label] for label in self.labels or sorted(counts)}
+        return Outcome(metric_input=metric_input, predictions=predictions, predicted=predicted)
+
+    # ---- training ----------------------------------------------------------------------------------
+
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+        """Returns the cross-entropy of the scores, -log softmax(scores)[gold]."""
+        scores = self.align_tensors(without_label_tokens(target, logprobs))
+        return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
+
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+        """Returns the cross-entropy of the scores."""
+        scores = self.align(ScoreOutput(logprobs=scored_tokens(target, output)))
+        return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
+
+
+def _check_distinct(row: str, rendered: Rendered) -> None:
+    pairs = zip(rendered.targets, rendered.continuations, strict=True)
+    repeated = tuple(text for text, ids in pairs if rendered.continuations.count(ids) > 1)
+    if repeated:
+        raise TemplateError(
+            f"The labels {', '.join(map(repr, repeated[:5]))} have the same tokens, so the model cannot distinguish them",
+            code="indistinguishable-labels",
+            got=f"row {row}",
+            hint="Inspect the row with promptkit render, and correct the label words or the target block",
+            labels=repeated[:5],
+            row=row,
+        )

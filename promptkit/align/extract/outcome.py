@@ -1,0 +1,43 @@
+"""The predictions of a run whose answers are extracted from generated texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from promptkit.align.vote_counts import vote_accuracy
+from promptkit.core.answer_record import AnswerRecord
+from promptkit.core.metric_input import MetricInput
+from promptkit.core.output_reader import Outcome
+
+
+def texts_outcome(records: Sequence[AnswerRecord], samples: int, normalized: Callable[[str], str]) -> Outcome:
+    """Returns the extracted answers of the rows of a run.
+
+    Args:
+        records: The records of all evaluated rows.
+        samples: Texts generated for each row; more than one are a vote.
+        normalized: Returns the normal form of an answer.
+    """
+    predictions = tuple(record["prediction"] for record in records)
+    correct = np.array([record["correct"] for record in records], float)
+    answered = np.array([prediction is not None for prediction in predictions])
+    if samples == 1:
+        return Outcome(metric_input=MetricInput.of_texts(correct, answered), predictions=predictions, predicted={})
+    answers = [_normalized_answers(record, samples, normalized) for record in records]
+    accepted = [{normalized(answer) for answer in record["accepted"]} for record in records]
+    metric_input = MetricInput.of_texts(
+        correct,
+        answered,
+        vote_accuracies=np.array([vote_accuracy(texts, right) for texts, right in zip(answers, accepted, strict=True)]),
+        samples_answered=np.array([[answer is not None for answer in texts] for texts in answers]),
+    )
+    return Outcome(metric_input=metric_input, predictions=predictions, predicted={})
+
+
+def _normalized_answers(record: AnswerRecord, samples: int, normalized: Callable[[str], str]) -> list[str | None]:
+    """Returns the normal form of each text's answer; all None for a row that was not sent to the model."""
+    if "generations" not in record:
+        return [None] * samples
+    return [text["answer"] and normalized(text["answer"]) for text in record["generations"]]

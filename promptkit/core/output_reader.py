@@ -1,0 +1,199 @@
+"""The protocol of first aligners, which decide what a model is asked and what its answer means.
+
+A predictor, a run, a search and a training run use only this protocol, so that a new first aligner is one class. The package
+`align` implements it for scored labels and choices (`CandidateScorer`) and for generated texts (`Extraction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from promptkit.core.answer_record import AnswerRecord
+from promptkit.core.capabilities import VerbName
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.metric_input import MetricInput
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Output, Verb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from promptkit.core.arrays import Floats
+
+TaskKind = Literal["classification", "choice", "generation"]
+"""What answers are: labels that all rows share, choices of each row, or free texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The predictions of one branch of a run."""
+
+    metric_input: MetricInput
+    """The input of the metrics."""
+    predictions: tuple[str | None, ...]
+    """The prediction for each row; None for a row without an answer."""
+    predicted: Mapping[str, int]
+    """Label or choice -> number of rows that it is predicted for; empty for free texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The correct answer of one request, for training."""
+
+    gold: int
+    """Index of the gold candidate."""
+    label_token_counts: tuple[int, ...] = ()
+    """In channel scoring, how many leading tokens of each continuation belong to the label and are not part of the loss."""
+
+
+@runtime_checkable
+class OutputReader(Protocol):
+    """The first aligner of a chain: what to ask of a model for a row, and how to read, record and judge its answer."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        ...
+
+    @property
+    def branch(self) -> str:
+        """The name of a run's branch that has no other aligner: its own name, or that of a vote."""
+        ...
+
+    @property
+    def task_kind(self) -> TaskKind:
+        """The kind of tasks that it reads the answers of."""
+        ...
+
+    @property
+    def verb(self) -> VerbName:
+        """The name of the requests that it sends, which the model must support."""
+        ...
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether it scores the candidates itself. If not, it needs a later aligner that does, unless it extracts answers."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the declared order; empty if rows have different answer choices."""
+        ...
+
+    @property
+    def answer_tokens(self) -> int:
+        """The number of tokens of the model's context that are reserved for a generated answer; 0 for scored answers."""
+        ...
+
+    @property
+    def gold_scorer(self) -> OutputReader:
+        """The aligner that scores a row's gold answer, which training and searches use.
+
+        It is the aligner itself if it scores candidates. For free texts it scores `LabeledExample.answered`, in which the gold
+        text is the only choice.
+        """
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Returns everything about it that determines a result, as JSON values."""
+        ...
+
+    def label_words(self) -> Mapping[str, str]:
+        """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
+        ...
+
+    def candidates(self, example: Example) -> tuple[str, ...]:
+        """Returns the labels that a row may have, in order; empty for free texts. Ties go to the first."""
+        ...
+
+    def words(self, example: Example) -> tuple[str, ...]:
+        """Returns the words for which a prompt has continuations to score, in a fixed order; empty if there are none."""
+        ...
+
+    def request(self, example: Example, rendered: Rendered) -> Verb:
+        """Returns what to ask of the model for a row.
+
+        Args:
+            example: The row.
+            rendered: What the model reads for it, with one continuation for each of `words`.
+        """
+        ...
+
+    def scores(self, rendered: Rendered, output: Output) -> tuple[float, ...] | None:
+        """Returns one score per candidate, in order, as natural-log values; None if the output has no answer, or no scores."""
+        ...
+
+    def prediction(self, example: Example, rendered: Rendered, output: Output) -> str | None:
+        """Returns the predicted answer of a row, or None if the output contains none."""
+        ...
+
+    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
+        """Returns whether an answer equals one of the accepted answers. No answer is never correct."""
+        ...
+
+    def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns what a run keeps of the model's answer to a row.
+
+        Args:
+            example: The row.
+            rendered: What the model read for it.
+            output: The model's answer.
+            gold: The row with its label, if the label may be recorded.
+        """
+        ...
+
+    def unanswered(self, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the record of a row without an answer, which counts as wrong; empty if its label is not recorded."""
+        ...
+
+    def is_complete(self, record: Mapping[str, object], example: Example, gold: LabeledExample | None) -> bool:
+        """Returns whether a record of an earlier execution has everything that `record` returns; else it is computed again."""
+        ...
+
+    def label_scores(self, records: Sequence[AnswerRecord]) -> Floats:
+        """Returns the scores in records of rows that have an answer, shape (rows, K); -inf where a row has fewer candidates."""
+        ...
+
+    def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
+        """Returns the predictions for the rows of a run.
+
+        Args:
+            records: The records of all evaluated rows.
+            scores: The scores by a later aligner for the rows that have an answer, shape (answered rows, K), in place of those
+                in the records.
+        """
+        ...
+
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+        """Returns the differentiable training loss of one request.
+
+        Args:
+            target: The correct answer.
+            logprobs: For `Score`, the token log-probabilities of each continuation, shape (tokens,) each; for `Classify`, one
+                tensor with those of the classes.
+
+        Returns:
+            The loss, and whether the gold candidate has the highest score; None for free texts.
+
+        Raises:
+            Unsupported: The aligner has no differentiable scores.
+        """
+        ...
+
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+        """Returns the training loss of one request from a model's output, without gradients.
+
+        Args:
+            target: The correct answer.
+            output: The model's output.
+
+        Returns:
+            As `loss`.
+
+        Raises:
+            Unsupported: The aligner has no scores to train.
+            ModelError: The output has no answer.
+        """
+        ...
