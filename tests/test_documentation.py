@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.models.registry import capabilities_table
+from promptkit.models.support import capabilities_table
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -94,7 +94,7 @@ class StoredOutputs:
         self._needs = combine_needs(chains)
         self._has_label = ["gold" in record for record in support if FitRow.parse(record["id"])]
         self._first_rows = self._has_label[: self._needs.rows]  # the others were drawn by their labels
-        self._has_hidden_states = ENGINES[str(settings["model"]["engine"])].hidden_states
+        self._has_hidden_states = ENGINES[str(settings["model"]["engine"])].capabilities.hidden_states
 
     def with_stored_rows(self, calibration: Calibration) -> Calibration:
         """Returns the calibration itself, or one on as many rows as the run contains if it needs more."""

@@ -52,16 +52,25 @@ def tasks(as_json: opts.Json = False) -> None:
 
 def models(as_json: opts.Json = False) -> None:
     """List the engines, their model names and supported requests."""
+    from promptkit.core.capabilities import FEATURES, VERBS
     from promptkit.models.registry import DEFAULT_ENGINE, ENGINES
 
     if as_json:
         engines = [
-            {"name": name, "names": engine.names, "verbs": list(engine.verbs), "description": engine.description}
+            {
+                "name": name,
+                "names": engine.names,
+                "supports": [feature for feature in FEATURES if feature in engine.capabilities],
+                "description": engine.description,
+            }
             for name, engine in ENGINES.items()
         ]
         print(json.dumps({"default": DEFAULT_ENGINE, "engines": engines}))
         return
-    rows = [(name, ", ".join(engine.verbs), engine.names, engine.description) for name, engine in ENGINES.items()]
+    rows = [
+        (name, ", ".join(verb for verb in VERBS if verb in engine.capabilities), engine.names, engine.description)
+        for name, engine in ENGINES.items()
+    ]
     print_table(("engine", "requests", "NAME in --model [engine:]NAME", "description"), rows)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from promptkit.core.arrays import Array
+from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.model import Card, Tokenizer
@@ -86,6 +87,11 @@ class Manipulation(Protocol):
         ...
 
     @property
+    def requires(self) -> frozenset[Feature]:
+        """What a model must support to read its inputs: their modality."""
+        ...
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The parts of the train split that it uses. If there are none, the task needs no train split."""
         ...
@@ -143,6 +149,11 @@ class Modifier(Protocol):
     @property
     def kind(self) -> Kind:
         """Its coordinates in the taxonomy."""
+        ...
+
+    @property
+    def requires(self) -> frozenset[Feature]:
+        """What a model must support: the modality that it modifies, if it is for only one, and its interventions."""
         ...
 
     @property

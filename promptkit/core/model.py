@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
+from promptkit.core.capabilities import Capabilities
 from promptkit.core.formats import InputFormat
 from promptkit.core.inputs import Modality
 from promptkit.core.interventions import Interventions, KVPrefix
@@ -147,17 +148,15 @@ class Model(Protocol):
     name: str
     """The name that it is loaded by, including the engine."""
     card: Card
-    verbs: frozenset[str]
-    """The names of the supported requests: a subset of {"Score", "Read", "Generate"}."""
-    hidden_states: bool
-    """Whether `Read` returns hidden states."""
-    learned_vectors: bool
-    """Whether prompts may contain learned vectors. If not, `embed` raises Unsupported."""
-    learned_layers: bool
-    """Whether prompts may have prefixes and hidden edits. If not, `keys_values` raises Unsupported."""
+    capabilities: Capabilities
+    """What it supports. Without `vectors`, `embed` raises Unsupported, and without `prefixes`, `keys_values` does."""
 
     def identity(self) -> Mapping[str, object]:
         """Returns everything about the model and its settings that determines a result, without loading weights."""
+        ...
+
+    def check_supported(self, requests: Sequence[Request]) -> None:
+        """Raises Unsupported if a request needs something that the model does not support. Loads no weights."""
         ...
 
     def load(self) -> None:
@@ -205,20 +204,6 @@ class Model(Protocol):
     def close(self) -> None:
         """Releases memory and processes; the next request loads the weights again."""
         ...
-
-
-def described(model: Model) -> str:
-    """Returns the name of a model for messages, with the kind of language model that it is unless it is causal."""
-    return f"{model.name}, {model.card.format.description}," if model.card.format else model.name
-
-
-VERB_HINTS: Mapping[str, str] = {
-    "Score": "Use a language model on hf, vllm or http",
-    "Generate": "Use an hf model that is causal or an encoder-decoder",
-    "Read": "Use an hf model: its name without a prefix",
-    "Classify": "Use an image classifier, such as vision:demo",
-}
-"""What to do if a model does not support a request, by the request's name."""
 
 
 class Heads(Protocol):

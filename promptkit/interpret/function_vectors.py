@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import ExposesHeads
 from promptkit.core.seeding import hash_rank
@@ -29,6 +29,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
+from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor, sent_rows
 from promptkit.tasks.task import Task
 
@@ -134,9 +135,8 @@ def head_effects(
         Unsupported: If the model does not expose its attention heads.
     """
     prompt, model = demonstration_prompt(predictor), predictor.model
-    if not isinstance(model, ExposesHeads):
-        reason = f"The model {model.name} does not give access to its attention heads"
-        raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
+    check_supports(model.name, model.capabilities, "heads")
+    assert isinstance(model, ExposesHeads)
     selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None
     clean = _with_answers(predictor, prompt, task, selected, score_cache)

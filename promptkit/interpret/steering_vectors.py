@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import Read, ReadOutput
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
@@ -24,6 +24,7 @@ from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
+from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor, sent_rows
 from promptkit.tasks.task import Task
 
@@ -84,13 +85,7 @@ def extract_steering_vector(
 
 def _check_hidden_states(predictor: Predictor, layer: int) -> None:
     model = predictor.model
-    if not model.hidden_states:
-        raise Unsupported(
-            f"The model {model.name} does not return hidden states",
-            code="no-hidden-states",
-            hint="Use an hf model, by its name alone",
-            model=model.name,
-        )
+    check_supports(model.name, model.capabilities, "hidden_states")
     check_layer(layer, model.card.layers - 1, "because the states of the last layer are read after normalization")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.core.arrays import Array
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
 from promptkit.core.interventions import KVPrefix
@@ -32,6 +33,11 @@ class Composed:
     def kind(self) -> Kind:
         """The taxonomy coordinates of the last modifier."""
         return self.modifiers[-1].kind
+
+    @property
+    def requires(self) -> frozenset[Feature]:
+        """What the prompt requires."""
+        return self.prompt.requires
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
@@ -80,6 +81,7 @@ class Prompt:
     """What happens to a row whose prompt does not fit the model's context."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text"})
 
     def __post_init__(self) -> None:
         """Validates the options and loads the template."""

@@ -5,37 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from promptkit.core.arrays import Array
-from promptkit.core.errors import Unsupported
+from promptkit.core.capabilities import Capabilities
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.model import VERB_HINTS
-from promptkit.core.requests import Output, Read, Request
+from promptkit.core.requests import Output, Request
 from promptkit.models.batching import make_plan
+from promptkit.models.support import check_requests, unsupported
 
 
 class BaseEngine:
-    """Base class of every engine; by default nothing is supported.
+    """Base class of every engine; by default `embed` and `keys_values` are not supported.
 
-    A subclass sets the class attributes to what it supports and overrides the methods that belong to them.
+    A subclass sets `capabilities` to what it supports.
     """
 
     name: str
-    verbs: frozenset[str] = frozenset()
-    hidden_states: bool = False
-    learned_vectors: bool = False
-    learned_layers: bool = False
+    capabilities: Capabilities
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Raises Unsupported: this engine does not support learned vectors."""
-        raise self._no_learned_vectors()
+        raise unsupported(self.name, self.capabilities, "vectors")
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raises Unsupported: this engine does not support prefixes."""
-        raise Unsupported(
-            f"The model {self.name} does not support prefixes",
-            code="no-prefixes",
-            hint="Use an hf model: its name without a prefix",
-            model=self.name,
-        )
+        raise unsupported(self.name, self.capabilities, "prefixes")
 
     def notes(self) -> Sequence[str]:
         """Returns no notes."""
@@ -49,39 +41,7 @@ class BaseEngine:
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request needs something that this engine does not support."""
-        verb = next((name for name in map(_verb_name, requests) if name not in self.verbs), None)
-        if verb is not None:
-            raise Unsupported(
-                f"The model {self.name} does not support the request {verb}",
-                code=f"cannot-{verb.lower()}",
-                hint=VERB_HINTS[verb],
-                model=self.name,
-            )
-        if not self.hidden_states and any(_reads_hidden_state(request) for request in requests):
-            raise Unsupported(
-                f"The model {self.name} does not return hidden states",
-                code="no-hidden-states",
-                hint="Use an hf model: its name without a prefix",
-                model=self.name,
-            )
-        given = [request.interventions for request in requests]
-        if not self.learned_layers and any(each.prefixes or each.edits for each in given):
-            raise Unsupported(
-                f"The model {self.name} does not support prefixes or edits of hidden states",
-                code="no-prefixes-or-edits",
-                hint="Use a causal hf model: its name without a prefix",
-                model=self.name,
-            )
-        if not self.learned_vectors and any(each.vectors is not None for each in given):
-            raise self._no_learned_vectors()
-
-    def _no_learned_vectors(self) -> Unsupported:
-        return Unsupported(
-            f"The model {self.name} does not support learned vectors",
-            code="no-learned-vectors",
-            hint="Use an hf or a vllm model",
-            model=self.name,
-        )
+        check_requests(self.name, self.capabilities, requests)
 
 
 class BatchedEngine(BaseEngine):
@@ -124,11 +84,3 @@ class BatchedEngine(BaseEngine):
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         """Returns the outputs of one batch, in the order of its requests."""
         raise NotImplementedError
-
-
-def _verb_name(request: Request) -> str:
-    return type(request.verb).__name__
-
-
-def _reads_hidden_state(request: Request) -> bool:
-    return isinstance(request.verb, Read) and request.verb.hidden_layer is not None

@@ -11,7 +11,6 @@ from promptkit.core.arrays import Array, zeros
 from promptkit.core.interventions import KVPrefix
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request, is_finite
-from promptkit.models.base import BaseEngine
 from promptkit.models.cache import ScoreCache
 from promptkit.models.finite import not_finite
 
@@ -76,8 +75,7 @@ class CachedModel:
 
         Batches are planned from all requests, so that a resumed run computes the same batches as an uninterrupted one.
         """
-        if isinstance(self._model, BaseEngine):
-            self._model.check_supported(requests)
+        self._model.check_supported(requests)
         self._log_progress(len(requests) - len(known))
         self._model.load()
         start = time.perf_counter()

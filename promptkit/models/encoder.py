@@ -52,10 +52,7 @@ class TextTokenizer(TransformersTokenizer):
 class EncoderModel(BatchedEngine):
     """A sentence encoder; its weights load at the first request."""
 
-    verbs = frozenset({"Read"})
-    hidden_states = True
-    learned_vectors = False
-    learned_layers = False
+    capabilities = registry.ENGINES["encoder"].capabilities
 
     class Settings(registry.Settings):
         """Settings of the encoder engine."""

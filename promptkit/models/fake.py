@@ -67,9 +67,7 @@ class ByteTokenizer:
 class FakeModel(BatchedEngine):
     """A model that answers every request from a hash of its token ids."""
 
-    verbs = frozenset({"Score", "Read", "Generate"})
-    hidden_states = True
-    learned_vectors = True
+    capabilities = registry.ENGINES["fake"].capabilities
 
     class Settings(registry.Settings):
         """Settings of the fake engine."""

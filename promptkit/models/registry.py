@@ -2,112 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptkit.core.arguments import check_arguments, check_value
+from promptkit.core.capabilities import Capabilities, VerbName, union
 from promptkit.core.errors import InputError, unknown
+from promptkit.core.inputs import Modality
 from promptkit.core.model import Model
 
 
-class Engine(NamedTuple):
-    """The class of an engine and the features that it supports.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine: where its class is, and what it supports.
 
-    The table repeats what the engine's class declares, so that it can be read without importing torch; a test compares them.
+    The table can be read without importing torch. The class of an engine, and what it runs, refer to the same capabilities.
     """
 
     module: str
     """The module of the engine's class."""
     attribute: str
     """The name of the engine's class in that module."""
-    verbs: tuple[str, ...]
-    """The verbs that it supports."""
+    kinds: Mapping[str, Capabilities]
+    """What each kind of model of the engine supports; the name of a kind completes `NAME models`, or is empty if there is only
+    one."""
     names: str
     """Valid names after `engine:`."""
     description: str
     """A one-line description."""
-    hidden_states: bool = False
-    """Whether `Read` returns hidden states."""
-    learned_vectors: bool = False
-    """Whether prompts can contain learned vectors."""
-    learned_layers: bool = False
-    """Whether the layers accept learned keys, values and edits of hidden states."""
+    simulated: bool = False
+    """Whether it simulates a model, so that hints do not name it."""
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What at least one kind of its models supports."""
+        return union(self.kinds.values())
+
+
+_TEXT: frozenset[Modality] = frozenset({"text"})
+_LANGUAGE_MODEL: frozenset[VerbName] = frozenset({"Score", "Read", "Generate"})
+_CAUSAL = Capabilities(
+    modalities=_TEXT,
+    verbs=_LANGUAGE_MODEL,
+    interventions=frozenset({"vectors", "prefixes", "edits"}),
+    hidden_states=True,
+    heads=True,
+    gradients=True,
+)
+_ENCODER_DECODER = replace(_CAUSAL, interventions=frozenset({"vectors"}), heads=False)
 
 ENGINES = {
     "hf": Engine(
-        "promptkit.models.hf.engine",
-        "TransformersModel",
-        ("Score", "Read", "Generate"),
-        "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
-        "causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
-        hidden_states=True,
-        learned_vectors=True,
-        learned_layers=True,
+        module="promptkit.models.hf.engine",
+        attribute="TransformersModel",
+        kinds={
+            "causal": _CAUSAL,
+            "encoder-decoder": _ENCODER_DECODER,
+            "masked": replace(_ENCODER_DECODER, verbs=frozenset({"Score", "Read"})),
+        },
+        names="a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
+        description="causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
     ),
     "vllm": Engine(
-        "promptkit.models.vllm.engine",
-        "VllmModel",
-        ("Score", "Read", "Generate"),
-        "as for hf",
-        "vLLM in this process: highest throughput on a GPU; also runs on a CPU",
-        learned_vectors=True,
+        module="promptkit.models.vllm.engine",
+        attribute="VllmModel",
+        kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}))},
+        names="as for hf",
+        description="vLLM in this process: highest throughput on a GPU; also runs on a CPU",
     ),
     "http": Engine(
-        "promptkit.models.http.engine",
-        "HttpModel",
-        ("Score", "Read", "Generate"),
-        "the model's name at the server given by --set base_url=URL",
-        "a vLLM server, or any server with an OpenAI-compatible API",
+        module="promptkit.models.http.engine",
+        attribute="HttpModel",
+        kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
+        names="the model's name at the server given by --set base_url=URL",
+        description="a vLLM server, or any server with an OpenAI-compatible API",
     ),
     "encoder": Engine(
-        "promptkit.models.encoder",
-        "EncoderModel",
-        ("Read",),
-        "a hub id or a folder",
-        "BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
-        hidden_states=True,
+        module="promptkit.models.encoder",
+        attribute="EncoderModel",
+        kinds={"": Capabilities(modalities=_TEXT, verbs=frozenset({"Read"}), hidden_states=True)},
+        names="a hub id or a folder",
+        description="BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
     ),
     "vision": Engine(
-        "promptkit.models.vision.engine",
-        "VisionModel",
-        ("Classify", "Read"),
-        "a hub id, a folder, or demo (EfficientNet-Lite0)",
-        "image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
-        hidden_states=True,
+        module="promptkit.models.vision.engine",
+        attribute="VisionModel",
+        kinds={
+            "": Capabilities(
+                modalities=frozenset({"image"}),
+                verbs=frozenset({"Classify", "Read"}),
+                interventions=frozenset({"operations"}),
+                hidden_states=True,
+                gradients=True,
+            )
+        },
+        names="a hub id, a folder, or demo (EfficientNet-Lite0)",
+        description="image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
     ),
     "fake": Engine(
-        "promptkit.models.fake",
-        "FakeModel",
-        ("Score", "Read", "Generate"),
-        "any word; each word is a different model",
-        "pseudo-random probabilities from hashes, for dry runs and tests",
-        hidden_states=True,
-        learned_vectors=True,
+        module="promptkit.models.fake",
+        attribute="FakeModel",
+        kinds={
+            "": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), hidden_states=True)
+        },
+        names="any word; each word is a different model",
+        description="pseudo-random probabilities from hashes, for dry runs and tests",
+        simulated=True,
     ),
 }
 DEFAULT_ENGINE = "hf"
-
-
-def capabilities_table() -> str:
-    """Returns the features of each engine as a Markdown table, which docs/engines.md contains."""
-    heads = ("scores labels", "writes texts", "classifies images", "hidden states", "learned vectors", "prefixes, edits")
-    lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|---|"]
-    for name, engine in ENGINES.items():
-        supported = (
-            "Score" in engine.verbs,
-            "Generate" in engine.verbs,
-            "Classify" in engine.verbs,
-            engine.hidden_states,
-            engine.learned_vectors,
-            engine.learned_layers,
-        )
-        cells = " | ".join("yes" if support else "no" for support in supported)
-        lines.append(f"| `{name}` | {cells} | {engine.names} |")
-    return "\n".join(lines)
 
 
 class Settings(BaseModel):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from promptkit.core.errors import CheckpointError, InputError, Unsupported
+from promptkit.core.capabilities import FEATURES, Capabilities, Feature
+from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.manipulation import Manipulation, Modifier
-from promptkit.core.model import Model, described
+from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
+from promptkit.models.support import check_supports
 
 
 def check(manipulation: Manipulation, model: Model) -> None:
-    """Checks that a model supports all modifiers of a manipulation and is the one that they were trained on.
+    """Checks that a model supports a manipulation and is the one that its modifiers were trained on.
 
     Raises:
-        Unsupported: The model does not accept learned vectors, prefixes or edits.
+        Unsupported: The model does not read the inputs of the manipulation, or not with its interventions.
         CheckpointError: A modifier was trained on another model.
         InputError: The modifiers take up the whole context of the model.
     """
+    check_features(manipulation.requires, model.name, model.capabilities)
     for modifier in manipulation.modifiers:
-        _check_support(modifier, model.name, model, vectors=model.learned_vectors, layers=model.learned_layers)
+        check_features(modifier.requires, model.name, model.capabilities, modifier)
         if modifier.base:
             check_base(modifier, model)
             _check_base_name(modifier, model)
@@ -32,32 +35,29 @@ def check_engine(modifiers: Sequence[Modifier], name: str) -> None:
     """Checks that the engine of a model supports modifiers, without loading the model or importing the engine.
 
     Raises:
-        Unsupported: The engine does not accept learned vectors, prefixes or edits.
+        Unsupported: The engine does not support the interventions of a modifier.
     """
     engine = ENGINES[split(name)[0]]
     for modifier in modifiers:
-        _check_support(modifier, name, vectors=engine.learned_vectors, layers=engine.learned_layers)
+        check_features(modifier.requires, name, engine.capabilities, modifier)
 
 
-def _check_support(modifier: Modifier, name: str, model: Model | None = None, *, vectors: bool, layers: bool) -> None:
-    """Raises Unsupported unless vectors, or learned values in the layers, are supported as far as the modifier needs them."""
-    if modifier.kind.location == "embedding" and not vectors:
-        raise Unsupported(
-            f"The model {name} does not accept learned vectors, which {modifier.name} needs",
-            code="no-learned-vectors",
-            hint="Use an hf model (its name without an engine) or a vllm model",
-            model=name,
-            manipulation=modifier.name,
-        )
-    if modifier.kind.location == "hidden" and not layers:
-        raise Unsupported(
-            f"The model {described(model) if model else name} does not accept learned keys, values or edits in its layers, "
-            f"which {modifier.name} needs",
-            code="no-prefixes-or-edits",
-            hint="Use a causal model on hf (its name without an engine)",
-            model=name,
-            manipulation=modifier.name,
-        )
+def check_features(
+    features: Collection[Feature], name: str, capabilities: Capabilities, modifier: Modifier | None = None
+) -> None:
+    """Raises Unsupported if a model does not support one of several features.
+
+    Args:
+        features: The features.
+        name: The model's name.
+        capabilities: What the model supports.
+        modifier: The modifier that needs them, if any.
+    """
+    for feature in FEATURES:
+        if feature in features and modifier:
+            check_supports(name, capabilities, feature, needed_by=modifier.name, manipulation=modifier.name)
+        elif feature in features:
+            check_supports(name, capabilities, feature)
 
 
 def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.alignment import Needs
-from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
-from promptkit.core.model import VERB_HINTS, Model, described
+from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, Request
@@ -19,6 +19,7 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
+from promptkit.models.support import check_supports
 from promptkit.predictor.compatibility import check
 from promptkit.tasks.task import Task
 
@@ -111,22 +112,11 @@ def _check_objects(model: object, manipulate: object) -> None:
 
 def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
-    verb = chain.reader.verb
-    if verb not in model.verbs:
-        raise Unsupported(
-            f"The model {described(model)} does not support the request {verb}",
-            code=f"cannot-{verb.lower()}",
-            hint=VERB_HINTS[verb],
-            model=model.name,
-        )
+    check_supports(model.name, model.capabilities, chain.reader.verb)
     needs = chain.calibration.needs if chain.calibration else Needs()
-    if (needs.layers or needs.named_tokens) and not model.hidden_states:
-        raise Unsupported(
-            f"The alignment {chain.name} needs hidden states, which the model {model.name} does not provide",
-            code="no-hidden-states",
-            hint="Use an hf model: the name without an engine",
-            model=model.name,
-            aligner=chain.name,
+    if needs.layers or needs.named_tokens:
+        check_supports(
+            model.name, model.capabilities, "hidden_states", needed_by=f"the alignment {chain.name}", aligner=chain.name
         )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from promptkit.analysis.compare import Comparison, compare
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, Unsupported, unknown
+from promptkit.core.errors import InputError, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
@@ -25,6 +25,7 @@ from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
+from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
@@ -186,10 +187,13 @@ def _check_instructions(instructions: Sequence[str], method: str | None) -> None
 
 
 def _check_generates(model: Model) -> None:
-    if "Generate" not in model.verbs:
-        reason = f"The model {model.name} cannot generate text, so it cannot propose instructions"
-        hint = "Give a list of instructions, or use an hf model that is causal or an encoder-decoder"
-        raise Unsupported(reason, code="cannot-generate", hint=hint, model=model.name)
+    check_supports(
+        model.name,
+        model.capabilities,
+        "Generate",
+        needed_by="the proposal of instructions",
+        alternative="give a list of instructions",
+    )
 
 
 def _prompt(predictor: Predictor) -> Prompt:

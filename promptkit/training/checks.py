@@ -11,9 +11,10 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError, TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import Differentiable, Model
+from promptkit.core.model import Model
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
+from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 from promptkit.training.config import ResolvedConfig, TrainingConfig
@@ -79,7 +80,7 @@ def check_model(model: Model, optimizer: Optimizer) -> None:
     Raises:
         Unsupported: If it provides no gradients and the optimizer needs them, or several processes were started.
     """
-    if isinstance(model, Differentiable):
+    if model.capabilities.gradients:
         return
     if processes().count > 1:
         raise Unsupported(
@@ -89,10 +90,5 @@ def check_model(model: Model, optimizer: Optimizer) -> None:
             model=model.name,
         )
     if optimizer.uses_gradients:
-        alternative = "" if optimizer.is_discrete else ", or without gradients: --optimizer spsa or cma-es"
-        raise Unsupported(
-            f"The model {model.name} does not provide gradients",
-            code="no-gradients",
-            hint=f"Train on an hf model{alternative}",
-            model=model.name,
-        )
+        alternative = "" if optimizer.is_discrete else "train without gradients: --optimizer spsa or cma-es"
+        check_supports(model.name, model.capabilities, "gradients", alternative=alternative)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_a_label_map_lists_its_tokens(tmp_path):
 @pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft-verbalizer", "linear", "semantic"])
 def test_hidden_states_are_refused_for_an_engine_without_them(spelling):
     model: Any = pk.load("fake")
-    model.hidden_states = False
+    model.capabilities = replace(model.capabilities, hidden_states=False)
     with refused(Unsupported, "no-hidden-states", model="fake", aligner=spelling):
         predictors(model, [spelling])
     assert predictors(model, ["knn", "blm", "linear:on=tokens"])

@@ -71,7 +71,7 @@ class AddsSpan:
     """A modifier that adds a span and reserves no context."""
 
     name, context_tokens = "marks", 0
-    kind = pk.SoftPrompt.kind
+    kind, requires = pk.SoftPrompt.kind, frozenset({"text"})
 
     def __init__(self, slots: dict[str, int]) -> None:
         self.slots = slots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_missing_dev_rows_models_without_generation_and_calibrations_are_refused
     with refused(TaskError, "empty-part", task="small", part="dev"):
         search(task=pk.task("small.yaml"))
     mute = Obedient()
-    mute.verbs = frozenset({"Score"})
+    mute.capabilities = replace(mute.capabilities, verbs=frozenset({"Score"}))
     with refused(Unsupported, "cannot-generate", model=mute.name):
         search(model=mute)
     assert search(model=mute, instructions=["Obey 9."]).instruction == "Obey 9."

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array
+from promptkit.core.capabilities import Feature
 from promptkit.core.interventions import InputOperation
 from promptkit.core.manipulation import BindContext, Transform
 from promptkit.core.registry import settings_of
@@ -22,6 +23,7 @@ class FixedProgram:
     name: ClassVar[str]
     """Its name on the command line, which is also that of its operation."""
     kind: ClassVar[Kind]
+    requires: ClassVar[frozenset[Feature]] = frozenset({"image", "operations"})
     slots: ClassVar[Mapping[str, int]] = {}
     context_tokens: ClassVar[int] = 0
     base: ClassVar[Mapping[str, str | int]] = {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.arrays import Array, as_array, check_parameters
+from promptkit.core.capabilities import Feature
 from promptkit.core.interventions import InputOperation, Interventions, T
 from promptkit.core.manipulation import BindContext, Embed, Transform
 from promptkit.core.model import ImageCard
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 class LearnedProgram(LearnedManipulation):
     """A learned operation on the pixels of an image."""
 
+    requires: ClassVar[frozenset[Feature]] = frozenset({"image", "operations"})
     operation: ClassVar[str]
     """The name of the operation in `InputOperation`."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Learnable, Transform
@@ -31,6 +32,8 @@ class LearnedManipulation(ABC):
 
     name: ClassVar[str]
     kind: ClassVar[Kind]
+    requires: ClassVar[frozenset[Feature]]
+    """What a model must support."""
     title: ClassVar[str]
     """Its name in error messages, with an article."""
     shapes: ClassVar[Mapping[str, str]]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import HiddenEdit, T
 from promptkit.core.manipulation import Ask
@@ -50,6 +51,7 @@ class LoReFT(EditManipulation):
 
     name: ClassVar[str] = "loreft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text", "edits"})
     title: ClassVar[str] = "a LoReFT edit"
     shapes: ClassVar[Mapping[str, str]] = {ROTATION: "layers rank d_model", SOURCE: "layers rank d_model", BIAS: "layers rank"}
     scaled_parameter: ClassVar[str] = BIAS

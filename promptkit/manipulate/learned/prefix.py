@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import Interventions, KVPrefix, T
 from promptkit.core.manipulation import BindContext, Embed, Transform
@@ -57,6 +58,7 @@ class Prefix(LayerManipulation):
 
     name: ClassVar[str] = "prefix"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="concatenative")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text", "prefixes"})
     title: ClassVar[str] = "a prefix"
     shapes: ClassVar[Mapping[str, str]] = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
 

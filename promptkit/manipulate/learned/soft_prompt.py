@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import Ask, BindContext, Embed, Transform
@@ -61,6 +62,7 @@ class SoftPrompt(TokenManipulation):
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text", "vectors"})
     title: ClassVar[str] = "a soft prompt"
     shapes: ClassVar[Mapping[str, str]] = {VECTORS: "length d_model"}
     inits: ClassVar[Sequence[str]] = ("random", "vocabulary", "labels")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import HiddenEdit, T
 from promptkit.core.manipulation import Ask
@@ -46,6 +47,7 @@ class SteeringVector(EditManipulation):
 
     name: ClassVar[str] = "steering"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="additive")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text", "edits"})
     title: ClassVar[str] = "a steering vector"
     shapes: ClassVar[Mapping[str, str]] = {VECTORS: "layers d_model"}
     scaled_parameter: ClassVar[str] = VECTORS

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Transform
@@ -43,6 +44,7 @@ class TriggerTokens(TokenManipulation):
 
     name: ClassVar[str] = "trigger-tokens"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
+    requires: ClassVar[frozenset[Feature]] = frozenset({"text"})
     title: ClassVar[str] = "trigger tokens"
     shapes: ClassVar[Mapping[str, str]] = {IDS: "length"}
     inits: ClassVar[Sequence[str]] = ("vocabulary",)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from promptkit.core.capabilities import Capabilities
 from promptkit.core.errors import ModelError, PromptkitError, Unsupported, first_line
 from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedFormat
 from promptkit.models.files.tokenizer import TransformersTokenizer
@@ -20,6 +21,7 @@ from promptkit.models.hf.masked import MaskedForward
 from promptkit.models.hf.masked_lm import MaskedLM
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.verify import check_probe, packed_forward
+from promptkit.models.registry import ENGINES
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -41,10 +43,8 @@ class Backend(ABC):
     """The kind of the model, with an article."""
     auto: ClassVar[str]
     """The class of transformers that loads the weights with the output head."""
-    verbs: ClassVar[frozenset[str]]
-    """The supported requests."""
-    learned_layers: ClassVar[bool]
-    """Whether the layers accept learned keys and values, and edits of hidden states."""
+    capabilities: ClassVar[Capabilities]
+    """What models of this kind support."""
 
     @abstractmethod
     def format(self, tokenizer: TransformersTokenizer) -> InputFormat | None:
@@ -79,8 +79,7 @@ class CausalBackend(Backend):
 
     description = "a causal language model"
     auto = "AutoModelForCausalLM"
-    verbs = frozenset({"Score", "Read", "Generate"})
-    learned_layers = True
+    capabilities = ENGINES["hf"].kinds["causal"]
 
     def format(self, tokenizer: TransformersTokenizer) -> None:
         """Returns None."""
@@ -105,8 +104,7 @@ class EncoderDecoderBackend(Backend):
 
     description = EncoderDecoderFormat.description
     auto = "AutoModelForSeq2SeqLM"
-    verbs = frozenset({"Score", "Read", "Generate"})
-    learned_layers = False
+    capabilities = ENGINES["hf"].kinds["encoder-decoder"]
 
     def format(self, tokenizer: TransformersTokenizer) -> EncoderDecoderFormat:
         """Returns the tokens that the tokenizer adds after prompts and targets."""
@@ -135,8 +133,7 @@ class MaskedBackend(Backend):
 
     description = MaskedFormat.description
     auto = "AutoModelForMaskedLM"
-    verbs = frozenset({"Score", "Read"})
-    learned_layers = False
+    capabilities = ENGINES["hf"].kinds["masked"]
 
     def format(self, tokenizer: TransformersTokenizer) -> MaskedFormat:
         """Returns the mask token, and the tokens that the tokenizer adds after prompts."""

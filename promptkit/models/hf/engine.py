@@ -46,10 +46,7 @@ _log = logging.getLogger(__name__)
 class TransformersModel(BaseEngine):
     """A language model of transformers, causal, encoder-decoder or masked; its weights are loaded at the first request."""
 
-    verbs = frozenset({"Score", "Read", "Generate"})
-    hidden_states = True
-    learned_vectors = True
-    learned_layers = True
+    capabilities = base.ENGINES["hf"].capabilities
 
     class Settings(base.Settings):
         """Settings of the hf engine."""
@@ -77,7 +74,7 @@ class TransformersModel(BaseEngine):
         self._notes: list[str] = []
         self._config = read_config(self._source, name)
         self._backend = backend_of(self._config, name)
-        self.verbs, self.learned_layers = self._backend.verbs, self._backend.learned_layers
+        self.capabilities = self._backend.capabilities
 
     @cached_property
     def card(self) -> Card:
@@ -169,7 +166,7 @@ class TransformersModel(BaseEngine):
 
     def _causal_forward(self, what: str) -> CausalForward:
         """Returns the forward pass of a causal model; raises Unsupported for others before their weights load."""
-        if not self.learned_layers:
+        if not self.capabilities.heads:
             raise Unsupported(
                 f"{what} can be read from a causal model only, and {self.name} is {self._backend.description}",
                 code="not-causal",

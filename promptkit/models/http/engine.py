@@ -30,6 +30,7 @@ from promptkit.models.http.protocol import CONSTRAINTS
 from promptkit.models.http.replies import LabelReplies
 from promptkit.models.http.tokens import TokenTable
 from promptkit.models.one_token import output_of, queries_of
+from promptkit.models.registry import ENGINES
 
 MAX_NAMED_IDS = 128
 """vLLM's maximum number of tokens that one request can name."""
@@ -42,7 +43,7 @@ PROBE_TEXT = "The capital of Österreich (est. 976) isn't 東京; it is"
 class HttpModel(BaseEngine):
     """A model behind a server; nothing is sent before its identity or an output is requested."""
 
-    verbs = frozenset({"Score", "Read", "Generate"})
+    capabilities = ENGINES["http"].capabilities
 
     class Settings(ServerSettings):
         """Settings of the http engine."""

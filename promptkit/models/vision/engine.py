@@ -39,8 +39,7 @@ PROBE_IMAGES = 2
 class VisionModel(BaseEngine):
     """An image classifier of transformers or PyTorch; its weights are loaded at the first request."""
 
-    verbs = frozenset({"Classify", "Read"})
-    hidden_states = True
+    capabilities = registry.ENGINES["vision"].capabilities
 
     class Settings(registry.Settings):
         """Settings of the vision engine."""

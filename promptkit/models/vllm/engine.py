@@ -57,8 +57,7 @@ def _parse_json(value: object) -> object:
 class VllmModel(BatchedEngine):
     """A causal language model in vLLM; vLLM's engine starts at the first request."""
 
-    verbs = frozenset({"Score", "Read", "Generate"})
-    learned_vectors = True
+    capabilities = registry.ENGINES["vllm"].capabilities
 
     class Settings(registry.Settings):
         """Settings of the vllm engine."""

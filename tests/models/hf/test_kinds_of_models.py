@@ -157,7 +157,7 @@ def test_a_soft_prompt_trains_is_saved_and_predicts_the_same(load: LoadModel, ki
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_generation_only_where_it_is_declared(load: LoadModel, kind: str) -> None:
     model = load(kind)
-    assert ("Generate" in model.verbs) == (kind in ENCODER_DECODERS)
+    assert ("Generate" in model.capabilities) == (kind in ENCODER_DECODERS)
     if kind in ENCODER_DECODERS:
         (output,) = answer(model, [Request(input=TextInput(ids=(5, 6)), verb=Generate(max_tokens=2))])
         assert len(output.generations[0].ids) <= 2

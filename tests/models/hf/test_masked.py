@@ -192,8 +192,8 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
 
     loaded = load("bert")
     monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", lambda *_, **__: pytest.fail("weights loaded"))
-    assert loaded.verbs == {"Score", "Read"}
-    assert not loaded.learned_layers
+    assert loaded.capabilities.verbs == {"Score", "Read"}
+    assert "prefixes" not in loaded.capabilities
     with refused(Unsupported, "cannot-generate", model=loaded.name):
         pk.Predictor(loaded, pk.Prompt("arithmetic/direct"), pk.extract.final_number())
     with refused(Unsupported, "cannot-generate", model=loaded.name):

@@ -1,0 +1,113 @@
+"""Checks of what a model supports, with hints that name the engines that support it, and the table of engines in the guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from promptkit.core.capabilities import FEATURES, Capabilities, Feature
+from promptkit.core.errors import Unsupported
+from promptkit.core.requests import Classify, Generate, Read, Request, Score
+from promptkit.models.registry import ENGINES, Engine
+
+
+def check_supports(
+    name: str, capabilities: Capabilities, feature: Feature, *, needed_by: str = "", alternative: str = "", **fields: object
+) -> None:
+    """Raises Unsupported if a model does not support a feature.
+
+    Args:
+        name: The model's name, for the error.
+        capabilities: What the model supports.
+        feature: The feature.
+        needed_by: What needs the feature, for the error.
+        alternative: What else can be done than to use another engine, as the end of a sentence that begins with "or".
+        fields: Further fields of the error.
+    """
+    if feature not in capabilities:
+        raise unsupported(name, capabilities, feature, needed_by=needed_by, alternative=alternative, **fields)
+
+
+def unsupported(
+    name: str, capabilities: Capabilities, feature: Feature, *, needed_by: str = "", alternative: str = "", **fields: object
+) -> Unsupported:
+    """Returns the error for a model that does not support a feature. The arguments are those of `check_supports`."""
+    description = FEATURES[feature]
+    reason = f", which {needed_by} needs" if needed_by else ""
+    return Unsupported(
+        f"The model {name} does not {description.missing}{reason}",
+        code=description.code,
+        hint=_hint(feature, capabilities) + (f", or {alternative}" if alternative else ""),
+        model=name,
+        **fields,
+    )
+
+
+def check_requests(name: str, capabilities: Capabilities, requests: Sequence[Request]) -> None:
+    """Raises Unsupported if a model does not support a request."""
+    needed = {feature for request in requests for feature in features_of(request)}
+    for feature in FEATURES:
+        if feature in needed:
+            check_supports(name, capabilities, feature)
+
+
+def features_of(request: Request) -> Iterator[Feature]:
+    """Yields the features that a model needs for a request."""
+    yield request.input.modality
+    match request.verb:
+        case Score():
+            yield "Score"
+        case Generate():
+            yield "Generate"
+        case Classify():
+            yield "Classify"
+        case Read(hidden_layer=layer):
+            yield "Read"
+            if layer is not None:
+                yield "hidden_states"
+    interventions = request.interventions
+    if interventions.vectors is not None:
+        yield "vectors"
+    if interventions.prefixes:
+        yield "prefixes"
+    if interventions.edits:
+        yield "edits"
+    if interventions.operations:
+        yield "operations"
+
+
+def _hint(feature: Feature, capabilities: Capabilities) -> str:
+    """Returns a sentence with the engines that support a feature for inputs of the same modality."""
+    engines = [
+        f"{name} ({kinds} models)" if kinds else name
+        for name, engine in ENGINES.items()
+        if not engine.simulated and feature in engine.capabilities
+        if feature in ("text", "image") or capabilities.modalities & engine.capabilities.modalities
+        for kinds in [", ".join(_kinds_with(feature, engine))]
+    ]
+    return f"Use an engine that supports it: {', '.join(engines)}" if engines else "No engine supports it"
+
+
+def _kinds_with(feature: Feature, engine: Engine) -> Sequence[str]:
+    """Returns the kinds of models of an engine that support a feature; empty if all of them do, or none."""
+    kinds = [kind for kind, capabilities in engine.kinds.items() if feature in capabilities]
+    return () if len(kinds) == len(engine.kinds) else kinds
+
+
+def capabilities_table() -> str:
+    """Returns the features of each engine as a Markdown table, which docs/engines.md contains."""
+    headings = [*dict.fromkeys(description.heading for description in FEATURES.values() if description.heading)]
+    rows = [
+        ["", *(f"`{name}`" for name in ENGINES)],
+        ["---"] * (len(ENGINES) + 1),
+        ["NAME", *(engine.names for engine in ENGINES.values())],
+        *([heading, *(_cell(heading, engine) for engine in ENGINES.values())] for heading in headings),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(heading: str, engine: Engine) -> str:
+    """Returns `yes`, `no`, or the kinds of models that support the features of a row."""
+    features: list[Feature] = [feature for feature, description in FEATURES.items() if description.heading == heading]
+    if not all(feature in engine.capabilities for feature in features):
+        return "no"
+    return ", ".join(_kinds_with(features[0], engine)) or "yes"
