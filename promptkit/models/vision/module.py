@@ -69,11 +69,10 @@ def load_module(
     Raises:
         InputError: An argument is invalid.
     """
-    if not class_names or isinstance(class_names, str):
+    if not class_names:
         raise InputError(
             "The classifier needs a name for each of its classes",
             code="no-class-names",
-            got=f"class_names={class_names!r}",
             hint="Give them in the order of the logits, such as class_names=['cat', 'dog']",
             class_names=tuple(class_names),
         )
