@@ -23,7 +23,7 @@ from promptkit.models.hf.memory import reporting_out_of_memory
 from promptkit.models.vision.demo import DemoSource
 from promptkit.models.vision.differentiable import TorchLogits
 from promptkit.models.vision.forward import answer, check_requests
-from promptkit.models.vision.network import Classifier
+from promptkit.models.vision.network import Classifier, exact_convolutions
 from promptkit.models.vision.optimization import TOLERANCE, optimize
 from promptkit.models.vision.plan import plan_batches
 from promptkit.models.vision.sources import ClassifierSource, TransformersSource
@@ -185,7 +185,7 @@ class VisionModel(BaseEngine):
             module = module.to(self._device)
         check_finite(module, self.name)
         probe = self._probe(self._device)
-        with reporting_failure(self.name, "an image"):
+        with reporting_failure(self.name, "an image"), exact_convolutions(self._device):
             structure = structure_of(module, probe, self.name)
             _check(module, structure, probe, len(self._source.class_names), self.name)
             self._notes += optimize(module, structure, probe, self.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from promptkit.core.hashing import Hasher
 from promptkit.models.vision.preprocessing import Preprocessing
 from promptkit.models.vision.structure import POOLED, Structure, first_tensor, logits_of, pool
+
+
+def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Context manager in which convolutions on a GPU are computed in float32, which cuDNN rounds to TF32 by default."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 class Classifier:
@@ -40,7 +47,8 @@ class Classifier:
             pixels: Images of the model's size, shape (N, C, H, W), values between 0 and 1.
         """
         images = ((pixels - self._mean) / self._std).to(self.dtype)
-        return logits_of(self.module(images), len(pixels), self._name).float()
+        with exact_convolutions(self.device):
+            return logits_of(self.module(images), len(pixels), self._name).float()
 
     def outputs(self, pixels: Tensor, layers: Collection[int] = ()) -> tuple[Tensor, Mapping[int, Tensor]]:
         """Returns the logits, and the pooled features of layers by their index, shape (N, features), of one forward pass.
