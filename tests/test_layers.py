@@ -15,6 +15,7 @@ ORDER = [
     {"core"},
     {"inputs", "metrics"},
     {"tasks", "display"},
+    {"needs"},
     {"manipulate", "align", "models"},
     {"predictor"},
     {"runs"},

@@ -26,8 +26,10 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.analysis.realign import align
 from promptkit.core.registry import settings_of
+from promptkit.needs.content_free import ContentFree, content_free_id
+from promptkit.needs.fit_rows import fit_id
+from promptkit.needs.premise import premise_id
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise
 from promptkit.tasks.task import read_shipped_specs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -73,10 +75,10 @@ def write_run(out: Path) -> Path:
         }
 
     calibrations = [technique() for technique in CALIBRATIONS.values()]
-    content_free = [content for calibration in calibrations for content in calibration.needs.content_free]
-    extra = [line(str(ContentFreeRow(content=content, context="a b")), None) for content in content_free]
-    extra.append(line(str(Premise()), None))
-    extra += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
+    needs = [need for calibration in calibrations for need in calibration.needs if isinstance(need, ContentFree)]
+    extra = [line(content_free_id(need.content, "a b"), None) for need in needs]
+    extra.append(line(premise_id(), None))
+    extra += [line(fit_id(str(i)), int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]
     predictions = [{"id": sample["id"]} for sample in samples]
     settings = {

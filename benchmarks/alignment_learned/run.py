@@ -24,15 +24,15 @@ import numpy as np
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import fit_probe
-from promptkit.core.alignment import Needs, PerClass
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, ReadOutput, Request
-from promptkit.evaluation.fit_rows import select_fit_rows
+from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
+from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.studies.baseline_models import majority, regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.sampling import by_hash
@@ -136,8 +136,8 @@ def baselines(task: pk.Task, options: argparse.Namespace, ids: Sequence[str], go
     """Evaluates baselines that are fitted on the same rows as the aligners."""
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]
-    fit, evaluated = by_hash(task.part("fit"), None), task.rows(task.spec.split)
-    samples = [select_fit_rows(Needs(labeled=(PerClass(options.per_class, s),)), fit, evaluated) for s in range(options.seeds)]
+    part = fit_part(by_hash(task.part("fit"), None), task.rows(task.spec.split))
+    samples = [select_fit_rows((LabeledRows(options.per_class, s),), part) for s in range(options.seeds)]
     predictions: dict[str, list[Sequence[str]]] = {
         "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * options.seeds,
         "TF-IDF + logistic regression": [regression(labeled, items) for labeled in samples],

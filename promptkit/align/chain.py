@@ -18,7 +18,7 @@ from promptkit.align.probes import PROBES
 from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
-from promptkit.core.alignment import Calibration, Needs
+from promptkit.core.calibration import Calibration
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
@@ -136,7 +136,8 @@ def _invalid_chain(code: str, message: str, aligners: Sequence[object], hint: st
 
 def _check_labels(reader: OutputReader, calibration: Calibration) -> None:
     """Raises if the calibration needs fixed labels; one that needs only the premise works on each row's own answers."""
-    works_without_labels = reader.task_kind == "choice" and calibration.needs == Needs(premise=True)
+    needs = calibration.needs
+    works_without_labels = reader.task_kind == "choice" and bool(needs) and all(need.works_with_choices for need in needs)
     if not (reader.labels or works_without_labels):
         raise Unsupported(
             f"The calibration {calibration.name} needs the same labels for every row",

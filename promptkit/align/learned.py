@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.logprobs import MAX_GAP
-from promptkit.core.alignment import FitData, Needs, Outputs, PerClass
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.needs.labeled_rows import LabeledRows
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.mapping import LabelMap
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,9 @@ class LearnedAligner:
             )
 
     @property
-    def rows(self) -> PerClass:
+    def rows(self) -> LabeledRows:
         """The labeled rows that it is fitted on."""
-        return PerClass(self.per_class, self.seed)
+        return LabeledRows(self.per_class, self.seed)
 
     @property
     def needs(self) -> Needs:
@@ -85,29 +86,25 @@ class LearnedAligner:
         """Whether a label without labeled rows can be predicted, for example by its name or its label word."""
         return False
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> FittedAligner:
+    def fit(self, data: FitData) -> FittedAligner:
         """Fits the aligner.
 
         Args:
-            support: The model's outputs for the rows of the fit part.
-            labels: Indices of the labels of `support.rows`, shape (rows,).
+            data: The labeled rows, and what else the aligner needs.
         """
-        assert labels is not None
-        rows = support.labeled[self.rows]
-        gold = np.asarray(labels)[rows]
-        fitted = self.fit_labeled(support, rows, gold)
+        rows = data[self.rows]
+        fitted = self.fit_labeled(data, rows)
         if self.supports_unseen_labels:
             return fitted
-        unseen = np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold)
+        unseen = np.setdiff1d(np.arange(len(data.labels)), rows.gold)
         return replace(fitted, labels_without_rows=tuple(unseen.tolist()))
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Fits the aligner on labeled rows.
 
         Args:
-            support: The model's outputs for the rows of the fit part.
-            rows: Indices of the labeled rows in `support.rows`, shape (labeled rows,).
-            gold: Indices of their labels, shape (labeled rows,).
+            data: What the aligner needs.
+            rows: The labeled rows.
         """
         raise NotImplementedError
 

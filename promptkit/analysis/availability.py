@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import CALIBRATIONS, Chain
-from promptkit.core.alignment import Calibration, Needs, PerClass
+from promptkit.core.asking import Counts, Problem
+from promptkit.core.calibration import Calibration
 from promptkit.core.errors import PromptkitError
+from promptkit.core.needs import Need, with_required
 from promptkit.core.registry import build_from, settings_of, spelling
+from promptkit.evaluation.fit_data import StoredAnswers
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.requirements import check_calibration, combine_needs
+from promptkit.evaluation.requirements import check_calibration
 from promptkit.models.registry import ENGINES
-from promptkit.runs.command import why_no_premise
-from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
+from promptkit.needs.fit_rows import most_first_rows, stored_first_rows
 from promptkit.runs.schema import RowRecord, RunSettings
 
 TRAIN = "train"
 """The split that contains the fit part."""
+PLENTY = 100_000
+"""More rows of the fit part than any calibration needs, to find out whether it needs anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +38,6 @@ class Unavailable:
     """The values that the problem is about."""
     collectable: bool
     """Whether the run could be repeated with this calibration."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Missing:
-    """Outputs that a run does not contain."""
-
-    code: str
-    outputs: str
-    """What they are, in words."""
-    fields: Mapping[str, object]
 
 
 def split_by_availability(
@@ -86,128 +80,67 @@ class StoredOutputs:
         read_outputs: ReadOutputs | None,
     ) -> None:
         self._settings = settings
-        self._labels = len(chains[0].reader.labels)
-        self._evaluated = len(samples)
-        self._contexts = {context_of(record["demos"]) for record in samples}
-        self._support = {record["id"] for record in support}
-        self._read_outputs = read_outputs
-        self._needs = combine_needs(chains)
-        self._has_label = ["gold" in record for record in support if FitRow.parse(record["id"])]
-        self._first_rows = self._has_label[: self._needs.rows]  # the others were drawn by their labels
+        self._stored = StoredAnswers(chains, samples, support, read_outputs)
         self._has_hidden_states = ENGINES[str(settings["model"]["engine"])].capabilities.hidden_states
 
     def with_stored_rows(self, calibration: Calibration) -> Calibration:
         """Returns the calibration itself, or one on as many rows as the run contains if it needs more."""
-        if not self._first_rows or calibration.needs.rows <= self._needs.rows:
+        first = stored_first_rows(self._stored)
+        if not first or most_first_rows(calibration.needs) <= most_first_rows(self._stored.needs):
             return calibration
-        settings = settings_of(calibration) | {"rows": len(self._first_rows)}
+        settings = settings_of(calibration) | {"rows": first}
         reduced: Calibration = build_from("calibration", CALIBRATIONS, str(settings.pop("name")), settings)
         return reduced
 
-    def missing(self, calibration: Calibration) -> _Missing | None:
+    def missing(self, calibration: Calibration) -> Problem | None:
         """Returns what the calibration needs and the run does not contain, or None."""
-        needs = calibration.needs
-        return (
-            self._missing_content_free(needs)
-            or self._missing_premise(needs)
-            or self._missing_fit_rows(needs)
-            or self._missing_states(needs)
-            or self._missing_labeled_rows(needs)
-            or self._missing_tokens(needs)
-        )
+        groups: dict[type[Need[object]], list[Need[object]]] = {}
+        for need in calibration.needs:
+            groups.setdefault(type(need), []).append(need)
+        problems = (kind.first_missing(group, self._stored) for kind, group in groups.items())
+        return next((problem for problem in problems if problem), None)
 
     def check(self, calibration: Calibration) -> None:
         """Raises if the calibration cannot be fitted on the rows that the run contains."""
-        has_label = self._first_rows if calibration.needs.rows else self._has_label
-        check_calibration(calibration, labels=self._labels, evaluated=self._evaluated, has_label=has_label)
+        check_calibration(calibration, self._counts([row.label is not None for row in self._stored.fit_rows]))
 
-    def why_unavailable(self, calibration: Calibration, missing: _Missing) -> Unavailable:
+    def why_unavailable(self, calibration: Calibration, missing: Problem) -> Unavailable:
         """Returns why the run cannot be repeated with the calibration, or that it can, with what is missing."""
         name = spelling(calibration)
         return (
-            self._cannot_read(name, calibration.needs, missing)
+            self._cannot_read(name, with_required(calibration.needs), missing)
             or self._cannot_fit(name, calibration)
             or Unavailable(
                 name=name,
                 code=missing.code,
-                reason=f"the run does not contain {missing.outputs}",
+                reason=f"the run does not contain {missing.text}",
                 fields=missing.fields,
                 collectable=True,
             )
         )
 
-    def _cannot_read(self, name: str, needs: Needs, missing: _Missing) -> Unavailable | None:
-        manipulate = self._settings["manipulate"]
-        if (needs.layers or needs.named_tokens) and not self._has_hidden_states:
-            reason = f"its engine does not provide {missing.outputs}"
+    def _cannot_read(self, name: str, needs: Sequence[Need[object]], missing: Problem) -> Unavailable | None:
+        reads = {kind for need in needs for kind in need.reads_of}
+        if "hidden states" in reads and not self._has_hidden_states:
+            reason = f"its engine does not provide {missing.text}"
             return _never(name, "no-hidden-states", reason, **missing.fields)
-        if (needs.layers or needs.tokens or needs.named_tokens) and manipulate.get("channel"):
-            reason = f"channel prompts have no answer slot at which to read {missing.outputs}"
+        if "answer slot" in reads and self._settings["manipulate"].get("channel"):
+            reason = f"channel prompts have no answer slot at which to read {missing.text}"
             return _never(name, "no-answer-slot", reason, **missing.fields)
         return None
 
     def _cannot_fit(self, name: str, calibration: Calibration) -> Unavailable | None:
-        needs = calibration.needs
-        if needs.labels and self._settings["split"] == TRAIN:
+        if any(need.uses_labels for need in calibration.needs) and self._settings["split"] == TRAIN:
             return _never(name, "rows-are-evaluated", "it needs labels, and every row of the fit part is itself evaluated")
-        every_label = [True] * max(needs.rows, needs.min_labeled, 1)
         try:
-            check_calibration(calibration, labels=self._labels, evaluated=self._evaluated, has_label=every_label)
+            check_calibration(calibration, self._counts([True] * PLENTY))
         except PromptkitError as error:
             return _refused(name, error, collectable=False)
-        reason = why_no_premise(self._settings) if needs.premise else None
-        return None if reason is None else _never(name, "no-premise", reason)
+        problems = (need.impossible(self._settings["manipulate"]) for need in calibration.needs)
+        return next((_never(name, each.code, each.text, **each.fields) for each in problems if each), None)
 
-    def _missing_content_free(self, needs: Needs) -> _Missing | None:
-        ids = [
-            {str(ContentFreeRow(content=content, context=context)) for context in self._contexts}
-            for content in needs.content_free
-        ]
-        absent = sum(not rows <= self._support for rows in ids)
-        outputs = f"{absent} of the {len(ids)} content-free inputs"
-        fields = {"missing": absent, "needed": len(ids)}
-        return _Missing(code="missing-content-free", outputs=outputs, fields=fields) if absent else None
-
-    def _missing_premise(self, needs: Needs) -> _Missing | None:
-        if not needs.premise or str(Premise()) in self._support:
-            return None
-        return _Missing(code="missing-premise", outputs="the scores of the premise", fields={})
-
-    def _missing_fit_rows(self, needs: Needs) -> _Missing | None:
-        if not needs.rows or self._first_rows:
-            return None
-        outputs = f"{'labeled ' if needs.labels else ''}rows of the fit part"
-        return _Missing(code="missing-fit-rows", outputs=outputs, fields={"labeled": needs.labels})
-
-    def _missing_states(self, needs: Needs) -> _Missing | None:
-        layers = () if self._read_outputs is None else self._read_outputs.metadata["layers"]
-        layer = next((layer for layer in needs.layers if layer not in layers), None)
-        if layer is not None:
-            outputs = f"hidden states of layer {layer}"
-            return _Missing(code="missing-hidden-states", outputs=outputs, fields={"layer": layer})
-        if all(top in self._needs.named_tokens for top in needs.named_tokens):
-            return None
-        return _Missing(code="missing-text-states", outputs="hidden states of the tokens' texts", fields={})
-
-    def _missing_labeled_rows(self, needs: Needs) -> _Missing | None:
-        per_class = next((each for each in needs.labeled if not _contains(self._needs.labeled, each)), None)
-        if per_class is None:
-            return None
-        fields = {"per_class": per_class.rows, "seed": per_class.seed}
-        return _Missing(code="missing-labeled-rows", outputs=f"{per_class.rows} labeled rows of each label", fields=fields)
-
-    def _missing_tokens(self, needs: Needs) -> _Missing | None:
-        sets = set() if self._read_outputs is None else {top for top, _ in self._read_outputs.sets()}
-        top = next((top for top in needs.tokens if top not in sets), None)
-        if top is None:
-            return None
-        outputs = f"log-probabilities of the {top.size} likeliest tokens over {top.rows.rows} labeled rows of each label"
-        return _Missing(code="missing-tokens", outputs=outputs, fields={"tokens": top.size, "per_class": top.rows.rows})
-
-
-def _contains(drawn: Collection[PerClass], wanted: PerClass) -> bool:
-    """Whether the wanted rows are among those that were drawn: more rows of the same seed contain fewer."""
-    return any(per_class.seed == wanted.seed and per_class.rows >= wanted.rows for per_class in drawn)
+    def _counts(self, has_label: Sequence[bool]) -> Counts:
+        return Counts(labels=len(self._stored.labels), evaluated=len(self._stored.evaluated), has_label=has_label)
 
 
 def _never(name: str, code: str, reason: str, **fields: object) -> Unavailable:

@@ -16,14 +16,15 @@ import numpy as np
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
+from promptkit.core.asking import context_of
 from promptkit.core.errors import RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
-from promptkit.runs.command import eval_command, explained, why_no_premise
+from promptkit.needs.premise import Premise, premise_id
+from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows
 from promptkit.runs.folder import SETTINGS
-from promptkit.runs.row_ids import Premise, context_of
 from promptkit.runs.schema import RowRecord, RunSettings, answered
 
 KEYS = frozenset({"id", "skipped", "no_answer", "demos", "demo_labels", "logprobs"})
@@ -181,7 +182,8 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
     command = eval_command(settings, ["pmi"], out=path.parent)
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
-    return why_no_premise(settings) or f"the run does not contain the scores of the premise: {collect}"
+    impossible = Premise().impossible(settings["manipulate"])
+    return impossible.text if impossible else f"the run does not contain the scores of the premise: {collect}"
 
 
 def _majority(demo_labels: Sequence[str], labels: Sequence[str]) -> set[str]:
@@ -193,7 +195,7 @@ def _majority(demo_labels: Sequence[str], labels: Sequence[str]) -> set[str]:
 
 def _likeliest_without_inputs(support: Sequence[RowRecord], labels: Sequence[str]) -> set[str]:
     """The label with the highest score after the premise; empty if the run does not contain the premise."""
-    scores = next((record["logprobs"] for record in support if record["id"] == str(Premise())), None)
+    scores = next((record["logprobs"] for record in support if record["id"] == premise_id()), None)
     return set() if scores is None else {max(labels, key=lambda label: scores[label])}
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
-from promptkit.core.alignment import Calibration
 from promptkit.core.answer_record import DECIMALS
+from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build, spelling

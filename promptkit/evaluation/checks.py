@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.output_reader import OutputReader
@@ -78,9 +79,8 @@ def check_calibrations(
         split: All rows of the evaluated split.
     """
     may_see = {row.id for row in untested(fit, split)}
-    has_label = [row.id in may_see for row in fit]
+    counts = Counts(labels=len(predictors[0].reader.labels), evaluated=evaluated, has_label=[row.id in may_see for row in fit])
     for calibration in (predictor.chain.calibration for predictor in predictors):
         if calibration is not None:
             check_fit_part(calibration, fit)
-            labels = len(predictors[0].reader.labels)
-            check_calibration(calibration, labels=labels, evaluated=evaluated, has_label=has_label)
+            check_calibration(calibration, counts)

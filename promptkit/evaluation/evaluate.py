@@ -151,8 +151,8 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
     example = plan.rows[0].unlabeled()
     try:
         bound = plan.predictor.bind(task, ask=DryRunModel(unlimited), load_model=lambda name: load("fake"))
-        if plan.needs.premise:
-            bound.apply.premise(example)
+        for need in plan.needs:
+            need.dry_run(bound.apply, example)
         bound.apply([example])
     except NeedsAnswer:
         return

@@ -14,7 +14,8 @@ from promptkit.evaluation.queries import RunQueries, build_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
 from promptkit.runs.folder import FILES, File, RunFolder
-from promptkit.runs.records import is_complete, read_record, row_record, skipped_record
+from promptkit.runs.read_records import ReadQuery, is_complete_read, read_record
+from promptkit.runs.records import Query, is_complete, row_record, skipped_record
 from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
 from promptkit.runs.shard import Shard
 
@@ -80,7 +81,7 @@ def execute(
         _log.warning("Continuing %s: %d of %d rows are already computed.", folder.path, resumed, len(plan.rows))
     ask = CachedModel(plan.model, cache)
     bound = plan.predictor.bind(plan.task, ask=ask, cache=cache)
-    queries = build_queries(plan, bound, ask)
+    queries = build_queries(plan, bound, ask, cache)
     execution = _Execution(plan, folder, model_identity, queries, cache, progress, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()
@@ -140,11 +141,13 @@ class _Execution:
     def restore(self, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> None:
         """Keeps the records of an earlier execution that answer the queries of this one."""
         queries = {query.id: query for query in self._queries}
-        width = self._model.card.d_model
         for record in records:
             query = queries.get(record["id"])
-            if query is not None and is_complete(record, query, self._reader, width):
+            if query is not None and self._is_complete(record, query):
                 self._records[query.id] = cast("RowRecord | ReadRecord", record)
+
+    def _is_complete(self, record: RowRecord | ReadRecord | ReadPlanRecord, query: Query | ReadQuery) -> bool:
+        return is_complete_read(record, query) if isinstance(query, ReadQuery) else is_complete(record, query, self._reader)
 
     def recall(self) -> tuple[int, int]:
         """Reads missing answers from the score cache; returns how many were found, of how many that were missing."""
@@ -199,7 +202,7 @@ class _Execution:
 
     def _record(self, index: int, output: Output) -> RowRecord | ReadRecord:
         query = self._queries[index]
-        return row_record(query, self._reader, output) if query.verb is None else read_record(query, output)
+        return read_record(query, output) if isinstance(query, ReadQuery) else row_record(query, self._reader, output)
 
     def rows(self, file: File) -> list[RowRecord]:
         """Returns the records of `samples` or `support` that exist, in the run's order."""

@@ -6,115 +6,161 @@ inputs as a row of the evaluated split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from typing_extensions import override
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import ContentFreeInput, FitData, Outputs, PerClass
 from promptkit.core.answer_record import is_answered
+from promptkit.core.asking import context_of
 from promptkit.core.errors import no_answer
-from promptkit.core.output_reader import OutputReader
-from promptkit.evaluation.fit_rows import draw_per_class
+from promptkit.core.needs import UNKNOWN, FitData, Need, Needs, Outputs, RowNeed, Stored, StoredFitRow
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.requirements import combine_needs
-from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
+from promptkit.evaluation.requirements import needs_of
+from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.schema import RowRecord, answered
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats, Integers
+    from numpy.typing import NDArray
 
-UNKNOWN = -1
-"""Replaces the index of a label that no fit may see, and of a context that no evaluated row has."""
+    from promptkit.core.arrays import Floats
+
+N = TypeVar("N", bound=Need[object])
+V = TypeVar("V")
+
+
+class StoredAnswers(Stored):
+    """The answers of a run, as far as needs may see them.
+
+    Args:
+        chains: The branches.
+        samples: Records of the evaluated rows. Those without an answer are left out.
+        support: Records of the further rows.
+        read_outputs: What was read in addition, if anything.
+    """
+
+    def __init__(
+        self,
+        chains: Sequence[Chain],
+        samples: Sequence[RowRecord],
+        support: Sequence[RowRecord],
+        read_outputs: ReadOutputs | None,
+    ) -> None:
+        self._reader = chains[0].reader
+        self._needs = needs_of(chains)
+        self._row_needs = [need for need in self._needs if isinstance(need, RowNeed)]
+        self._reads = read_outputs
+        rows = answered(samples)
+        self._evaluated = [record["id"] for record in rows]
+        contexts = dict.fromkeys(context_of(record["demos"]) for record in rows)
+        self._contexts = {context: index for index, context in enumerate(contexts)}
+        self._records = {record["id"]: record for record in (*support, *rows)}
+        self._support = [record["id"] for record in answered(support)]
+
+    @property
+    @override
+    def labels(self) -> tuple[str, ...]:
+        return self._reader.labels
+
+    @property
+    @override
+    def label_words(self) -> Mapping[str, str]:
+        return self._reader.label_words()
+
+    @property
+    @override
+    def needs(self) -> Needs:
+        return self._needs
+
+    @property
+    @override
+    def evaluated(self) -> Sequence[str]:
+        return self._evaluated
+
+    @property
+    @override
+    def contexts(self) -> Sequence[str]:
+        return [*self._contexts]
+
+    @cached_property
+    @override
+    def fit_rows(self) -> Sequence[StoredFitRow]:
+        rows = [(record, fit_row_of(record)) for record in self._support]
+        return [
+            StoredFitRow(record=record, row=row, label=self._records[record].get("gold"))
+            for record, row in rows
+            if row is not None
+        ]
+
+    @property
+    @override
+    def metadata(self) -> Mapping[str, object]:
+        return {} if self._reads is None else self._reads.metadata
+
+    def __contains__(self, record: str) -> bool:
+        return record in self._records and is_answered(self._records[record])
+
+    @override
+    def outputs(self, records: Sequence[str]) -> Outputs:
+        places = [self._contexts.get(context_of(self._records[record]["demos"]), UNKNOWN) for record in records]
+        context = np.array(places, int) if self.labels else np.arange(len(records))
+        reads = _Lazy(self._row_needs, lambda need: need.load_rows(self, records))
+        return Outputs(logprobs=self.scores(records), context=context, reads=reads)
+
+    @override
+    def scores(self, records: Sequence[str]) -> Floats:
+        found = [self._records[record] for record in records]
+        for record in found:
+            if not is_answered(record):
+                raise no_answer("A calibration on further rows, such as content-free inputs or a premise,", row=record["id"])
+        return self._reader.label_scores(found)
+
+    @override
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        assert self._reads is not None
+        return self._reads.tensors[name]
+
+    @override
+    def positions(self, records: Sequence[str]) -> list[int]:
+        assert self._reads is not None
+        return self._reads.positions(records)
+
+
+class _Lazy(Mapping[N, V]):
+    """Values that are computed when they are looked up."""
+
+    def __init__(self, keys: Sequence[N], value_of: Callable[[N], V]) -> None:
+        self._keys, self._value_of = dict.fromkeys(keys), value_of
+        self._values: dict[N, V] = {}
+
+    def __getitem__(self, key: N) -> V:
+        if key not in self._keys:
+            raise KeyError(key)
+        if key not in self._values:
+            self._values[key] = self._value_of(key)
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[N]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def collect_fit_data(
     chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
-) -> tuple[FitData, Integers]:
-    """Returns the data for fitting calibrations if all rows have the same labels.
+) -> FitData:
+    """Returns the data for fitting calibrations.
 
     Args:
         chains: The branches of the run.
-        samples: Records of the evaluated rows that have an answer. Their labels are not read.
+        samples: Records of the evaluated rows. Their labels are not read.
         support: Records of the further rows. Rows of the fit part without an answer are left out.
-        read_outputs: What was read at the answer slots, if anything.
-
-    Returns:
-        The data, and the index of the label of each row of the fit part, shape (rows,); -1 for an unknown label.
-
-    Raises:
-        ModelError: A content-free input or the premise has no answer.
+        read_outputs: What was read in addition, if anything.
     """
-    reader, needs = chains[0].reader, combine_needs(chains)
-    labels = reader.labels
-    by_id = {record["id"]: record for record in support}
-    contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}
-    fit = [record for record in answered(support) if FitRow.parse(record["id"])]
-    data = FitData(
-        items=_outputs(samples, reader, contexts, read_outputs),
-        rows=_outputs(fit, reader, contexts, read_outputs),
-        content_free={content: _content_free(content, contexts, by_id, reader) for content in needs.content_free},
-        premise=reader.label_scores(_all_answered([by_id[str(Premise())]])) if needs.premise else None,
-        labels=labels,
-        labeled={per_class: _labeled(per_class, fit) for per_class in needs.labeled},
-        names={} if read_outputs is None else read_outputs.names(),
-        name_vectors={} if read_outputs is None else read_outputs.name_vectors(needs.named_tokens),
-        label_vectors=read_outputs.vectors([*reader.label_words().values()]) if read_outputs and needs.named_tokens else None,
-    )
-    return data, np.array([labels.index(record["gold"]) if "gold" in record else UNKNOWN for record in fit], int)
-
-
-def collect_choice_data(reader: OutputReader, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
-    """Returns the data for fitting calibrations if rows have different choices.
-
-    Args:
-        reader: The first aligner.
-        samples: Records of the evaluated rows that have an answer.
-        support: Records of the further rows: the premise of each row, or none.
-
-    Raises:
-        ModelError: A premise has no answer.
-    """
-    by_id = {record["id"]: record for record in support}
-    premises = _all_answered([by_id[str(Premise(row=row["id"]))] for row in samples]) if support else []
-    return FitData(
-        items=Outputs(logprobs=reader.label_scores(samples), context=np.arange(len(samples))),
-        rows=Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int)),
-        content_free={},
-        premise=reader.label_scores(premises) if premises else None,
-    )
-
-
-def _outputs(
-    records: Sequence[RowRecord], reader: OutputReader, contexts: Mapping[str, int], read_outputs: ReadOutputs | None
-) -> Outputs:
-    ids = [record["id"] for record in records]
-    return Outputs(
-        logprobs=reader.label_scores(records),
-        context=np.array([contexts.get(context_of(record["demos"]), UNKNOWN) for record in records], int),
-        tokens={} if read_outputs is None else read_outputs.tokens(ids),
-        hidden={} if read_outputs is None else read_outputs.hidden(ids),
-    )
-
-
-def _content_free(
-    content: ContentFreeInput, contexts: Mapping[str, int], by_id: Mapping[str, RowRecord], reader: OutputReader
-) -> Floats:
-    records = [by_id[str(ContentFreeRow(content=content, context=context))] for context in contexts]
-    return reader.label_scores(_all_answered(records))
-
-
-def _all_answered(records: Sequence[RowRecord]) -> Sequence[RowRecord]:
-    """Returns the records of content-free inputs or premises; raises ModelError if one of them has no answer."""
-    for record in records:
-        if not is_answered(record):
-            raise no_answer("A calibration on content-free inputs or a premise", row=record["id"])
-    return records
-
-
-def _labeled(per_class: PerClass, fit: Sequence[RowRecord]) -> Integers:
-    """Indices of the drawn rows among the rows of the fit part."""
-    known = [(index, record) for index, record in enumerate(fit) if "gold" in record]
-    pairs = [(record["id"].removeprefix(FitRow.PREFIX), record["gold"]) for _, record in known]
-    return np.array([known[place][0] for place in draw_per_class(per_class, pairs)], int)
+    stored = StoredAnswers(chains, samples, support, read_outputs)
+    values: Mapping[Need[object], object] = _Lazy(stored.needs, lambda need: need.load(stored))
+    return FitData(labels=stored.labels, items=stored.outputs(stored.evaluated), values=values)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import Calibration
-from promptkit.evaluation.requirements import EstimatesPrior, combine_needs
-from promptkit.runs.row_ids import FitRow
+from promptkit.core.calibration import Calibration
+from promptkit.core.needs import by_kind
+from promptkit.evaluation.requirements import EstimatesPrior, needs_of
+from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.schema import RowRecord, answered
 
 SKEW = 1.5
@@ -34,43 +35,14 @@ class ClassSkew:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScarceLabels:
-    """Some labels have fewer labeled rows than a calibration draws per class."""
-
-    counts: dict[str, int]
-    """Label -> number of its rows."""
-    labels: int
-    """Number of all labels."""
-    needed: int
-    """Number of rows that are drawn per class."""
-
-    def __str__(self) -> str:
-        counts = [f"{label} ({count})" for label, count in self.counts.items()]
-        names = ", ".join(counts[:5]) + (", ..." if len(counts) > 5 else "")
-        return f"{len(counts)} of {self.labels} labels have fewer than {self.needed} labeled rows in the fit part: {names}"
-
-
 def fit_warnings(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> list[str]:
     """Returns warnings about the rows that the calibrations of a run are fitted on."""
     labels = chains[0].reader.labels
     evaluated = [record["gold"] for record in answered(samples)]
-    fit = [record.get("gold") for record in answered(support) if FitRow.parse(record["id"])]
+    fit = [record.get("gold") for record in answered(support) if fit_row_of(record["id"])]
     skews = [class_skew(chain.calibration, evaluated, fit, len(labels)) for chain in chains if chain.calibration]
-    return [str(warning) for warning in (*skews, scarce_labels(chains, fit)) if warning is not None]
-
-
-def scarce_labels(chains: Sequence[Chain], fit: Sequence[str | None]) -> ScarceLabels | None:
-    """Returns the labels with fewer rows than the calibrations draw per class, or None if there are none.
-
-    Args:
-        chains: The branches of the run.
-        fit: Labels of the rows of the fit part; None for a label that may not be used.
-    """
-    labels, counts = chains[0].reader.labels, Counter(fit)
-    needed = max((per_class.rows for per_class in combine_needs(chains).labeled), default=0)
-    scarce = {label: counts[label] for label in labels if counts[label] < needed}
-    return ScarceLabels(counts=scarce, labels=len(labels), needed=needed) if scarce else None
+    of_needs = [warning for kind, group in by_kind(needs_of(chains)) for warning in kind.warnings(group, labels, fit)]
+    return [*(str(skew) for skew in skews if skew is not None), *of_needs]
 
 
 def class_skew(calibration: Calibration, evaluated: Sequence[str], fit: Sequence[str | None], labels: int) -> ClassSkew | None:
@@ -86,9 +58,9 @@ def class_skew(calibration: Calibration, evaluated: Sequence[str], fit: Sequence
     """
     from scipy.stats import binom
 
-    if not isinstance(calibration, EstimatesPrior) or calibration.needs.classes:
+    if not isinstance(calibration, EstimatesPrior) or not calibration.assumes_equal_classes:
         return None
-    rows = fit[: calibration.needs.rows] if calibration.estimate_on == "fit" else evaluated
+    rows = fit[: calibration.rows] if calibration.estimate_on == "fit" else evaluated
     known = [label for label in rows if label is not None]
     if not known:
         return None

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from promptkit.core.examples import LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.version import __version__
-from promptkit.evaluation.fit_rows import rows_affecting_results
 from promptkit.evaluation.plan import RunPlan
+from promptkit.evaluation.requirements import fit_part, rows_affecting_results
 from promptkit.models.registry import load
 from promptkit.runs.schema import RunSettings
 
@@ -16,6 +16,7 @@ from promptkit.runs.schema import RunSettings
 def run_settings(plan: RunPlan) -> RunSettings:
     """Returns everything that determines the results of a run. Runs with equal settings share a folder."""
     task, manipulation = plan.task, plan.predictor.manipulate
+    models = dict.fromkeys([*manipulation.models, *(name for need in plan.needs for name in need.models)])
     return {
         "promptkit": __version__,
         "task": dict(task.identity()),
@@ -23,9 +24,9 @@ def run_settings(plan: RunPlan) -> RunSettings:
         "limit": plan.limit,
         "rows": _digest(plan.rows),
         "parts": {part: _digest(task.part(part)) for part in manipulation.parts},
-        "fit": _digest(rows_affecting_results(plan.needs, plan.fit, task.rows(plan.split))),
+        "fit": _digest(rows_affecting_results(plan.needs, fit_part(plan.fit, task.rows(plan.split)))),
         "model": dict(plan.model.identity()),
-        "models": {name: dict(load(name).identity()) for name in manipulation.models},
+        "models": {name: dict(load(name).identity()) for name in models},
         "manipulate": dict(manipulation.settings()),
         "align": [chain.settings() for chain in plan.chains],
     }

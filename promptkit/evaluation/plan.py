@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import Needs
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
+from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation import checks
-from promptkit.evaluation.requirements import combine_needs, uses_fit_part
+from promptkit.evaluation.requirements import needs_of, uses_fit_part
 from promptkit.evaluation.results import RunTitle
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
@@ -32,7 +32,7 @@ class RunPlan:
     fit: tuple[LabeledExample, ...]
     """The rows of the fit part, if a calibration uses them."""
     needs: Needs
-    """The needs of all calibrations."""
+    """The needs of all calibrations, with those that they require."""
 
     @property
     def predictor(self) -> Predictor:
@@ -79,7 +79,7 @@ def plan_run(
     reader = branches[0].reader
     split = task.spec.split if split is None else split
     rows = by_hash(task.rows(split), limit)
-    needs = combine_needs([predictor.chain for predictor in branches])
+    needs = needs_of([predictor.chain for predictor in branches])
     fit = by_hash(task.part("fit"), None) if uses_fit_part(needs) else []
     checks.check_task_kind(task, reader)
     checks.check_labels(task, reader.labels, [*rows, *fit])

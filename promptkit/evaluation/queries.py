@@ -1,34 +1,37 @@
-"""The model requests of a run, in order: evaluated rows, further rows that aligners need, and reads of both."""
+"""The model requests of a run, in order: evaluated rows, further rows that aligners need, and what else is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from promptkit.core.asking import AskedRow, Asking, Counts
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Request
-from promptkit.evaluation.fit_rows import select_fit_rows
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.read_plan import ReadPlan, plan_reads
-from promptkit.evaluation.requirements import check_calibration, check_fit_part
-from promptkit.evaluation.support import support_queries
+from promptkit.evaluation.requirements import check_calibration, check_fit_part, fit_part, select_fit_rows
+from promptkit.evaluation.support import fit_rows, further_rows
+from promptkit.models.cache import ScoreCache
+from promptkit.models.client import CachedModel
+from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, sent_rows
 from promptkit.runs.folder import FILES, File
+from promptkit.runs.read_records import ReadQuery
 from promptkit.runs.records import Query
-from promptkit.runs.row_ids import FitRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQueries:
     """The model requests of a run."""
 
-    queries: Sequence[Query]
+    queries: Sequence[Query | ReadQuery]
     requests: Sequence[Request]
     """The request of each query."""
     evaluated: Sequence[Query]
     """The queries of all evaluated rows, in the run's order, including skipped rows, which `queries` leaves out."""
     read_plan: ReadPlan
-    """What is read at the answer slots in addition to scores."""
+    """What is read in addition to answers."""
 
     @property
     def skipped(self) -> list[Query]:
@@ -44,44 +47,69 @@ class RunQueries:
         return order
 
 
-def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask) -> RunQueries:
+def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None) -> RunQueries:
     """Renders every row of a run and returns the requests.
 
     Args:
         plan: The run.
         bound: The run's predictor, bound to its task.
         ask: The model, which may be queried while prompts are rendered.
+        cache: The score cache for other models that needs query.
     """
     examples = [row.unlabeled() for row in plan.rows]
     evaluated = [
         Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row)
         for example, row, rendered in zip(examples, plan.rows, bound.apply(examples), strict=True)
     ]
-    rows = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
-    support = support_queries(bound, rows, plan.needs, plan.fit, plan.task.rows(plan.split))
-    _check_calibrations(plan, len(rows), support)
-    rows += support
-    read_plan = plan_reads(plan.needs, ask, rows, [*plan.reader.label_words().values()])
-    queries = [*rows, *read_plan.queries(rows, ask)]
-    requests = [bound.request(query.example, query.rendered, query.verb) for query in queries]
-    return RunQueries(queries=queries, requests=requests, evaluated=evaluated, read_plan=read_plan)
+    sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
+    asking = _asking(plan, bound, ask, cache, sent)
+    support = [*further_rows(asking, plan.needs), *asking.fit_rows]
+    _check_calibrations(plan, len(sent), asking.fit_rows)
+    read_plan = plan_reads(plan.needs, asking)
+    rows = [*sent, *(_support_query(row) for row in support)]
+    reads = read_plan.queries([*sent, *asking.fit_rows])
+    requests = [bound.request(row.example, row.rendered) for row in rows]
+    return RunQueries(
+        queries=[*rows, *reads],
+        requests=[*requests, *(read.request for read in reads)],
+        evaluated=evaluated,
+        read_plan=read_plan,
+    )
 
 
-def _check_calibrations(plan: RunPlan, evaluated: int, support: Sequence[Query]) -> None:
+def _asking(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None, sent: Sequence[Query]) -> Asking:
+    part = fit_part(plan.fit, plan.task.rows(plan.split))
+    return Asking(
+        apply=bound.apply,
+        ask=ask,
+        evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
+        fit_rows=fit_rows(bound, plan.needs, part),
+        fit=plan.fit,
+        label_words=plan.reader.label_words(),
+        labels=plan.reader.labels,
+        other_models={name: CachedModel(load(name), cache) for need in plan.needs for name in need.models},
+    )
+
+
+def _support_query(row: AskedRow) -> Query:
+    return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold)
+
+
+def _check_calibrations(plan: RunPlan, evaluated: int, fit: Sequence[AskedRow]) -> None:
     """Refuses calibrations that have too few rows left after rows are skipped.
 
     Args:
         plan: The run, whose calibrations were checked with all rows.
         evaluated: Number of evaluated rows that are not skipped.
-        support: Queries of the further rows that are not skipped.
+        fit: The selected rows of the fit part that are not skipped.
     """
-    fit = [query for query in support if FitRow.parse(query.id)]
-    selected = select_fit_rows(plan.needs, plan.fit, plan.task.rows(plan.split))
-    if (evaluated, len(fit)) == (len(plan.rows), len(selected)):
+    part = fit_part(plan.fit, plan.task.rows(plan.split))
+    if (evaluated, len(fit)) == (len(plan.rows), len(select_fit_rows(plan.needs, part))):
         return
-    has_label = [query.gold is not None for query in fit]
+    has_label = [row.gold is not None for row in fit]
+    counts = Counts(labels=len(plan.reader.labels), evaluated=evaluated, has_label=has_label)
     for calibration in (chain.calibration for chain in plan.chains):
         if calibration is not None:
-            if calibration.needs.rows or calibration.needs.labeled:
-                check_fit_part(calibration, [query.example for query in fit])
-            check_calibration(calibration, labels=len(plan.reader.labels), evaluated=evaluated, has_label=has_label)
+            if any(need.select(part) for need in calibration.needs):
+                check_fit_part(calibration, [row.example for row in fit])
+            check_calibration(calibration, counts)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import Calibration, Needs, RandomWords
-from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example
+from promptkit.core.asking import Counts, FitPart
+from promptkit.core.calibration import Calibration
+from promptkit.core.errors import TaskError
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.needs import Needs, with_required
+from promptkit.tasks.task import untested
 
 
 @runtime_checkable
@@ -20,25 +23,42 @@ class EstimatesPrior(Protocol):
         """The rows that the prior is estimated on."""
         ...
 
+    @property
+    def rows(self) -> int:
+        """The maximum number of rows of the fit part."""
+        ...
 
-def combine_needs(chains: Sequence[Chain]) -> Needs:
-    """Returns the needs of all calibrations together."""
-    needs = [chain.calibration.needs for chain in chains if chain.calibration]
-    return Needs(
-        content_free=tuple(dict.fromkeys(content for need in needs for content in need.content_free)),
-        premise=any(need.premise for need in needs),
-        rows=max((need.rows for need in needs), default=0),
-        labels=any(need.labels for need in needs),
-        labeled=tuple(dict.fromkeys(per_class for need in needs for per_class in need.labeled)),
-        tokens=tuple(dict.fromkeys(top for need in needs for top in need.tokens)),
-        layers=tuple(sorted({layer for need in needs for layer in need.layers})),
-        named_tokens=tuple(dict.fromkeys(top for need in needs for top in need.named_tokens)),
-    )
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """Whether it assumes that the classes are about equal in these rows."""
+        ...
+
+
+def needs_of(chains: Sequence[Chain]) -> Needs:
+    """Returns the needs of all calibrations with those that they require, each once."""
+    return tuple(with_required([need for chain in chains if chain.calibration for need in chain.calibration.needs]))
+
+
+def fit_part(fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> FitPart:
+    """Returns the fit part, given all rows of the evaluated split."""
+    return FitPart(rows=fit, untested=untested(fit, evaluated))
+
+
+def select_fit_rows(needs: Needs, part: FitPart) -> list[LabeledExample]:
+    """Returns the rows of the fit part that are sent to the model, in their order."""
+    selected = {row.id for need in needs for row in need.select(part)}
+    return [row for row in part.rows if row.id in selected]
+
+
+def rows_affecting_results(needs: Needs, part: FitPart) -> list[LabeledExample]:
+    """Returns the rows of the fit part that a run's results depend on, in their order."""
+    rows = {row.id for need in needs for row in need.determined_by(part)}
+    return [row for row in part.rows if row.id in rows]
 
 
 def uses_fit_part(needs: Needs) -> bool:
     """Returns whether any of the needs are met by rows of the fit part."""
-    return bool(needs.rows or needs.labeled or any(isinstance(content, RandomWords) for content in needs.content_free))
+    return any(need.uses_fit_part for need in needs)
 
 
 def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:
@@ -59,76 +79,11 @@ def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:
     )
 
 
-def check_calibration(calibration: Calibration, *, labels: int, evaluated: int, has_label: Sequence[bool]) -> None:
+def check_calibration(calibration: Calibration, counts: Counts) -> None:
     """Refuses a calibration that cannot be fitted on the rows of a run.
 
-    Args:
-        calibration: The calibration.
-        labels: Number of labels.
-        evaluated: Number of evaluated rows.
-        has_label: For each row of the fit part, whether its label may be used.
-
     Raises:
-        InputError: If there are too few rows, labels or tokens.
+        InputError: If there are too few rows, labels or source classes.
     """
-    needs = calibration.needs
-    if needs.classes not in (0, labels):
-        raise InputError(
-            f"The calibration {calibration.name} needs one number for each label",
-            code="wrong-length",
-            got=f"{needs.classes} for {labels} labels",
-            calibration=calibration.name,
-            given=needs.classes,
-            needed=labels,
-        )
-    _check_tokens(calibration, labels)
-    _check_labeled_rows(calibration, labels, has_label)
-    available = len(has_label[: needs.rows]) if needs.rows else evaluated
-    if available < needs.min_rows_per_label * labels:
-        raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.min_rows_per_label} rows for each label",
-            code="too-few-rows",
-            got=f"{available} rows for {labels} labels",
-            hint="Use more rows, or another calibration",
-            calibration=calibration.name,
-            given=available,
-            needed=needs.min_rows_per_label * labels,
-        )
-
-
-def _check_tokens(calibration: Calibration, labels: int) -> None:
-    needs = calibration.needs
-    needed = needs.min_tokens_per_label * labels
-    fewest = min((top.size for top in needs.tokens), default=needed)
-    if fewest < needed:
-        raise InputError(
-            f"The calibration {calibration.name} needs at least {needed} tokens, {needs.min_tokens_per_label} for each label",
-            code="too-few-tokens",
-            got=f"tokens={fewest} for {labels} labels",
-            hint=f"Set tokens={needed}, or preferably many more",
-            calibration=calibration.name,
-            given=fewest,
-            needed=needed,
-        )
-
-
-def _check_labeled_rows(calibration: Calibration, labels: int, has_label: Sequence[bool]) -> None:
-    needs = calibration.needs
-    if needs.labels and not any(has_label[: needs.rows or None]):
-        raise InputError(
-            f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
-            code="rows-are-evaluated",
-            hint="Evaluate a split other than train, on which aligners are fitted",
-            calibration=calibration.name,
-        )
-    most = min([sum(has_label), *(per_class.rows * labels for per_class in needs.labeled)])
-    if most < needs.min_labeled:
-        raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.min_labeled} labeled rows to vote",
-            code="too-few-labeled-rows",
-            got=f"at most {most} labeled rows",
-            hint="Use a smaller k, or a larger per_class",
-            calibration=calibration.name,
-            given=most,
-            needed=needs.min_labeled,
-        )
+    for need in calibration.needs:
+        need.check(counts, calibration.name)

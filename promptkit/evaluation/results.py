@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, TypedDict
 
 from promptkit.align.chain import Chain
 from promptkit.core.answer_record import DECIMALS, is_answered
+from promptkit.core.asking import Counts
 from promptkit.core.metric_input import MetricInput
-from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
+from promptkit.evaluation.fit_data import collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import check_calibration
 from promptkit.metrics.table import estimates
+from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_ids import FitRow
 from promptkit.runs.row_warnings import count_no_answer, count_too_long
 from promptkit.runs.run import Result
 from promptkit.runs.schema import PredictionRecord, RowRecord, answered
@@ -45,7 +46,7 @@ def compute_results(
         read_outputs: What was read at the answer slots, if anything.
     """
     _check_calibrations(chains, samples, support)
-    scores = _calibrated(chains, answered(samples), support, read_outputs)
+    scores = _calibrated(chains, samples, support, read_outputs)
     return tuple(_result(chain, samples, scores.get(chain.name)) for chain in chains)
 
 
@@ -53,17 +54,10 @@ def _calibrated(
     chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None
 ) -> dict[str, Floats]:
     """Returns the label scores of each branch with a calibration, shape (rows with an answer, K)."""
-    if not samples or all(chain.calibration is None for chain in chains):
+    if not answered(samples) or all(chain.calibration is None for chain in chains):
         return {}
-    if not chains[0].reader.labels:
-        data, fit_labels = collect_choice_data(chains[0].reader, samples, support), None
-    else:
-        data, fit_labels = collect_fit_data(chains, samples, support, read_outputs)
-    return {
-        chain.name: calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
-        for chain in chains
-        if (calibration := chain.calibration) is not None
-    }
+    data = collect_fit_data(chains, samples, support, read_outputs)
+    return {chain.name: chain.calibration.fit(data).apply(data.items) for chain in chains if chain.calibration is not None}
 
 
 def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> None:
@@ -74,10 +68,11 @@ def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], s
     evaluated = sum(map(is_answered, samples))
     if not evaluated or not any(record.get("no_answer") for record in (*samples, *support)):
         return
-    has_label = ["gold" in record for record in answered(support) if FitRow.parse(record["id"])]
+    has_label = ["gold" in record for record in answered(support) if fit_row_of(record["id"])]
+    counts = Counts(labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
     for calibration in (chain.calibration for chain in chains):
         if calibration is not None:
-            check_calibration(calibration, labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
+            check_calibration(calibration, counts)
 
 
 def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None) -> Result:

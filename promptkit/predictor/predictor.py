@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
-from promptkit.core.alignment import Needs
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
 from promptkit.core.model import Model
+from promptkit.core.needs import with_required
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Read, Request
+from promptkit.core.requests import Request
 from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -113,8 +113,8 @@ def _check_objects(model: object, manipulate: object) -> None:
 def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
     check_supports(model.name, model.capabilities, chain.reader.verb)
-    needs = chain.calibration.needs if chain.calibration else Needs()
-    if needs.layers or needs.named_tokens:
+    needs = with_required(chain.calibration.needs) if chain.calibration else []
+    if any("hidden states" in need.reads_of for need in needs):
         check_supports(
             model.name, model.capabilities, "hidden_states", needed_by=f"the alignment {chain.name}", aligner=chain.name
         )
@@ -158,12 +158,11 @@ class BoundPredictor:
         """Returns the request of each row."""
         return [self.request(example, rendered) for example, rendered in zip(examples, self.apply(examples), strict=True)]
 
-    def request(self, example: Example, rendered: Rendered, read: Read | None = None) -> Request:
+    def request(self, example: Example, rendered: Rendered) -> Request:
         """Returns the request for the answer to one row.
 
         Args:
             example: The row.
             rendered: The row's prompt.
-            read: If given, the request is this one in place of the answer's.
         """
-        return rendered.request(read or self.reader.request(example, rendered))
+        return rendered.request(self.reader.request(example, rendered))

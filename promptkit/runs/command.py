@@ -110,14 +110,6 @@ def explained(command: str) -> str:
     return command + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def why_no_premise(settings: RunSettings) -> str | None:
-    """Returns why the prompts of a run have no premise, or None if they have one."""
-    prompt = _prompt_settings(settings)
-    if prompt.get("channel"):
-        return "channel prompts have no premise: they score the inputs"
-    return "prompts with a chain of thought have no premise: the reasoning depends on the inputs" if prompt.get("cot") else None
-
-
 def _prompt_settings(settings: RunSettings) -> _PromptSettings:
     return cast(_PromptSettings, settings["manipulate"])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
-from promptkit.core.alignment import Layer
 from promptkit.core.answer_record import AnswerRecord, is_answered
+from promptkit.core.asking import ReadField
 
 
 class RunSettings(TypedDict):
@@ -62,7 +62,7 @@ def answered(records: Sequence[RowRecord]) -> list[RowRecord]:
 
 
 class ReadRecord(Record):
-    """A line of `outputs.jsonl`: token log-probabilities and a hidden state, as base64 of little-endian float32."""
+    """A line of `outputs.jsonl`: log-probabilities and a hidden state, as base64 of little-endian float32."""
 
     question: str
     """Hash of the input and the request."""
@@ -70,23 +70,23 @@ class ReadRecord(Record):
     hidden: str
 
 
+class InputTensorRecord(TypedDict):
+    """A tensor that is read of inputs of a need's own."""
+
+    field: ReadField
+    keys: list[str]
+    """The inputs, in the order of the tensor's rows."""
+
+
 class ReadPlanRecord(Record):
-    """The first line of `outputs.jsonl`: the tokens, layers and texts that were read."""
+    """The first line of `outputs.jsonl`: what is read."""
 
-    token_ids: list[int]
-    names: list[str]
-    sets: list[tuple[int, int, int, list[int]]]
-    """For each set of tokens: its size, the labeled rows per class and the seed that it was chosen with, and its positions in
-    `token_ids`."""
-    layers: list[Layer]
-    texts: list[str]
-
-
-class ReadMetadata(ReadPlanRecord):
-    """The metadata of `outputs.safetensors`."""
-
-    rows: list[str]
-    """Ids of the rows, in the order of the tensors."""
+    metadata: dict[str, object]
+    """What needs store with the tensors."""
+    rows: dict[str, tuple[int, ReadField]]
+    """Tensor that is read of every row -> number of the request, and what of its output is stored."""
+    inputs: dict[str, InputTensorRecord]
+    """Tensor that is read of inputs of a need's own."""
 
 
 class PredictionRecord(Record):

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptkit.core.alignment import PerClass
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.hashing import short_hash
-from promptkit.evaluation.fit_rows import draw_per_class
+from promptkit.needs.labeled_rows import draw_per_class
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 from promptkit.training.config import TrainingConfig
@@ -85,7 +84,7 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
     if config.per_class is None:
         return [*rows]
     labels = [(row.id, row.label) for row in rows]
-    return [rows[index] for index in draw_per_class(PerClass(config.per_class, config.seed), labels)]
+    return [rows[index] for index in draw_per_class(config.per_class, config.seed, labels)]
 
 
 def _digest(rows: Sequence[LabeledExample]) -> str:

@@ -15,8 +15,8 @@ import promptkit as pk
 from promptkit.analysis.bias import BALANCED, NO_DEMOS, Bias, Biases, bias
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.intervals import wilson
+from promptkit.needs.premise import premise_id
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_ids import Premise
 
 LABELS = ("a", "b", "c")
 WORDS = {label: label.upper() for label in LABELS}
@@ -44,7 +44,7 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
         for line in samples
     ]
     scores = {label: 0.0 if label == premise else -1.0 for label in LABELS}
-    support_records = [] if premise is None else [{"id": str(Premise()), "demos": [], "logprobs": scores}]
+    support_records = [] if premise is None else [{"id": premise_id(), "demos": [], "logprobs": scores}]
     settings = {
         "task": {"name": "made"},
         "split": "test",

@@ -32,7 +32,8 @@ from promptkit.metrics.intervals import paired_difference
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
-from promptkit.runs.command import SETTINGS, eval_command, explained, placeholders, why_no_premise
+from promptkit.needs.premise import Premise
+from promptkit.runs.command import SETTINGS, eval_command, explained, placeholders
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -250,7 +251,9 @@ def test_the_command_names_the_folders_of_learned_manipulations(
 def test_a_chain_of_thought_has_no_premise_for_the_common_token_bias(tmp_path: Path) -> None:
     run_result = run(tmp_path, limit=10, demos=pk.demos.zero(), cot=pk.cot.zero_shot(max_tokens=9))
     common = bias(str(run_result.path)).biases[-1]
-    assert common.reason == why_no_premise(json.loads((run_result.path / "run.json").read_text()))
+    problem = Premise().impossible(json.loads((run_result.path / "run.json").read_text())["manipulate"])
+    assert problem is not None
+    assert common.reason == problem.text
 
 
 @pytest.mark.parametrize("name", [*SETTINGS])

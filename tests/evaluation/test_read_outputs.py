@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -12,17 +11,20 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
-from promptkit.core.alignment import PerClass, TopTokens
 from promptkit.core.errors import Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import TextInput
+from promptkit.core.needs import FitData
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, Request
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.fit_data import collect_fit_data
-from promptkit.evaluation.fit_rows import draw_per_class
+from promptkit.evaluation.fit_data import StoredAnswers
+from promptkit.needs.hidden_states import HiddenState
+from promptkit.needs.labeled_rows import LabeledRows
+from promptkit.needs.name_vectors import NameVectors
+from promptkit.needs.source_logprobs import SourceLogprobs
 from tests.support.errors import refused
-from tests.support.probe_runs import FEW, WORDS, predictors, read_outputs, run, write_task
+from tests.support.probe_runs import FEW, WORDS, predictors, run, stored, write_task
 from tests.support.tiny import save
 
 
@@ -32,11 +34,20 @@ def prompts_of(spellings: list[str], task: pk.Task, rows: Any) -> dict[str, Any]
     return {row.id: rendered.input for row, rendered in zip(rows, bound.apply(rows), strict=True)}
 
 
+def tokens_of(answers: StoredAnswers, sources: SourceLogprobs) -> list[int]:
+    """The ids of the tokens that a need has found."""
+    metadata: Any = answers.metadata
+    key = [sources.size, sources.rows.per_class, sources.rows.seed]
+    (positions,) = [positions for *settings, positions in metadata["sets"] if settings == key]
+    return [metadata["token_ids"][place] for place in positions]
+
+
 def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_equal_the_model(tmp_path):
     task = write_task(tmp_path / "task")
     learned = ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear", "linear:layer=-1"]
     finished = run(task, tmp_path, learned)
-    outputs, model = read_outputs(finished), pk.load("fake")
+    answers, model = stored(finished, learned), pk.load("fake")
+    sets = [need for need in answers.needs if isinstance(need, SourceLogprobs)]
     tested = {row.id for row in task.rows("test")}
     fit: list[LabeledExample] = [row for row in task.part("fit") if row.id not in tested]
     every = tuple(range(259))
@@ -46,62 +57,56 @@ def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_equal_the_mo
         ((_, (output,)),) = model.answer([Request(input=prompts[row.removeprefix("fit ")], verb=verb)])
         return output
 
-    for top, names in outputs.names().items():
-        rows = [fit[place] for place in draw_per_class(top.rows, [(row.id, row.label) for row in fit])]
-        assert Counter(row.label for row in rows) == {"no": top.rows.rows, "yes": top.rows.rows}
+    assert {top.size for top in sets} == {7, 3}
+    for top in sets:
+        names = top.load(answers)
+        rows = [fit[place] for place in top.rows.draw([(row.id, row.label) for row in fit])]
+        assert Counter(row.label for row in rows) == {"no": top.rows.per_class, "yes": top.rows.per_class}
         shares = np.exp([ask(row.id, Read(token_ids=every)).logprobs for row in rows])
         kept = np.where(shares >= np.sort(shares)[:, [-top.size]], shares, 0)
         best = np.argsort(-kept.sum(0), kind="stable")[: top.size]
-        tokens = [
-            outputs.metadata["token_ids"][place]
-            for _, positions in outputs.sets()
-            if len(positions) == top.size
-            for place in positions
-        ]
+        tokens = tokens_of(answers, top)
         assert tokens == best.tolist()
         assert len(names) == top.size
-        assert [*names] == [outputs.metadata["names"][outputs.metadata["token_ids"].index(token)] for token in tokens]
-    ids = outputs.metadata["rows"]
+        assert [*names] == [answers.metadata["names"][answers.metadata["token_ids"].index(token)] for token in tokens]
+    ids = answers.metadata["rows"]
     assert [row for row in ids if not row.startswith("fit ")] == [*finished.ids]
-    states = outputs.hidden(ids)
-    read = outputs.tokens(ids)
+    outputs = answers.outputs(ids)
     for number, row in enumerate(ids):
         for layer, counted in {0: 0, 0.6: 1, -1: -1}.items():
-            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden.numpy(), rtol=1e-6)
-        for top, positions in outputs.sets():
-            tokens = tuple(outputs.metadata["token_ids"][place] for place in positions)
-            np.testing.assert_allclose(read[top][number], ask(row, Read(token_ids=tokens)).logprobs, rtol=1e-6)
+            hidden = ask(row, Read(hidden_layer=counted)).hidden.numpy()
+            np.testing.assert_allclose(outputs[HiddenState(layer)][number], hidden, rtol=1e-6)
+        for top in sets:
+            logprobs = ask(row, Read(token_ids=tuple(tokens_of(answers, top)))).logprobs
+            np.testing.assert_allclose(outputs[top][number], logprobs, rtol=1e-6)
 
 
 def test_vectors_of_texts_are_mean_hidden_states_of_the_texts(tmp_path):
-    outputs = read_outputs(run(write_task(tmp_path / "task"), tmp_path, [f"semantic:{FEW}:tokens=5"]))
-    (top,) = outputs.names()
-    assert top == TopTokens(5, PerClass(4, 0))
-    assert outputs.metadata["texts"] == [*outputs.names()[top], "bad", "good"]
+    spellings = [f"semantic:{FEW}:tokens=5"]
+    answers = stored(run(write_task(tmp_path / "task"), tmp_path, spellings), spellings)
+    sources = SourceLogprobs(5, LabeledRows(4, 0))
+    assert sources in answers.needs
+    assert answers.metadata["texts"] == [*sources.load(answers), "bad", "good"]
+    vectors = NameVectors(sources).load(answers)
+    assert len(vectors.sources) == 5
     model = pk.load("fake")
     encoded = [256, *b"good"]
     ((_, (output,)),) = model.answer([Request(input=TextInput(ids=tuple(encoded)), verb=Read(hidden_layer=-1, mean_from=1))])
-    np.testing.assert_allclose(outputs.vectors(["good"])[0], output.hidden.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(vectors.labels[1], output.hidden.numpy(), rtol=1e-6)
 
 
 def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_rows(tmp_path):
     task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
-    calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")
-    states = build("calibration", CALIBRATIONS, "hidden:per_class=2:layer=-1")
-    branches = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), item]) for item in (calibration, states)]
-    run = evaluate(branches, task, limit=6, out=tmp_path, cache=False)
-    outputs = read_outputs(run)
+    spellings = ["knn:per_class=2:tokens=9", "hidden:per_class=2:layer=-1"]
+    calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in spellings]
+    branches = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), item]) for item in calibrations]
+    answers = stored(evaluate(branches, task, limit=6, out=tmp_path, cache=False), spellings)
     rows = {row.id: row for row in (*task.rows("test"), *task.part("fit"))}
     bound = branches[0].bind(task)
-    ((top, positions),) = outputs.sets()
-    tokens = tuple(outputs.metadata["token_ids"][place] for place in positions)
-    for row, logprobs, hidden in zip(
-        outputs.metadata["rows"],
-        outputs.tokens(outputs.metadata["rows"])[top],
-        outputs.hidden(outputs.metadata["rows"])[-1],
-        strict=True,
-    ):
+    sources, ids = SourceLogprobs(9, LabeledRows(2, 0)), answers.metadata["rows"]
+    tokens, outputs = tuple(tokens_of(answers, sources)), answers.outputs(ids)
+    for row, logprobs, hidden in zip(ids, outputs[sources], outputs[HiddenState(-1)], strict=True):
         (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
         ((_, (single,)),) = model.answer([rendered.request(Read(token_ids=tokens, hidden_layer=-1))])
         np.testing.assert_allclose(logprobs, single.logprobs, atol=1e-4)
@@ -111,17 +116,15 @@ def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_ro
 def test_a_label_map_lists_its_tokens(tmp_path):
     from promptkit.align.labelmap import Bayesian
 
-    task = write_task(tmp_path / "task")
-    finished = run(task, tmp_path, [f"blm:{FEW}:tokens=20"])
-    samples, lines = (
-        [json.loads(x) for x in (finished.path / f"{f}.jsonl").read_text().splitlines()] for f in ("samples", "support")
-    )
-    chain = predictors(pk.load("fake"), [f"blm:{FEW}:tokens=20"])[0].chain
-    support, labels = collect_fit_data([chain], samples, lines, read_outputs(finished))
-    actual = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
+    spellings = [f"blm:{FEW}:tokens=20"]
+    answers = stored(run(write_task(tmp_path / "task"), tmp_path, spellings), spellings)
+    blm = Bayesian(per_class=4, tokens=20)
+    values = {need: need.load(answers) for need in answers.needs}
+    data = FitData(labels=answers.labels, items=answers.outputs(answers.evaluated), values=values)
+    actual = blm.fit(data).label_map
     assert actual is not None
     assert actual.table(most=3).keys() == WORDS.keys()
-    assert set(actual.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
+    assert set(actual.table()["no"]) <= set(data[blm.source_logprobs])
 
 
 @pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft-verbalizer", "linear", "semantic"])

@@ -9,9 +9,10 @@ import promptkit as pk
 from promptkit.analysis.realign import align
 from promptkit.core.errors import InputError
 from promptkit.evaluation.evaluate import evaluate_shard
-from promptkit.evaluation.fit_warnings import ScarceLabels, class_skew, scarce_labels
+from promptkit.evaluation.fit_warnings import class_skew
 from promptkit.evaluation.merge import merge
 from promptkit.models.registry import ENGINES
+from promptkit.needs.labeled_rows import ScarceLabels, scarce_labels
 from promptkit.runs.shard import Shard
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
@@ -78,7 +79,7 @@ def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tm
     first, again = (run(task, tmp_path, calibrations) for _ in range(2))
     chains = [predictor.chain for predictor in predictors(pk.load("fake"), calibrations)]
     fit = [row.label for row in by_hash(task.part("fit"), None)]
-    scarce, skewed = scarce_labels(chains, fit), class_skew(chains[2].calibration, [], fit, 2)
+    scarce, skewed = scarce_labels(50, ["no", "yes"], fit), class_skew(chains[2].calibration, [], fit, 2)
     assert scarce == ScarceLabels(counts={"yes": subset}, labels=2, needed=50)
     assert skewed is not None
     assert (skewed.calibration, skewed.label) == ("batch", "no")

@@ -17,18 +17,23 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.analysis.realign import align
-from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
+from promptkit.core.needs import FitData, Needs, Outputs
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.fit_rows import draw_per_class, select_fit_rows
 from promptkit.evaluation.fit_warnings import ClassSkew, class_skew
+from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.models.fake import FakeModel
+from promptkit.needs.content_free import ContentFree, RandomWords
+from promptkit.needs.fit_rows import FitLabels, FitRows
+from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
+from promptkit.needs.premise import Premise
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
 WORDS_OF_SENTIMENT = {"negative": "Negative", "positive": "Positive"}
 ROWS = 60
+BAGS = (RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0))
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,14 @@ class Spy:
 
     rows: int = 8
     name: ClassVar[str] = "spy"
-    seen: ClassVar[list[tuple[FitData, Any]]] = []
+    seen: ClassVar[list[FitData]] = []
 
     @property
     def needs(self) -> Needs:
-        return Needs(
-            rows=self.rows, labels=True, content_free=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True
-        )
+        return (FitLabels(self.rows), *map(ContentFree, BAGS), Premise())
 
-    def fit(self, support: FitData, labels: Any = None) -> Spy:
-        self.seen.append((support, labels))
+    def fit(self, data: FitData) -> Spy:
+        self.seen.append(data)
         return self
 
     def apply(self, outputs: Outputs) -> Any:
@@ -69,10 +72,13 @@ def write_task(folder: Path, *, flipped: bool = False, backwards: bool = False) 
     return pk.task(folder / "task.yaml")
 
 
-def fitted(task: pk.Task, out: Path, *, rows: int = 8, limit: int = 20, **prompt: Any) -> tuple[FitData, Any, pk.Run]:
+def fitted(
+    task: pk.Task, out: Path, *, rows: int = 8, limit: int = 20, **prompt: Any
+) -> tuple[FitData, tuple[Outputs, Any], pk.Run]:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", **prompt), [pk.Verbalizer(WORDS), Spy(rows)])
     run = evaluate(predictor, task, limit=limit, out=out, cache=False)
-    return *Spy.seen[-1], run
+    labeled = Spy.seen[-1][FitLabels(rows)]
+    return Spy.seen[-1], (labeled.outputs, labeled.gold), run
 
 
 def lines(run: pk.Run) -> dict[str, Any]:
@@ -81,14 +87,14 @@ def lines(run: pk.Run) -> dict[str, Any]:
 
 def test_fits_use_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
-    support, labels, run = fitted(task, tmp_path, rows=1000)
+    _, (rows, labels), run = fitted(task, tmp_path, rows=1000)
     part = {row.id: row for row in task.part("fit")}
     read = [name.removeprefix("fit ") for name in lines(run) if name.startswith("fit ")]
     assert sorted(read) == sorted(part)
     tested = {row.id for row in task.rows("test")}
     assert 0 < len(tested & part.keys()) < len(part), "the task has no row in both splits"
     assert labels.tolist() == [-1 if row in tested else list(WORDS).index(part[row].label) for row in read]
-    assert len(support.rows.logprobs) == len(labels)
+    assert len(rows.logprobs) == len(labels)
 
 
 def test_labels_of_test_rows_do_not_change_fit_data(tmp_path: Path) -> None:
@@ -97,9 +103,9 @@ def test_labels_of_test_rows_do_not_change_fit_data(tmp_path: Path) -> None:
         for flipped in (False, True)
     )
     assert one[2].gold != other[2].gold
-    np.testing.assert_equal(one[1], other[1])
-    for name in ("items", "rows"):
-        np.testing.assert_array_equal(getattr(one[0], name).logprobs, getattr(other[0], name).logprobs)
+    np.testing.assert_equal(one[1][1], other[1][1])
+    np.testing.assert_array_equal(one[1][0].logprobs, other[1][0].logprobs)
+    np.testing.assert_array_equal(one[0].items.logprobs, other[0].items.logprobs)
     assert (one[2].path / "support.jsonl").read_bytes() == (other[2].path / "support.jsonl").read_bytes()
     assert {field for field in Outputs.__slots__ if "label" in field or "gold" in field} == set()
 
@@ -107,11 +113,10 @@ def test_labels_of_test_rows_do_not_change_fit_data(tmp_path: Path) -> None:
 def test_fit_data_does_not_depend_on_the_limit_or_the_order_of_a_file(tmp_path: Path) -> None:
     subset = fitted(write_task(tmp_path / "a"), tmp_path / "a", limit=5)
     many = fitted(write_task(tmp_path / "b", backwards=True), tmp_path / "b", limit=30)
-    np.testing.assert_array_equal(subset[1], many[1])
-    np.testing.assert_array_equal(subset[0].rows.logprobs, many[0].rows.logprobs)
-    assert subset[0].content_free.keys() == many[0].content_free.keys()
-    for item, logprobs in subset[0].content_free.items():
-        np.testing.assert_array_equal(logprobs, many[0].content_free[item])
+    np.testing.assert_array_equal(subset[1][1], many[1][1])
+    np.testing.assert_array_equal(subset[1][0].logprobs, many[1][0].logprobs)
+    for item in map(ContentFree, BAGS):
+        np.testing.assert_array_equal(subset[0][item], many[0][item])
 
 
 def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
@@ -162,7 +167,7 @@ def test_many_contexts_cause_a_warning_before_the_model_is_queried(tmp_path: Pat
         assert not caplog.records
         support, _, _ = fitted(task, tmp_path, demos=pk.demos.random_each(k=6))
     assert [record.args for record in caplog.records] == [(20, 20, 60)]
-    assert support.content_free[RandomWords(0, 0)].shape == (20, 2)
+    assert support[ContentFree(RandomWords(0, 0))].shape == (20, 2)
     assert support.items.context.tolist() == [*range(20)]
 
 
@@ -241,18 +246,18 @@ def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_quer
 
 def test_rows_drawn_per_class_are_nested_and_independent_of_order(make_rows):
     rows = [(row.id, row.label) for row in make_rows(30, ("a", "a", "b"))]
-    subset, many = (set(draw_per_class(PerClass(count, 1), rows)) for count in (3, 15))
+    subset, many = (set(draw_per_class(count, 1, rows)) for count in (3, 15))
     assert Counter(rows[place][1] for place in subset) == {"a": 3, "b": 3}
     assert Counter(rows[place][1] for place in many) == {"a": 15, "b": 10}
     assert subset < many
-    assert set(draw_per_class(PerClass(3, 2), rows)) != subset
-    backwards = {29 - place for place in draw_per_class(PerClass(3, 1), rows[::-1])}
+    assert set(draw_per_class(3, 2, rows)) != subset
+    backwards = {29 - place for place in draw_per_class(3, 1, rows[::-1])}
     assert backwards == subset
 
 
 def test_evaluated_rows_are_never_drawn(make_rows):
     fit = make_rows(20)
     evaluated = fit[:12]
-    needs = Needs(labels=True, labeled=(PerClass(100, 0),))
-    assert select_fit_rows(needs, fit, evaluated) == fit[12:]
-    assert select_fit_rows(Needs(rows=3, labeled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
+    drawn, part = LabeledRows(100, 0), fit_part(fit, evaluated)
+    assert select_fit_rows((drawn,), part) == fit[12:]
+    assert select_fit_rows((FitRows(3), drawn), part) == [*fit[:3], *fit[12:]]

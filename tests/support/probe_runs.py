@@ -10,6 +10,7 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.core.registry import build
 from promptkit.evaluation.evaluate import evaluate
+from promptkit.evaluation.fit_data import StoredAnswers
 from promptkit.evaluation.read_outputs import ReadOutputs
 from tests.support import runs
 
@@ -59,6 +60,15 @@ def contents(run: pk.Run) -> dict[str, bytes]:
 
 def read_outputs(run: pk.Run) -> ReadOutputs:
     return ReadOutputs.from_bytes((run.path / "outputs.safetensors").read_bytes())
+
+
+def stored(run: pk.Run, spellings: list[str]) -> StoredAnswers:
+    """Returns the answers of a finished run as needs see them."""
+    samples, support = (
+        [json.loads(line) for line in (run.path / f"{file}.jsonl").read_text().splitlines()] for file in ("samples", "support")
+    )
+    chains = [predictor.chain for predictor in predictors(pk.load("fake"), spellings)]
+    return StoredAnswers(chains, samples, support, read_outputs(run))
 
 
 def results(run: pk.Run) -> dict[str, Any]:

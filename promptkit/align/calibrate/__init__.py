@@ -18,7 +18,7 @@ from promptkit.align.calibrate.prior import Prior
 from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
-from promptkit.core.alignment import Calibration
+from promptkit.core.calibration import Calibration
 
 CALIBRATIONS: Mapping[str, type[Calibration]] = {
     calibration.name: calibration

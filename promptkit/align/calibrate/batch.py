@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Needs
 from promptkit.core.arguments import checked
+from promptkit.core.needs import FitData, Need, Needs, Outputs
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 Mean = Literal["geometric", "arithmetic"]
 """The mean of log-probabilities, or of probabilities."""
@@ -43,13 +43,21 @@ class Batch:
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the prior is estimated on the evaluated rows."""
-        return unlabeled_needs(self.estimate_on, self.rows)
+        """Rows of the fit part, or the evaluated rows."""
+        return (self._rows,)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """True: the mean prediction is made uniform."""
+        return True
+
+    @property
+    def _rows(self) -> Need[Outputs]:
+        return unlabeled_rows(self.estimate_on, self.rows)
+
+    def fit(self, data: FitData) -> PriorCorrection:
         """Estimates one prior for all contexts."""
-        rows = self.rows if self.estimate_on == "fit" else None
-        return PriorCorrection(log_prior=mean_prior(unlabeled_logprobs(support, self.estimate_on, rows), self.mean))
+        return PriorCorrection(log_prior=mean_prior(unlabeled_logprobs(data, self._rows), self.mean))
 
 
 def mean_prior(logprobs: Floats, mean: Mean) -> Floats:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from promptkit.align.calibrate.batch import Mean, mean_prior
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.calibrate.labeled import LabeledCalibration
-from promptkit.align.calibrate.unlabeled import unlabeled_logprobs
-from promptkit.align.logprobs import negative_log_likelihood
-from promptkit.core.alignment import FitData
-
-if TYPE_CHECKING:
-    from promptkit.core.arrays import Integers
+from promptkit.align.logprobs import negative_log_likelihood, normalize_logprobs
+from promptkit.core.needs import FitData
 
 BOUNDS = (-5.0, 5.0)
 """Bounds of gamma."""
@@ -31,12 +27,12 @@ class BatchFitted(LabeledCalibration):
     """The mean of log p, or the logarithm of the mean of p (arithmetic)."""
     name: ClassVar[str] = "batch-fitted"
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    def fit(self, data: FitData) -> PriorCorrection:
         """Fits gamma."""
         from scipy.optimize import minimize_scalar
 
-        logprobs, gold = self.labeled_rows(support, labels)
-        log_prior = mean_prior(unlabeled_logprobs(support, "fit", self.rows), self.mean)
+        logprobs, gold = self.labeled_rows(data)
+        log_prior = mean_prior(normalize_logprobs(data[self.labels].outputs.logprobs), self.mean)
 
         def loss(gamma: float) -> float:
             return float(negative_log_likelihood(logprobs - gamma * log_prior, gold).mean())

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import ContentFreeInput, FitData, Needs
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.core.arrays import Integers
+from promptkit.core.needs import FitData, Needs
+from promptkit.needs.content_free import ContentFree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +46,18 @@ class Contextual:
     @property
     def needs(self) -> Needs:
         """Predictions for the content-free texts."""
-        return Needs(content_free=self.content_free)
+        return self._texts
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    @property
+    def _texts(self) -> tuple[ContentFree, ...]:
+        return tuple(map(ContentFree, self.content_free))
+
+    def fit(self, data: FitData) -> PriorCorrection:
         """Estimates a prior for each context."""
-        return content_free_prior(support, self.content_free)
+        return content_free_prior(data, self._texts)
 
 
-def content_free_prior(support: FitData, inputs: Sequence[ContentFreeInput]) -> PriorCorrection:
+def content_free_prior(data: FitData, inputs: Sequence[ContentFree]) -> PriorCorrection:
     """Computes the mean of p over content-free inputs, separately for each context."""
-    logprobs = np.stack([support.content_free[content_free] for content_free in inputs])  # (inputs, contexts, K)
+    logprobs = np.stack([data[content_free] for content_free in inputs])  # (inputs, contexts, K)
     return PriorCorrection(log_prior=normalize_logprobs(np.logaddexp.reduce(logprobs, axis=0)))  # the mean up to a constant

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import Outputs
+from promptkit.core.needs import Outputs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from promptkit.align.calibrate.contextual import content_free_prior
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.core.alignment import FitData, Needs, RandomWords
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.core.arrays import Integers
+from promptkit.core.needs import FitData, Needs
+from promptkit.needs.content_free import ContentFree, RandomWords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +42,12 @@ class Domain:
     @property
     def needs(self) -> Needs:
         """Predictions for the bags of words."""
-        return Needs(content_free=self._bags)
+        return self._bags
 
     @property
-    def _bags(self) -> tuple[RandomWords, ...]:
-        return tuple(RandomWords(self.seed, number) for number in range(self.bags))
+    def _bags(self) -> tuple[ContentFree, ...]:
+        return tuple(ContentFree(RandomWords(self.seed, number)) for number in range(self.bags))
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    def fit(self, data: FitData) -> PriorCorrection:
         """Estimates a prior for each context."""
-        return content_free_prior(support, self._bags)
+        return content_free_prior(data, self._bags)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.unlabeled import check_rows
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Needs
 from promptkit.core.arguments import checked
 from promptkit.core.errors import TaskError
+from promptkit.core.needs import FitData, Needs
+from promptkit.needs.fit_rows import FitLabels
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -35,14 +36,15 @@ class LabeledCalibration:
     @property
     def needs(self) -> Needs:
         """Labeled rows of the fit part."""
-        return Needs(rows=self.rows, labels=True)
+        return (self.labels,)
 
-    def labeled_rows(self, support: FitData, labels: Integers | None) -> tuple[Floats, Integers]:
+    @property
+    def labels(self) -> FitLabels:
+        """The first rows of the fit part with their labels."""
+        return FitLabels(self.rows)
+
+    def labeled_rows(self, data: FitData) -> tuple[Floats, Integers]:
         """Returns the rows that a fit may use.
-
-        Args:
-            support: The model's outputs.
-            labels: Indices of the labels of `support.rows`; -1 for a row that is itself evaluated.
 
         Returns:
             Normalized log-probabilities, shape (rows, K), and indices of the labels, shape (rows,).
@@ -50,12 +52,13 @@ class LabeledCalibration:
         Raises:
             TaskError: No row has a label that may be used.
         """
-        if labels is None or not (labels[: self.rows] >= 0).any():
+        outputs, gold = data[self.labels].outputs, data[self.labels].gold
+        known = gold >= 0
+        if not known.any():
             raise TaskError(
                 f"The calibration {self.name} has no labeled rows to fit on",
                 code="no-labeled-rows",
                 hint="Give the task more train rows, or set rows=...",
                 calibration=self.name,
             )
-        known = labels[: self.rows] >= 0
-        return normalize_logprobs(support.rows.logprobs[: self.rows][known]), labels[: self.rows][known]
+        return normalize_logprobs(outputs.logprobs[known]), gold[known]

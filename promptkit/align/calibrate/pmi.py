@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Needs
-
-if TYPE_CHECKING:
-    from promptkit.core.arrays import Integers
+from promptkit.core.needs import FitData, Needs
+from promptkit.needs.premise import Premise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +19,8 @@ class PMI:
     """
 
     name: ClassVar[str] = "pmi"
-    needs: ClassVar[Needs] = Needs(premise=True)
+    needs: ClassVar[Needs] = (Premise(),)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    def fit(self, data: FitData) -> PriorCorrection:
         """Uses the prediction for the premise as the prior: one for all rows, or one for each row with its own candidates."""
-        assert support.premise is not None
-        return PriorCorrection(log_prior=normalize_logprobs(support.premise))
+        return PriorCorrection(log_prior=normalize_logprobs(data[Premise()]))

@@ -9,20 +9,21 @@ vanishes, which is convex in b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
-from promptkit.core.alignment import FitData, Needs
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, Need, Needs, Outputs
+from promptkit.needs.label_count import LabelCount
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,22 @@ class Prior:
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the evaluated rows are used; and as many labels as the target has probabilities."""
-        return replace(unlabeled_needs(self.estimate_on, self.rows), classes=len(self.target))
+        """Rows of the fit part, or the evaluated rows; and as many labels as the target has probabilities."""
+        return (*([LabelCount(len(self.target))] if self.target else []), self._rows)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """Whether the target is uniform by default."""
+        return not self.target
+
+    @property
+    def _rows(self) -> Need[Outputs]:
+        return unlabeled_rows(self.estimate_on, self.rows)
+
+    def fit(self, data: FitData) -> PriorCorrection:
         """Estimates one weight for each label."""
-        logprobs = unlabeled_logprobs(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None)
-        size = logprobs.shape[1]
+        logprobs = unlabeled_logprobs(data, self._rows)
+        size = len(data.labels)
         return PriorCorrection(log_prior=-label_log_weights(logprobs, np.array(self.target or np.full(size, 1 / size)))[None])
 
 

@@ -8,22 +8,22 @@ is used. The score of a label is the log density of its cluster, with equal clus
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Needs, Outputs
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import sha256_int
+from promptkit.core.needs import FitData, Need, Needs, Outputs
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 MAX_FULL_LABELS = 20
 """Largest number of labels K with full covariance matrices, of K (K + 1) / 2 parameters each; for more they are diagonal."""
@@ -89,12 +89,21 @@ class ProCa:
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the evaluated rows are used; enough of them for one cluster for each label."""
-        return replace(unlabeled_needs(self.estimate_on, self.rows), min_rows_per_label=MIN_ROWS_PER_LABEL)
+        """Rows of the fit part, or the evaluated rows; enough of them for one cluster for each label."""
+        return (self._rows,)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Clusters:
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """True: clusters have equal weights."""
+        return True
+
+    @property
+    def _rows(self) -> Need[Outputs]:
+        return unlabeled_rows(self.estimate_on, self.rows, MIN_ROWS_PER_LABEL, most_evaluated=self.rows)
+
+    def fit(self, data: FitData) -> Clusters:
         """Fits the clusters from all initializations and returns those that match the labels best."""
-        points = unlabeled_logprobs(support, self.estimate_on, self.rows)
+        points = unlabeled_logprobs(data, self._rows)
         candidates = (self._fit_once(points, number) for number in range(self.restarts))
         return max(candidates, key=lambda clusters: np.diagonal(clusters.means).sum())
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from promptkit.align.calibrate.labeled import LabeledCalibration
 from promptkit.align.logprobs import negative_log_likelihood, normalize_logprobs
-from promptkit.core.alignment import FitData, Outputs
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, Outputs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -98,7 +98,7 @@ class Scaling(LabeledCalibration):
         """Returns the scaling that changes nothing, with the parameters that are fitted."""
         raise NotImplementedError
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
+    def fit(self, data: FitData) -> LinearScaling:
         """Fits the scaling, starting from the identity."""
-        logprobs, gold = self.labeled_rows(support, labels)
-        return fit_scaling(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)
+        logprobs, gold = self.labeled_rows(data)
+        return fit_scaling(logprobs, gold, self.identity(len(data.labels)), self.l2)

@@ -5,24 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import InputError
+from promptkit.core.needs import Need, Outputs
+from promptkit.needs.fit_rows import EvaluatedRows, FitRows
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
+    from promptkit.core.needs import FitData
 
 EstimateOn = Literal["fit", "test"]
 """The fit part, or the evaluated rows (transductive: the prediction for a row then depends on the other rows)."""
 
 
-def unlabeled_needs(estimate_on: EstimateOn, rows: int) -> Needs:
-    """Returns the need for rows of the fit part, or no needs if the evaluated rows are used."""
-    return Needs(rows=rows if estimate_on == "fit" else 0)
+def unlabeled_rows(
+    estimate_on: EstimateOn, rows: int, per_label: int = 0, *, most_evaluated: int | None = None
+) -> Need[Outputs]:
+    """Returns the need for the rows.
+
+    Args:
+        estimate_on: Which rows.
+        rows: The maximum number of rows of the fit part.
+        per_label: The minimum number of rows for each label.
+        most_evaluated: The maximum number of evaluated rows; all of them if None.
+    """
+    return FitRows(rows, per_label) if estimate_on == "fit" else EvaluatedRows(most_evaluated, per_label)
 
 
-def unlabeled_logprobs(support: FitData, estimate_on: EstimateOn, rows: int | None) -> Floats:
-    """Returns the normalized label log-probabilities of at most `rows` rows, shape (rows, K)."""
-    return normalize_logprobs((support.rows if estimate_on == "fit" else support.items).logprobs[:rows])
+def unlabeled_logprobs(data: FitData, rows: Need[Outputs]) -> Floats:
+    """Returns the normalized label log-probabilities of the rows, shape (rows, K)."""
+    return normalize_logprobs(data[rows].logprobs)
 
 
 def check_rows(name: str, rows: int) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrink_to_manual
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
-from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.needs.name_vectors import NameEmbeddings
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -67,7 +69,7 @@ class LabelMapping(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """The labeled rows, and the source tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), tokens=() if self.sources == "words" else (self.source_tokens,))
+        return (self.rows,) if self.sources == "words" else (self.rows, self.source_logprobs)
 
     @property
     def supports_unseen_labels(self) -> bool:
@@ -75,33 +77,35 @@ class LabelMapping(LearnedAligner):
         return self.manual > 0
 
     @property
-    def source_tokens(self) -> TopTokens:
-        """The tokens that are the source classes."""
-        return TopTokens(self.tokens, self.rows)
+    def source_logprobs(self) -> SourceLogprobs:
+        """The log-probabilities of the source classes, unless these are the label words."""
+        return SourceLogprobs(self.tokens, self.rows)
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Learns the label map."""
-        label_map = self.map(self._sources(support, rows), gold)
+        label_map = self.map(self._sources(data, rows.outputs), rows.gold)
 
         def scores(outputs: Outputs) -> Floats:
             return label_map(self.with_manual(self._source_logprobs(outputs), outputs.logprobs))
 
         return FittedAligner(scores=scores, label_map=label_map)
 
-    def _sources(self, support: FitData, rows: Integers) -> Sources:
-        empty = np.empty((0, 0))
-        label_vectors = empty if support.label_vectors is None else support.label_vectors
-        words = self.sources == "words"
+    def _sources(self, data: FitData, outputs: Outputs) -> Sources:
+        vectors = self.name_embeddings(data)
         return Sources(
-            names=support.labels if words else support.names[self.source_tokens],
-            labels=support.labels,
-            logprobs=self._source_logprobs(support.rows)[rows],
-            name_vectors=label_vectors if words else support.name_vectors.get(self.source_tokens, empty),
-            label_vectors=label_vectors,
+            names=data.labels if self.sources == "words" else data[self.source_logprobs],
+            labels=data.labels,
+            logprobs=self._source_logprobs(outputs),
+            name_vectors=vectors.sources,
+            label_vectors=vectors.labels,
         )
 
+    def name_embeddings(self, data: FitData) -> NameEmbeddings:
+        """Returns embeddings of the names of source classes and labels; empty for mappings that do not use them."""
+        return NameEmbeddings(sources=np.empty((0, 0)), labels=np.empty((0, 0)))
+
     def _source_logprobs(self, outputs: Outputs) -> Floats:
-        return outputs.logprobs if self.sources == "words" else outputs.tokens[self.source_tokens]
+        return outputs.logprobs if self.sources == "words" else outputs[self.source_logprobs]
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Estimates the weights of source classes for each label.

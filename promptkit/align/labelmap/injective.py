@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promptkit.align.labelmap.base import LabelMapping
-from promptkit.core.alignment import Needs
 from promptkit.core.errors import InputError
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.base import Sources
@@ -48,9 +48,9 @@ class InjectiveMapping(LabelMapping):
             )
 
     @property
-    def needs(self) -> Needs:
-        """The requirements of the base class, with enough source tokens for all labels."""
-        return replace(super().needs, min_tokens_per_label=self.per_label)
+    def source_logprobs(self) -> SourceLogprobs:
+        """The log-probabilities of the source classes, with enough of them for all labels."""
+        return SourceLogprobs(self.tokens, self.rows, self.per_label)
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Assigns source classes to labels, shape (S, K): 1 / `per_label` where a source class belongs to a label, else 0."""

@@ -5,13 +5,14 @@ On a language model, names are embedded by the model itself: by the mean hidden 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.labelmap.injective import InjectiveMapping
-from promptkit.core.alignment import Needs
+from promptkit.core.needs import FitData, Needs
+from promptkit.needs.name_vectors import NameEmbeddings, NameVectors
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.base import Sources
@@ -32,7 +33,15 @@ class Semantic(InjectiveMapping):
     @property
     def needs(self) -> Needs:
         """The requirements of the base class, and embeddings of the token texts and of the label words."""
-        return replace(super().needs, named_tokens=(self.source_tokens,))
+        return (self._name_vectors, *super().needs)
+
+    @property
+    def _name_vectors(self) -> NameVectors:
+        return NameVectors(None if self.sources == "words" else self.source_logprobs)
+
+    def name_embeddings(self, data: FitData) -> NameEmbeddings:
+        """Returns the embeddings of the names."""
+        return data[self._name_vectors]
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
         """Computes cosine similarities between the names, shape (S, K)."""

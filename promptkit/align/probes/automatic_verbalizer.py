@@ -15,8 +15,9 @@ import numpy as np
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY
-from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Needs
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -48,20 +49,19 @@ class AutomaticVerbalizer(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """The labeled rows, and the candidate tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), tokens=(self._source_tokens,))
+        return (self.rows, self._sources)
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Chooses the label words."""
-        tokens = self._source_tokens
-        odds = log_odds(support.rows.tokens[tokens][rows], gold, len(support.labels))
-        label_map = LabelMap(
-            sources=support.names[tokens], labels=support.labels, weights=best_words(odds, self.words), over="logprobs"
-        )
-        return FittedAligner(scores=lambda outputs: label_map(outputs.tokens[tokens]), label_map=label_map)
+        sources = self._sources
+        odds = log_odds(rows.outputs[sources], rows.gold, len(data.labels))
+        weights = best_words(odds, self.words)
+        label_map = LabelMap(sources=data[sources], labels=data.labels, weights=weights, over="logprobs")
+        return FittedAligner(scores=lambda outputs: label_map(outputs[sources]), label_map=label_map)
 
     @property
-    def _source_tokens(self) -> TopTokens:
-        return TopTokens(self.tokens, self.rows)
+    def _sources(self) -> SourceLogprobs:
+        return SourceLogprobs(self.tokens, self.rows)
 
 
 def log_odds(logprobs: Floats, gold: Integers, labels: int) -> Floats:

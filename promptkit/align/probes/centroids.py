@@ -15,7 +15,8 @@ import numpy as np
 
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.probes.folds import folds
-from promptkit.core.alignment import LAYERS, FitData, Layer, Needs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs
+from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -33,18 +34,18 @@ class HiddenCalibration(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """The labeled rows, and the hidden state of every row."""
-        return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
+        return (*self._states, self.rows)
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Chooses the layer and stores the labeled rows."""
-        labels = support.rows.logprobs.shape[1]
-        hidden = {layer: support.rows.hidden[layer][rows] for layer in self._layers}
-        layer = min(hidden, key=lambda layer: self._errors(hidden[layer], gold, labels))
-        return FittedAligner(scores=lambda outputs: self.scores(hidden[layer], gold, outputs.hidden[layer], labels))
+        labels, gold = len(data.labels), rows.gold
+        hidden = {state: rows.outputs[state] for state in self._states}
+        best = min(hidden, key=lambda state: self._errors(hidden[state], gold, labels))
+        return FittedAligner(scores=lambda outputs: self.scores(hidden[best], gold, outputs[best], labels))
 
     @property
-    def _layers(self) -> tuple[Layer, ...]:
-        return LAYERS if self.layer is None else (self.layer,)
+    def _states(self) -> tuple[HiddenState, ...]:
+        return tuple(map(HiddenState, LAYERS if self.layer is None else (self.layer,)))
 
     def _errors(self, rows: Floats, gold: Integers, labels: int) -> int:
         """Returns the number of held-out rows that are classified incorrectly."""

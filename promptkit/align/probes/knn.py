@@ -15,8 +15,10 @@ import numpy as np
 
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, TINY
-from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Needs
+from promptkit.needs.labeled_rows import LabeledRows
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -51,17 +53,22 @@ class KNNPrompting(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """At least k labeled rows, and the source tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), min_labeled=self.k, tokens=(self._source_tokens,))
-
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
-        """Stores the labeled rows as anchors."""
-        tokens, labels = self._source_tokens, support.rows.logprobs.shape[1]
-        anchors = support.rows.tokens[tokens][rows]
-        return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[tokens], labels, self.k))
+        return (self.rows, self._sources)
 
     @property
-    def _source_tokens(self) -> TopTokens:
-        return TopTokens(self.tokens, self.rows)
+    def rows(self) -> LabeledRows:
+        """The labeled rows, at least as many as vote."""
+        return LabeledRows(self.per_class, self.seed, self.k)
+
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
+        """Stores the labeled rows as anchors."""
+        sources, labels = self._sources, len(data.labels)
+        anchors, gold = rows.outputs[sources], rows.gold
+        return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs[sources], labels, self.k))
+
+    @property
+    def _sources(self) -> SourceLogprobs:
+        return SourceLogprobs(self.tokens, self.rows)
 
 
 def neighbor_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:

@@ -18,7 +18,9 @@ from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.align.probes.folds import folds
-from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -51,33 +53,32 @@ class LinearProbe(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """The labeled rows, and the features of every row."""
-        tokens = (self._source_tokens,) if self.on == "tokens" else ()
-        return Needs(labels=True, labeled=(self.rows,), layers=self._layers, tokens=tokens)
+        return (*self._states, self.rows, *([self._sources] if self.on == "tokens" else []))
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Fits the probe, on the layer with the lowest cross-validated loss."""
-        labels = support.rows.logprobs.shape[1]
+        labels, gold = len(data.labels), rows.gold
         if self.on == "hidden":
-            probes = {layer: fit_probe(support.rows.hidden[layer][rows], gold, labels) for layer in self._layers}
-            layer = min(probes, key=lambda layer: probes[layer].validation_loss)
-            return FittedAligner(scores=lambda outputs: probes[layer](outputs.hidden[layer]))
-        probe = fit_probe(self._log_probabilities(support.rows)[rows], gold, labels)
-        sources = support.names[self._source_tokens] if self.on == "tokens" else support.labels
-        label_map = LabelMap(sources=sources, labels=support.labels, weights=probe.weights, over="logprobs")
+            probes = {state: fit_probe(rows.outputs[state], gold, labels) for state in self._states}
+            best = min(probes, key=lambda state: probes[state].validation_loss)
+            return FittedAligner(scores=lambda outputs: probes[best](outputs[best]))
+        probe = fit_probe(self._log_probabilities(rows.outputs), gold, labels)
+        sources = data[self._sources] if self.on == "tokens" else data.labels
+        label_map = LabelMap(sources=sources, labels=data.labels, weights=probe.weights, over="logprobs")
         return FittedAligner(scores=lambda outputs: probe(self._log_probabilities(outputs)), label_map=label_map)
 
     @property
-    def _source_tokens(self) -> TopTokens:
-        return TopTokens(self.tokens, self.rows)
+    def _sources(self) -> SourceLogprobs:
+        return SourceLogprobs(self.tokens, self.rows)
 
     @property
-    def _layers(self) -> tuple[Layer, ...]:
+    def _states(self) -> tuple[HiddenState, ...]:
         if self.on != "hidden":
             return ()
-        return LAYERS if self.layer is None else (self.layer,)
+        return tuple(map(HiddenState, LAYERS if self.layer is None else (self.layer,)))
 
     def _log_probabilities(self, outputs: Outputs) -> Floats:
-        return np.maximum(outputs.logprobs if self.on == "words" else outputs.tokens[self._source_tokens], LOG_TINY)
+        return np.maximum(outputs.logprobs if self.on == "words" else outputs[self._sources], LOG_TINY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ import numpy as np
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.align.probes.folds import folds
-from promptkit.core.alignment import FitData, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.needs.hidden_states import HiddenState
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -44,16 +45,19 @@ class SoftVerbalizer(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """The labeled rows, and the hidden state of every row."""
-        return Needs(labels=True, labeled=(self.rows,), layers=(self.layer,))
+        return (self._state, self.rows)
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    @property
+    def _state(self) -> HiddenState:
+        return HiddenState(self.layer)
+
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Trains the class vectors."""
-        hidden, manual = (features[rows] for features in self._features(support.rows))
-        vectors = fit_class_vectors(hidden, manual, gold)
+        vectors = fit_class_vectors(*self._features(rows.outputs), rows.gold)
         return FittedAligner(scores=lambda outputs: vectors(*self._features(outputs)))
 
     def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
-        return outputs.hidden[self.layer], np.maximum(outputs.logprobs, LOG_TINY)
+        return outputs[self._state], np.maximum(outputs.logprobs, LOG_TINY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,25 @@ import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.calibrate.proca import MIN_ROWS_PER_LABEL
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.alignment import FitData, Outputs, RandomWords
 from promptkit.core.errors import InputError, TaskError
+from promptkit.core.needs import Outputs
 from promptkit.core.registry import build, settings_of, spelling
-from tests.support.calibration_cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
+from promptkit.needs.content_free import ContentFree, RandomWords
+from promptkit.needs.fit_rows import FitLabels, FitRows
+from promptkit.needs.premise import Premise
+from tests.support.calibration_cases import (
+    BAGS,
+    LABELS,
+    TEXTS,
+    Support,
+    applied,
+    cases,
+    fit,
+    make_case,
+    outputs,
+    probabilities,
+    support_of,
+)
 from tests.support.errors import refused
 
 calibrate = pk.calibrate
@@ -48,7 +63,7 @@ def for_each(calibrations):
 
 def mapped(support, function):
     """The fit data with a function applied to every array of log-probabilities."""
-    return FitData(
+    return Support(
         items=replace(support.items, logprobs=function(support.items.logprobs)),
         rows=replace(support.rows, logprobs=function(support.rows.logprobs)),
         content_free={item: function(logprobs) for item, logprobs in support.content_free.items()},
@@ -102,7 +117,7 @@ def test_only_ratios_of_probabilities_matter(calibration, case, level):
 def test_rows_are_independent_inputs_unchanged_and_q_normalized(calibration, case):
     support, labels = case
     copied = mapped(support, np.copy)
-    fitted = calibration.fit(support, labels if calibration.needs.labels else None)
+    fitted = fit(calibration, support, labels)
     calibrated = fitted.apply(support.items)
     for index, row in enumerate(calibrated):
         single = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
@@ -138,7 +153,8 @@ def extreme_cases(draw):
 @pytest.mark.filterwarnings("error")
 def test_results_are_finite_for_extreme_log_probabilities(calibration, case):
     support, labels = case
-    if len(labels) >= calibration.needs.min_rows_per_label * support.premise.size:
+    needed = max(getattr(need, "per_label", 0) for need in calibration.needs)
+    if len(labels) >= needed * support.premise.size:
         assert np.isfinite(applied(calibration, support, labels)).all()
 
 
@@ -211,7 +227,7 @@ def test_prior_matching_solves_its_equation(on, target, case):
     """mean_i a_k p_ik / sum_j a_j p_ij = target_k, with a computed from the result for a uniform row."""
     support, _ = case
     probs = probabilities((support.rows if on == "fit" else support.items).logprobs)
-    fitted = calibrate.Prior(estimate_on=on, target=target).fit(support)
+    fitted = fit(calibrate.Prior(estimate_on=on, target=target), support)
     a = np.exp(fitted.apply(outputs(np.zeros((1, LABELS)))))[0]
     q = a * probs / (a * probs).sum(1, keepdims=True)
     np.testing.assert_allclose(q.mean(0), target or np.full(LABELS, 1 / LABELS), atol=1e-6)
@@ -229,7 +245,7 @@ def summed_loss(q, labels):
 def test_fitted_temperature_is_the_most_likely(case):
     support, labels = case
     probs = probabilities(support.rows.logprobs)
-    fitted = np.exp(calibrate.Temperature().fit(support, labels).apply(support.rows))
+    fitted = np.exp(fit(calibrate.Temperature(), support, labels).apply(support.rows))
     powers = (probs ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
     best = min(summed_loss(item / item.sum(1, keepdims=True), labels) for item in powers)
     assert summed_loss(fitted, labels) <= best + 1e-3
@@ -244,7 +260,7 @@ def test_fitted_strength_of_batch_calibration_is_the_most_likely(mean, case):
     support, labels = case
     probs = probabilities(support.rows.logprobs)
     prior = np.exp(np.log(probs).mean(0)) if mean == "geometric" else probs.mean(0)
-    fitted = calibrate.BatchFitted(mean=mean).fit(support, labels)
+    fitted = fit(calibrate.BatchFitted(mean=mean), support, labels)
     gains = (probabilities(np.log(probs) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
     best = min(summed_loss(item, labels) for item in gains)
     assert summed_loss(np.exp(fitted.apply(support.rows)), labels) <= best + 1e-3
@@ -272,7 +288,7 @@ def test_scaling_equals_independent_minimization(calibration, weights, l2, seed)
 
     result = minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x
     expected = probabilities(scores(result, np.log(probabilities(support.items.logprobs))))
-    aligned = calibration(l2=l2).fit(support, labels).apply(support.items)
+    aligned = fit(calibration(l2=l2), support, labels).apply(support.items)
     np.testing.assert_allclose(np.exp(aligned), expected, atol=1e-3)
 
 
@@ -293,7 +309,7 @@ def test_rows_with_hidden_labels_are_not_used(calibration):
         )
     for none in (np.full_like(labels, -1), None):
         with refused(TaskError, "no-labeled-rows", calibration=calibration.name):
-            calibration.fit(support, none)
+            fit(calibration, support, none)
 
 
 # ---- names and settings -----------------------------------------------------------------------------
@@ -312,15 +328,17 @@ def test_names_and_settings_rebuild_every_calibration():
 
 
 def test_declared_requirements():
-    labeled = {item.name for item in ALL_CALIBRATIONS if item.needs.labels}
+    def names(kind):
+        return {item.name: sum(isinstance(need, kind) for need in item.needs) for item in ALL_CALIBRATIONS}
+
+    labeled = {item.name for item in ALL_CALIBRATIONS if any(need.uses_labels for need in item.needs)}
     assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
-    assert [item.name for item in ALL_CALIBRATIONS if item.needs.premise] == ["pmi"]
-    assert {item.name: len(item.needs.content_free) for item in ALL_CALIBRATIONS if item.needs.content_free} == {
-        "contextual": 3,
-        "domain": 4,
-    }
-    assert all(item.needs.rows == 0 for item in ALL_CALIBRATIONS if getattr(item, "estimate_on", "fit") == "test")
-    assert {item.needs.rows for item in ALL_CALIBRATIONS if item.needs.labels} == {128}
+    assert [name for name, count in names(Premise).items() if count] == ["pmi"]
+    assert {name: count for name, count in names(ContentFree).items() if count} == {"contextual": 3, "domain": 4}
+    transductive = [item for item in ALL_CALIBRATIONS if getattr(item, "estimate_on", "fit") == "test"]
+    assert transductive
+    assert not [need for item in transductive for need in item.needs if isinstance(need, FitRows)]
+    assert {need.rows for item in ALL_CALIBRATIONS for need in item.needs if isinstance(need, FitLabels)} == {128}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 import promptkit as pk
 from promptkit.align.calibrate.proca import MIN_VARIANCE
-from tests.support.calibration_cases import LABELS, applied, make_case, outputs, probabilities, support_of
+from tests.support.calibration_cases import LABELS, applied, fit, make_case, outputs, probabilities, support_of
 
 calibrate = pk.calibrate
 
@@ -31,7 +31,7 @@ def test_clusters_are_recovered_when_one_label_is_always_most_likely():
 
 
 def test_clusters_are_matched_to_labels_with_maximal_sum_of_means():
-    fitted = calibrate.ProCa(restarts=4).fit(make_case(3)[0])
+    fitted = fit(calibrate.ProCa(restarts=4), make_case(3)[0])
     sums = [sum(fitted.means[c, y] for y, c in enumerate(order)) for order in permutations(range(LABELS))]
     assert np.trace(fitted.means) == pytest.approx(max(sums))
 
@@ -39,7 +39,7 @@ def test_clusters_are_matched_to_labels_with_maximal_sum_of_means():
 @pytest.mark.parametrize("size", [2, 3, 21])
 def test_score_is_density_of_the_labels_cluster(size):
     support = make_case(1, size)[0]
-    fitted = calibrate.ProCa(restarts=1).fit(support)
+    fitted = fit(calibrate.ProCa(restarts=1), support)
     points = np.log(probabilities(support.items.logprobs))
     densities = []
     for mean, root in zip(fitted.means, fitted.precision_roots, strict=True):
@@ -53,8 +53,8 @@ def test_score_is_density_of_the_labels_cluster(size):
 
 def test_more_restarts_do_not_match_worse_and_the_seed_is_used():
     support = make_case(8)[0]
-    traces = [np.trace(calibrate.ProCa(restarts=n).fit(support).means) for n in (1, 5, 20)]
+    traces = [np.trace(fit(calibrate.ProCa(restarts=n), support).means) for n in (1, 5, 20)]
     assert traces == sorted(traces)
-    one, same, other = (calibrate.ProCa(restarts=1, seed=seed).fit(support).means for seed in (0, 0, 3))
+    one, same, other = (fit(calibrate.ProCa(restarts=1, seed=seed), support).means for seed in (0, 0, 3))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)

@@ -18,8 +18,11 @@ from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import fit_probe
 from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
-from promptkit.core.alignment import LAYERS, FitData, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Outputs, with_required
 from promptkit.core.registry import build, spelling
+from promptkit.needs.hidden_states import LAYERS, HiddenState
+from promptkit.needs.name_vectors import NameEmbeddings, NameVectors
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -37,26 +40,23 @@ def make_fit_data(technique, generator, labels, rows):
     """Labeled rows, and evaluated rows far away from them; some labels have no rows."""
     gold = generator.choice(generator.permutation(labels)[: generator.integers(1, labels + 1)], size=rows)
 
+    needs = with_required(technique.needs)
+
     def outputs(count, far):
         with np.errstate(divide="ignore"):
             shares = np.log(generator.dirichlet(np.full(2 * labels, 0.1), size=count))
-        read = dict.fromkeys(technique.needs.tokens, shares)
-        hidden = dict.fromkeys(technique.needs.layers, far + generator.normal(size=(count, 4)))
-        return Outputs(logprobs=shares[:, :labels], context=np.zeros(count, int), tokens=read, hidden=hidden)
+        reads = {need: shares for need in needs if isinstance(need, SourceLogprobs)}
+        reads |= {need: far + generator.normal(size=(count, 4)) for need in needs if isinstance(need, HiddenState)}
+        return Outputs(logprobs=shares[:, :labels], context=np.zeros(count, int), reads=reads)
 
-    tops = technique.needs.tokens
-    support = FitData(
-        items=outputs(5, 1e3),
-        rows=outputs(rows, 0.0),
-        content_free={},
-        premise=None,
-        labels=tuple(map(str, range(labels))),
-        labeled={technique.rows: np.arange(rows)},
-        names={top: tuple(map(str, range(2 * labels))) for top in tops},
-        name_vectors={top: generator.normal(size=(2 * labels, 4)) for top in tops},
-        label_vectors=generator.normal(size=(labels, 4)),
-    )
-    return support, gold
+    values = {technique.rows: LabeledOutputs(outputs=outputs(rows, 0.0), gold=gold)}
+    for need in needs:
+        if isinstance(need, SourceLogprobs):
+            values[need] = tuple(map(str, range(2 * labels)))
+        elif isinstance(need, NameVectors):
+            sources, names = (generator.normal(size=(count * labels, 4)) for count in (2, 1))
+            values[need] = NameEmbeddings(sources=sources, labels=names)
+    return FitData(labels=tuple(map(str, range(labels))), items=outputs(5, 1e3), values=values), gold
 
 
 TECHNIQUES = [
@@ -71,7 +71,7 @@ SUPPORTS_UNSEEN_LABELS = {"random-map", "semantic", "soft-verbalizer", "blm+:man
 @given(seeds, st.integers(2, 5), st.integers(1, 6))
 def test_label_without_rows_has_finite_score_and_is_not_predicted(technique, generator, labels, rows):
     support, gold = make_fit_data(technique, generator, labels, rows)
-    scores = technique.fit(support, gold).apply(support.items)
+    scores = technique.fit(support).apply(support.items)
     assert np.isfinite(scores).all()
     assert technique.supports_unseen_labels == (spelling(technique) in SUPPORTS_UNSEEN_LABELS)
     assert technique.supports_unseen_labels or np.isin(scores.argmax(1), gold).all()
@@ -80,7 +80,7 @@ def test_label_without_rows_has_finite_score_and_is_not_predicted(technique, gen
 @pytest.mark.parametrize("technique", [Frequency(), Bayesian(), AutomaticVerbalizer()], ids=spelling)
 def test_scores_of_labels_with_rows_are_unchanged(technique):
     support, gold = make_fit_data(technique, np.random.default_rng(5), 3, 12)
-    fitted = technique.fit(support, gold)
+    fitted = technique.fit(support)
     seen = np.unique(gold)
     np.testing.assert_array_equal(fitted.apply(support.items)[:, seen], fitted.scores(support.items)[:, seen])
 
@@ -299,10 +299,9 @@ def test_informative_layer_is_chosen(name, informative, generator, labels):
 
     def outputs(rows):
         noise = {layer: generator.normal(size=(len(rows), 8)) for layer in LAYERS}
-        hidden_states = noise | {informative: centers[rows] + noise[informative]}
-        return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), hidden=hidden_states)
+        reads = {HiddenState(layer): states + (layer == informative) * centers[rows] for layer, states in noise.items()}
+        return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), reads=reads)
 
-    support = FitData(
-        items=outputs(gold), rows=outputs(gold), content_free={}, premise=None, labeled={technique.rows: np.arange(len(gold))}
-    )
-    assert (technique.fit(support, gold).apply(support.items).argmax(1) == gold).all()
+    rows = LabeledOutputs(outputs=outputs(gold), gold=gold)
+    support = FitData(labels=tuple(map(str, range(labels))), items=outputs(gold), values={technique.rows: rows})
+    assert (technique.fit(support).apply(support.items).argmax(1) == gold).all()

@@ -1,0 +1,44 @@
+"""Protocol of later aligners: calibrations, probes and label mappings. The package `align` implements them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from promptkit.core.needs import FitData, Needs, Outputs
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+
+class Fitted(Protocol):
+    """A fitted calibration, probe or label mapping."""
+
+    def apply(self, outputs: Outputs) -> Floats:
+        """Returns label log-probabilities, shape (rows, K). Each row's result depends only on that row."""
+        ...
+
+
+@runtime_checkable
+class Calibration(Protocol):
+    """A later aligner: maps label log-probabilities, source classes or hidden states to label log-probabilities.
+
+    Implementations are dataclasses whose fields are everything that determines a result.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What `fit` needs in addition to the evaluated rows."""
+        ...
+
+    def fit(self, data: FitData) -> Fitted:
+        """Fits it.
+
+        Args:
+            data: What it may be fitted on: the evaluated rows without labels, and the value of each of its needs.
+        """
+        ...

@@ -1,0 +1,297 @@
+"""What aligners need besides the evaluated rows: the protocol of a need, and the data that is looked up by it.
+
+A need is a value that an aligner declares, and that knows how to collect itself: which rows of the fit part it selects, what it
+asks the model, how the answers are stored in the run's files, and what of them it hands to the aligner. The package `needs`
+has one file per need; a need of another package works in the same way and is not registered anywhere.
+
+The life of a need in a run:
+
+1. `check` refuses it before the model is queried, and `select` chooses rows of the fit part.
+2. `further_rows` renders rows that the model answers like evaluated rows; their records are in `support.jsonl`.
+3. `reads` plans what else is read: of every row, or of inputs of its own; these are tensors of `outputs.safetensors`.
+4. `load` turns the stored answers into the value that `FitData[need]` returns, and `load_rows` into `Outputs[need]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
+
+from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, ReadKind, Reads
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.manipulation import Apply
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.core.arrays import Floats, Integers
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+UNKNOWN = -1
+"""Replaces the index of a label that no fit may see, and of a context that no evaluated row has."""
+
+
+# ---- what is stored ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """The model's outputs for rows, without their labels. The first axis of every array is the row.
+
+    `outputs[need]` is what a `RowNeed` has read of the rows.
+    """
+
+    logprobs: Floats
+    """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K)."""
+    context: Integers
+    """The index of each row's context among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
+    reads: Mapping[RowNeed[object], Floats] = field(default_factory=dict)
+    """Need -> what it has read, shape (rows, width)."""
+
+    def __getitem__(self, need: RowNeed[object]) -> Floats:
+        return self.reads[need]
+
+    def __len__(self) -> int:
+        return len(self.context)
+
+    def take(self, rows: Integers | slice) -> Outputs:
+        """Returns the outputs for some of the rows."""
+        reads = {need: values[rows] for need, values in self.reads.items()}
+        return Outputs(logprobs=self.logprobs[rows], context=self.context[rows], reads=reads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabeledOutputs:
+    """The model's outputs for rows of the fit part, and their labels."""
+
+    outputs: Outputs
+    gold: Integers
+    """The index of each row's label, shape (rows,); -1 for a label that may not be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitData:
+    """What an aligner is fitted on. `data[need]` is the value of a need that the aligner declares."""
+
+    labels: tuple[str, ...]
+    """The labels in the declared order; empty if rows have different answer choices."""
+    items: Outputs
+    """The evaluated rows, for unsupervised estimates."""
+    values: Mapping[Need[object], object] = field(default_factory=dict)
+    """Need -> its value."""
+
+    def __getitem__(self, need: Need[T]) -> T:
+        return cast("T", self.values[need])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFitRow:
+    """An answered row of the fit part in a run's files."""
+
+    record: str
+    """Id of its record."""
+    row: str
+    """Id of the example."""
+    label: str | None
+    """Its label, if that may be used."""
+
+
+class Stored(Protocol):
+    """The answers of a run, as far as needs may see them: no label of an evaluated row is among them."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the declared order; empty if rows have different answer choices."""
+        ...
+
+    @property
+    def label_words(self) -> Mapping[str, str]:
+        """The word of each label; empty if there are none."""
+        ...
+
+    @property
+    def needs(self) -> Sequence[Need[object]]:
+        """The needs that the run has collected."""
+        ...
+
+    @property
+    def evaluated(self) -> Sequence[str]:
+        """Ids of the evaluated rows that have an answer."""
+        ...
+
+    @property
+    def contexts(self) -> Sequence[str]:
+        """The different contexts of the evaluated rows, as `context_of` returns them."""
+        ...
+
+    @property
+    def fit_rows(self) -> Sequence[StoredFitRow]:
+        """The rows of the fit part that have an answer."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The metadata of everything that was read; empty if nothing was."""
+        ...
+
+    def __contains__(self, record: str) -> bool:
+        """Whether there is an answered record with this id."""
+        ...
+
+    def outputs(self, records: Sequence[str]) -> Outputs:
+        """Returns the outputs for rows, given the ids of their records."""
+        ...
+
+    def scores(self, records: Sequence[str]) -> Floats:
+        """Returns label log-probabilities of records, shape (records, K).
+
+        If rows have different answer choices, the scores of those choices, with -inf where a record has fewer than others.
+
+        Raises:
+            ModelError: A record has no answer.
+        """
+        ...
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """Returns a tensor of reads."""
+        ...
+
+    def positions(self, records: Sequence[str]) -> list[int]:
+        """Returns the places of rows in the tensors of `RowRead`, given the ids of their records."""
+        ...
+
+
+# ---- a need ------------------------------------------------------------------------------------------
+
+
+class Need(Generic[T_co]):
+    """What an aligner needs besides the evaluated rows, and how it is collected.
+
+    Subclasses are frozen dataclasses whose fields are everything that determines what is collected, except fields that only
+    `check` uses, which are left out of comparisons. `FitData[need]` has the type `T_co`.
+    """
+
+    kind: ClassVar[str]
+    """A stable name. Needs of one kind are asked together; their rows are in a run's files in the order of the kinds."""
+    reads_of: ClassVar[frozenset[ReadKind]] = frozenset()
+    """What it reads in addition to answers."""
+    uses_labels: ClassVar[bool] = False
+    """Whether it hands labels of the fit part to the aligner."""
+    works_with_choices: ClassVar[bool] = False
+    """Whether rows may have different answer choices."""
+
+    @property
+    def requires(self) -> tuple[Need[object], ...]:
+        """Other needs that it builds on, which are collected first."""
+        return ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of other models that it queries, such as a sentence encoder."""
+        return ()
+
+    @property
+    def uses_fit_part(self) -> bool:
+        """Whether it needs rows of the fit part."""
+        return False
+
+    def select(self, part: FitPart) -> Sequence[LabeledExample]:
+        """Returns the rows of the fit part that the model answers."""
+        return ()
+
+    def determined_by(self, part: FitPart) -> Sequence[LabeledExample]:
+        """Returns the rows of the fit part that its value depends on."""
+        return self.select(part)
+
+    def check(self, counts: Counts, aligner: str) -> None:
+        """Refuses the need if there are too few rows or labels.
+
+        Args:
+            counts: The numbers of rows and labels.
+            aligner: The name of the aligner, for the message.
+
+        Raises:
+            InputError: If the aligner cannot be fitted.
+        """
+
+    def dry_run(self, apply: Apply, example: Example) -> None:
+        """Raises the errors that rendering would raise, for one row."""
+
+    @classmethod
+    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
+        """Returns further rows that the model answers, for all needs of this kind."""
+        return ()
+
+    @classmethod
+    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+        """Returns what else is read, for all needs of this kind."""
+        return Reads()
+
+    @classmethod
+    def warnings(cls, needs: Sequence[Self], labels: Sequence[str], fit_labels: Sequence[str | None]) -> list[str]:
+        """Returns warnings about the collected rows, for all needs of this kind.
+
+        Args:
+            needs: The needs.
+            labels: The labels in the declared order.
+            fit_labels: Labels of the rows of the fit part; None for a label that may not be used.
+        """
+        return []
+
+    def load(self, stored: Stored) -> T_co:
+        """Returns its value from the stored answers."""
+        raise NotImplementedError
+
+    def missing(self, stored: Stored) -> Problem | None:
+        """Returns what a finished run does not contain of it, or None."""
+        return None
+
+    @classmethod
+    def first_missing(cls, needs: Sequence[Self], stored: Stored) -> Problem | None:
+        """Returns what a finished run does not contain of several needs of this kind, or None."""
+        return next((problem for need in needs if (problem := need.missing(stored))), None)
+
+    def impossible(self, manipulation: Mapping[str, object]) -> Problem | None:
+        """Returns why it cannot be collected with the settings of a manipulation, or None."""
+        return None
+
+
+class RowNeed(Need[T_co]):
+    """A need that has an array for every row, which is `Outputs[need]`."""
+
+    def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
+        """Returns what was read of rows, shape (rows, width).
+
+        Args:
+            stored: The stored answers.
+            records: Ids of the rows' records.
+        """
+        raise NotImplementedError
+
+
+Needs = tuple[Need[object], ...]
+"""What an aligner needs."""
+
+
+def with_required(needs: Sequence[Need[object]]) -> list[Need[object]]:
+    """Returns needs with those that they require, each once and after what it requires."""
+    found: dict[Need[object], None] = {}
+    for need in needs:
+        found |= dict.fromkeys([*with_required(need.requires), need])
+    return [*found]
+
+
+def by_kind(needs: Sequence[Need[object]]) -> Iterator[tuple[type[Need[object]], list[Need[object]]]]:
+    """Yields the needs of each kind, in an order that does not depend on the order of the needs: required kinds first."""
+    groups: dict[type[Need[object]], list[Need[object]]] = {}
+    for need in needs:
+        groups.setdefault(type(need), []).append(need)
+    yield from sorted(groups.items(), key=lambda item: (max(map(_depth, item[1])), item[0].kind))
+
+
+def _depth(need: Need[object]) -> int:
+    return 1 + max(map(_depth, need.requires), default=-1)

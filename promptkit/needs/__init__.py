@@ -1,0 +1,1 @@
+"""What aligners can need besides the evaluated rows, one file per need."""

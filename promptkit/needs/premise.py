@@ -1,0 +1,61 @@
+"""The premise: the end of a prompt, read without instruction, demonstrations and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from promptkit.core.asking import AskedRow, Asking, Problem
+from promptkit.core.examples import Example
+from promptkit.core.manipulation import Apply
+from promptkit.core.needs import Need, Stored
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Premise(Need["Floats"]):
+    """The label log-probabilities of the premise, shape (1, K), or (rows, K) if rows have different answer choices."""
+
+    kind: ClassVar[str] = "premise"
+    works_with_choices: ClassVar[bool] = True
+
+    def dry_run(self, apply: Apply, example: Example) -> None:
+        """Renders the premise of one row."""
+        apply.premise(example)
+
+    @classmethod
+    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
+        """Returns the premise that all rows share, or one for each row if rows have different choices."""
+        rows = asking.evaluated
+        differ = bool(rows[0].example.choices)
+        return [
+            AskedRow(id=premise_id(row.id if differ else None), example=row.example, rendered=asking.apply.premise(row.example))
+            for row in (rows if differ else rows[:1])
+        ]
+
+    def load(self, stored: Stored) -> Floats:
+        """Returns the scores of the premise, or of the premise of each evaluated row."""
+        return stored.scores([premise_id()] if stored.labels else [premise_id(row) for row in stored.evaluated])
+
+    def missing(self, stored: Stored) -> Problem | None:
+        """Returns a problem if the premise was not read."""
+        if premise_id() in stored:
+            return None
+        return Problem(code="missing-premise", text="the scores of the premise")
+
+    def impossible(self, manipulation: Mapping[str, object]) -> Problem | None:
+        """Returns why prompts with these settings have no premise."""
+        if manipulation.get("channel"):
+            return Problem(code="no-premise", text="channel prompts have no premise: they score the inputs")
+        if manipulation.get("cot"):
+            text = "prompts with a chain of thought have no premise: the reasoning depends on the inputs"
+            return Problem(code="no-premise", text=text)
+        return None
+
+
+def premise_id(row: str | None = None) -> str:
+    """Returns the id of the record of a premise: that of all rows, or that of one row with different choices."""
+    return "premise" if row is None else f"premise of {row}"

@@ -1,0 +1,135 @@
+"""Log-probabilities of source classes, read of every row: of a language model, the likeliest tokens at the answer slot.
+
+All rows share one set of tokens: those of the greatest mean probability over labeled rows. The model is queried for them while
+reads are planned, and then for their log-probabilities of every row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp
+from typing import TYPE_CHECKING, ClassVar, Self, cast
+
+from promptkit.core.asking import Asking, Counts, Problem, ReadKind, Reads, RowRead
+from promptkit.core.errors import InputError
+from promptkit.core.manipulation import Ask
+from promptkit.core.needs import Need, RowNeed, Stored
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Read, ReadOutput
+from promptkit.needs.labeled_rows import LabeledRows
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+TENSOR = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLogprobs(RowNeed[tuple[str, ...]]):
+    """Log-probabilities of source classes for every row, shape (rows, S). Its value are the names of the source classes."""
+
+    size: int
+    """How many tokens. The mean of a row counts only this many of the row's likeliest tokens."""
+    rows: LabeledRows
+    """The labeled rows over which the likeliest tokens are found."""
+    per_label: int = field(default=0, compare=False)
+    """The minimum number of source classes per label."""
+
+    kind: ClassVar[str] = "source log-probabilities"
+    reads_of: ClassVar[frozenset[ReadKind]] = frozenset({"answer slot"})
+
+    @property
+    def requires(self) -> tuple[Need[object], ...]:
+        """The labeled rows."""
+        return (self.rows,)
+
+    @property
+    def uses_fit_part(self) -> bool:
+        """True."""
+        return True
+
+    def check(self, counts: Counts, aligner: str) -> None:
+        """Refuses too few tokens for the labels."""
+        needed = self.per_label * counts.labels
+        if self.size < needed:
+            raise InputError(
+                f"The calibration {aligner} needs at least {needed} tokens, {self.per_label} for each label",
+                code="too-few-tokens",
+                got=f"tokens={self.size} for {counts.labels} labels",
+                hint=f"Set tokens={needed}, or preferably many more",
+                calibration=aligner,
+                given=self.size,
+                needed=needed,
+            )
+
+    @classmethod
+    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+        """Finds the tokens of all sets, and reads all of them at once."""
+        found = [_likeliest_tokens(asking.ask, need.size, [row.rendered for row in need.rows.asked(asking)]) for need in needs]
+        token_ids = tuple(sorted({token for tokens in found for token in tokens}))
+        positions = {token: position for position, token in enumerate(token_ids)}
+        sets = [
+            [need.size, need.rows.per_class, need.rows.seed, [positions[token] for token in tokens]]
+            for need, tokens in zip(needs, found, strict=True)
+        ]
+        return Reads(
+            metadata={"token_ids": [*token_ids], "names": _token_names(asking.ask, token_ids), "sets": sets},
+            rows=[RowRead(tensor=TENSOR, verb=Read(token_ids=token_ids), field="logprobs", width=len(token_ids))],
+        )
+
+    def load(self, stored: Stored) -> tuple[str, ...]:
+        """Returns the names of the source classes."""
+        return self.names(stored.metadata)
+
+    def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
+        """Returns the log-probabilities of the source classes for rows."""
+        rows = stored.tensor(TENSOR)[stored.positions(records)]
+        return rows[:, self._positions(stored.metadata)].astype(float)
+
+    def missing(self, stored: Stored) -> Problem | None:
+        """Returns a problem if another run found other tokens."""
+        if self._key() in _sets(stored.metadata):
+            return None
+        rows = self.rows.per_class
+        return Problem(
+            code="missing-tokens",
+            text=f"log-probabilities of the {self.size} likeliest tokens over {rows} labeled rows of each label",
+            fields={"tokens": self.size, "per_class": rows},
+        )
+
+    def names(self, metadata: Mapping[str, object]) -> tuple[str, ...]:
+        """Returns the names of the source classes from the metadata of reads."""
+        names = cast("Sequence[str]", metadata["names"])
+        return tuple(names[position] for position in self._positions(metadata))
+
+    def _positions(self, metadata: Mapping[str, object]) -> Sequence[int]:
+        return _sets(metadata)[self._key()]
+
+    def _key(self) -> tuple[int, int, int]:
+        return self.size, self.rows.per_class, self.rows.seed
+
+
+def _sets(metadata: Mapping[str, object]) -> dict[tuple[int, int, int], Sequence[int]]:
+    """Size, rows per class and seed of each set of tokens -> positions of its tokens among all tokens."""
+    sets = cast("Sequence[tuple[int, int, int, Sequence[int]]]", metadata.get("sets", ()))
+    return {(size, per_class, seed): positions for size, per_class, seed, positions in sets}
+
+
+def _likeliest_tokens(ask: Ask, most: int, rows: Sequence[Rendered]) -> list[int]:
+    """The tokens of greatest mean probability, where only a row's `most` likeliest tokens have a probability above 0."""
+    sums: dict[int, float] = {}
+    for output in ask([row.request(Read(top_m=most)) for row in rows]):
+        assert isinstance(output, ReadOutput)
+        for token, logprob in output.top:
+            sums[token] = sums.get(token, 0.0) + exp(logprob)
+    return sorted(sums, key=lambda token: (-sums[token], token))[:most]
+
+
+def _token_names(ask: Ask, ids: Sequence[int]) -> list[str]:
+    """The text of each token, or its spelling in the vocabulary if several tokens have the same text."""
+    tokenizer = ask.card.tokenizer
+    texts = [tokenizer.decode([token]) for token in ids]
+    counts = Counter(texts)
+    return [text if counts[text] == 1 else tokenizer.name(token) for text, token in zip(texts, ids, strict=True)]
