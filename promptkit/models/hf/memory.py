@@ -9,15 +9,21 @@ import torch
 
 from promptkit.core.errors import OutOfMemory
 
+SMALLER = "Use fewer shots, a smaller model, or --set dtype=bfloat16"
+"""What to try if a prompt does not fit in memory."""
+
 
 @contextmanager
-def reporting_out_of_memory(what: str, *, model: str, device: torch.device, **fields: object) -> Iterator[None]:
+def reporting_out_of_memory(
+    what: str, *, model: str, device: torch.device, hint: str = SMALLER, **fields: object
+) -> Iterator[None]:
     """Context manager that raises `OutOfMemory` when memory runs out.
 
     Args:
         what: The subject of the message, such as `A prompt of 300 tokens`.
         model: The name of the model.
         device: The device whose memory is used.
+        hint: What to try.
         fields: Further fields of the error.
     """
     try:
@@ -28,7 +34,7 @@ def reporting_out_of_memory(what: str, *, model: str, device: torch.device, **fi
         raise OutOfMemory(
             f"{what} does not fit in memory on {device}",
             code="out-of-memory",
-            hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
+            hint=hint,
             model=model,
             device=str(device),
             **fields,

@@ -57,7 +57,7 @@ class TorchLogits:
         self._checkpointing, self._precision = checkpointing, precision
         self._operations = requests[0].interventions.operations if requests else ()
         self.device: torch.device = classifier.device
-        self.costs = [1] * len(requests)
+        self.costs: Sequence[int] = [1] * len(requests)
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """Splits the chosen requests into batches that are each computed at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Literal, Self
 
@@ -148,7 +149,7 @@ class VisionModel(BaseEngine):
         finished = frozenset(done)
         for batch in self.batches(requests):
             if not finished.issuperset(batch):
-                with reporting_out_of_memory(f"A batch of {len(batch)} images", model=self.name, device=self._device):
+                with self._reporting_out_of_memory(f"A batch of {len(batch)} images"):
                     outputs = answer(self._classifier, [requests[index] for index in batch])
                 yield batch, outputs
 
@@ -181,7 +182,7 @@ class VisionModel(BaseEngine):
     @cached_property
     def _classifier(self) -> Classifier:
         module = self._source.module().eval().requires_grad_(False)
-        with reporting_out_of_memory(f"The model {self.name}", model=self.name, device=self._device):
+        with self._reporting_out_of_memory(f"The model {self.name}"):
             module = module.to(self._device)
         check_finite(module, self.name)
         probe = self._probe(self._device)
@@ -191,6 +192,10 @@ class VisionModel(BaseEngine):
             self._notes += optimize(module, structure, probe, self.name)
         self.__dict__["_structure"] = structure
         return Classifier(module.to(getattr(torch, self._settings.dtype)), structure, self._source.preprocessing, self.name)
+
+    def _reporting_out_of_memory(self, what: str) -> AbstractContextManager[None]:
+        hint = "Use smaller batches or images, such as --set batch_size=8 or --set size=96, or --set dtype=bfloat16"
+        return reporting_out_of_memory(what, model=self.name, device=self._device, hint=hint)
 
     def _probe(self, device: torch.device) -> Tensor:
         """Returns images of random values, normalized."""

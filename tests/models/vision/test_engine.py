@@ -9,7 +9,7 @@ from torch import nn
 
 import promptkit as pk
 from promptkit.core.arrays import as_array
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError, OutOfMemory, Unsupported
 from promptkit.core.inputs import ImageInput
 from promptkit.core.interventions import InputOperation, Interventions
 from promptkit.core.requests import Classify, Read, Request, Score
@@ -188,3 +188,18 @@ def test_the_identity_depends_on_everything_that_changes_results() -> None:
         identity(seeded(Convolutional()), batch_size=3),
     ]
     assert all(base != other for other in others)
+
+
+@pytest.mark.parametrize("failure", ["answer", "load"])
+def test_a_lack_of_memory_is_reported(monkeypatch, failure) -> None:
+    def fails(*arguments: object) -> None:
+        raise torch.OutOfMemoryError
+
+    model = convolutional()
+    if failure == "load":
+        monkeypatch.setattr(nn.Module, "to", fails)
+    else:
+        model.load()
+        monkeypatch.setattr(Classifier, "logits", fails)
+    with refused(OutOfMemory, "out-of-memory", model=model.name, device="cpu"):
+        logits_of(model, images(1))
