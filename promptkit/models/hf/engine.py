@@ -220,7 +220,8 @@ class TransformersModel(BaseEngine):
             return self._forward.answer(requests, reuse, prefix)
 
     def _reporting_out_of_memory(self, what: str, **fields: object) -> AbstractContextManager[None]:
-        return reporting_out_of_memory(what, model=self.name, device=self._device, **fields)
+        hint = "Use fewer shots, a smaller model, or --set dtype=bfloat16"
+        return reporting_out_of_memory(what, model=self.name, device=self._device, hint=hint, **fields)
 
     @cached_property
     def _forward(self) -> Forward:

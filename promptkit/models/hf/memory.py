@@ -9,14 +9,9 @@ import torch
 
 from promptkit.core.errors import OutOfMemory
 
-SMALLER = "Use fewer shots, a smaller model, or --set dtype=bfloat16"
-"""What to try if a prompt does not fit in memory."""
-
 
 @contextmanager
-def reporting_out_of_memory(
-    what: str, *, model: str, device: torch.device, hint: str = SMALLER, **fields: object
-) -> Iterator[None]:
+def reporting_out_of_memory(what: str, *, model: str, device: torch.device, hint: str, **fields: object) -> Iterator[None]:
     """Context manager that raises `OutOfMemory` when memory runs out.
 
     Args:
