@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from promptkit.core.arrays import Array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import Unsupported
-from promptkit.core.requests import Output, Request, ScoreOutput
+from promptkit.core.requests import ClassifyOutput, Output, Request
 from promptkit.training.dataset import TrainingData
-from promptkit.training.objective import RowLoss, gathered
+from promptkit.training.objective import RowLoss, gathered, gathered_rows
 from promptkit.training.optimizers.base import Parameters
 
 if TYPE_CHECKING:
@@ -30,22 +30,32 @@ class BlackBoxLosses:
         transforms = [data.transform(data.with_parameters(parameters)) for parameters in candidates]
         requests = [request for transform in transforms for request in data.requests(transform, rows)]
         targets = [data.targets[row] for row in rows] * len(candidates)
-        local = processes().share([len(request.text.ids) for request in requests])
+        local = processes().share([request.input.cost for request in requests])
         outputs = self._answers([requests[index] for index in local])
         losses = {
-            index: RowLoss(*data.reader.loss_of_output(targets[index], output))
+            index: RowLoss(*data.scorer.loss_of_output(targets[index], output))
             for index, output in zip(local, outputs, strict=True)
         }
         return gathered(losses, len(candidates), len(rows))
 
-    def _answers(self, requests: Sequence[Request]) -> list[ScoreOutput]:
+    def _answers(self, requests: Sequence[Request]) -> list[Output]:
         model = self._data.model
         model.load()
         answers: dict[int, Output] = {}
         for indices, outputs in model.answer(requests):
             answers.update(zip(indices, outputs, strict=True))
-        ordered = [answers[index] for index in range(len(requests))]
-        return [output for output in ordered if isinstance(output, ScoreOutput)]
+        return [answers[index] for index in range(len(requests))]
+
+    def class_logprobs(self, parameters: Parameters, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Returns the log-probabilities of all classes of a classifier for rows."""
+        data = self._data
+        requests = data.requests(data.transform(data.with_parameters(parameters)), rows)
+        local = processes().share([request.input.cost for request in requests])
+        numbers: dict[int, NDArray[np.float64]] = {}
+        for index, output in zip(local, self._answers([requests[index] for index in local]), strict=True):
+            assert isinstance(output, ClassifyOutput)
+            numbers[index] = output.logprobs.numpy().astype(float)
+        return gathered_rows(numbers, (len(rows), data.classes))
 
     def gradient(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """Raises Unsupported."""

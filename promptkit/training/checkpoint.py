@@ -43,6 +43,8 @@ class TrainingState:
     """The parameters with the best dev evaluation."""
     fixed_parameters: dict[str, Array] = field(default_factory=dict)
     """Parameters that training leaves unchanged, such as units."""
+    label_map: dict[str, Array] = field(default_factory=dict)
+    """The numbers of the label map that is trained together with the parameters; empty if there is none."""
     optimizer_state: dict[str, Array] = field(default_factory=dict)
     """The optimizer's state, such as AdamW's running averages."""
     step: int = 0
@@ -50,7 +52,7 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     """The mean loss of each step's rows."""
     rows_computed: dict[str, int] = field(default_factory=dict)
-    """The number of rows that the model computed, for `steps` and for evaluations on `dev`."""
+    """The number of rows that the model computed, for `steps`, for evaluations on `dev`, and to fit the `label_map`."""
     dev_evaluations: list[DevEvaluation] = field(default_factory=list)
     """The evaluations on dev so far."""
     seconds: float = 0.0
@@ -118,6 +120,7 @@ def _groups(state: TrainingState) -> dict[str, dict[str, Array]]:
         "parameters": state.parameters,
         "best_parameters": state.best_parameters,
         "fixed_parameters": state.fixed_parameters,
+        "label_map": state.label_map,
         "optimizer_state": state.optimizer_state,
     }
 
@@ -128,6 +131,7 @@ def _state(values: dict[str, Any], arrays: Mapping[str, Array]) -> TrainingState
         parameters=_group("parameters", arrays),
         best_parameters=_group("best_parameters", arrays),
         fixed_parameters=_group("fixed_parameters", arrays),
+        label_map=_group("label_map", arrays),
         optimizer_state=_group("optimizer_state", arrays),
         dev_evaluations=evaluations,
         **values,

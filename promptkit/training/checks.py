@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from promptkit.core.distributed import processes
-from promptkit.core.errors import InputError, TrainingError, Unsupported
+from promptkit.core.errors import TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import Model
+from promptkit.core.model import ImageCard, Model
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.models.support import check_supports
@@ -19,6 +19,7 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 from promptkit.training.config import ResolvedConfig, TrainingConfig
 from promptkit.training.dataset import refuse_model_calls
+from promptkit.training.label_map import joint_label_map
 from promptkit.training.learnables import learnables, prompt_of
 from promptkit.training.optimizers.base import Optimizer
 from promptkit.training.rows import TrainingRows
@@ -41,10 +42,7 @@ def check(
     Raises:
         PromptkitError: If the predictor cannot be trained on the task with this configuration.
     """
-    if predictor.chain.calibration:
-        hint = "Train without the calibration, then evaluate with it"
-        name = predictor.name
-        raise InputError("Training needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name)
+    joint_label_map(predictor)
     resolved = config.resolved(discrete=_is_discrete(learnables(predictor)))
     rows = TrainingRows.from_task(task, split, resolved)
     _check_prompt(predictor, task, rows.pool[0])
@@ -68,7 +66,8 @@ def _is_discrete(learned: Sequence[Learnable]) -> bool:
 
 def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raises Unsupported for a prompt that depends on the model's answers, by rendering one; embeddings are allowed."""
-    card = replace(predictor.model.card, context_length=sys.maxsize)
+    card = predictor.model.card
+    card = card if isinstance(card, ImageCard) else replace(card, context_length=sys.maxsize)
     context = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
     with suppress(NeedsAnswer):
         prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])

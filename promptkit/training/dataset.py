@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
@@ -14,13 +17,18 @@ from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
+from promptkit.manipulate.image.card import image_card
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
+from promptkit.training.label_map import MapLoss, RowScorer, joint_label_map
 from promptkit.training.learnables import learnables, trainable_manipulation
 from promptkit.training.parameters import divided, joined, local_name, owner
 from promptkit.training.rows import TrainingRows
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 
 class TrainingData:
@@ -46,6 +54,8 @@ class TrainingData:
         self.learnables = learnables(predictor)
         self._predictor, self._task, self._given_rows, self._config, self._cache = predictor, task, rows, config, cache
         self._manipulation = trainable_manipulation(predictor)
+        self.label_map = joint_label_map(predictor)
+        self._map_loss: MapLoss | None = None
 
     # ---- parameters --------------------------------------------------------------------------------
 
@@ -72,6 +82,37 @@ class TrainingData:
                 for modifier, transform in modifiers
             ]
         )
+
+    # ---- label map ---------------------------------------------------------------------------------
+
+    @property
+    def scorer(self) -> RowScorer:
+        """Computes the loss of each row: the first aligner, or the label map that follows it."""
+        return self._map_loss or self.reader
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of a classifier."""
+        return len(image_card(self.model.card).class_names)
+
+    @property
+    def pool(self) -> Sequence[int]:
+        """The rows of the pool that some step uses."""
+        return range(len(self._pool_rows))
+
+    def epoch(self, step: int) -> int:
+        """Returns the number of complete passes over the pool before a step."""
+        return step * self._config.batch_size // len(self._pool_ids)
+
+    def fit_label_map(self, logprobs: Floats) -> dict[str, Array]:
+        """Fits the label map on the log-probabilities of all classes for the rows of the pool, shape (rows, classes)."""
+        assert self.label_map is not None
+        return self.label_map.fit(logprobs, np.array([self.targets[row].gold for row in self.pool]))
+
+    def use_label_map(self, numbers: Mapping[str, Array]) -> None:
+        """Computes losses by a fitted label map from now on."""
+        assert self.label_map is not None
+        self._map_loss = self.label_map.loss(numbers)
 
     # ---- rows --------------------------------------------------------------------------------------
 

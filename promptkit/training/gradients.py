@@ -18,7 +18,7 @@ from promptkit.core.model import Differentiable, DifferentiableScores, Different
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.training.dataset import TrainingData
-from promptkit.training.objective import RowLoss, gathered
+from promptkit.training.objective import RowLoss, gathered, gathered_rows
 from promptkit.training.optimizers.base import Parameters
 from promptkit.training.parameters import divided
 
@@ -61,6 +61,20 @@ class GradientLosses:
                 losses.update(zip(indices, values, strict=True))
         return gathered(losses, len(candidates), len(rows))
 
+    def class_logprobs(self, parameters: Parameters, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Returns the log-probabilities of all classes of a classifier for rows, computed without gradients."""
+        import torch
+
+        local = self._local(rows)
+        places = {rows[index]: index for index in local}
+        numbers: dict[int, NDArray[np.float64]] = {}
+        with torch.no_grad():
+            interventions = self._interventions(self._tensors(parameters))
+            for part in self._forward.batches([*places]):
+                for row, (logits,) in zip(part, self._forward.scores(part, interventions), strict=True):
+                    numbers[places[row]] = logits.double().log_softmax(-1).cpu().numpy()
+        return gathered_rows(numbers, (len(rows), self._data.classes))
+
     def _local(self, rows: Sequence[int]) -> list[int]:
         """Returns the indices of the rows that this process computes."""
         costs = self._forward.costs
@@ -75,9 +89,9 @@ class GradientLosses:
 
     def _losses(self, interventions: Interventions[Tensor], rows: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
         """Returns the losses of rows that are computed in one forward pass."""
-        reader, targets = self._data.reader, self._data.targets
+        scorer, targets = self._data.scorer, self._data.targets
         scores = self._forward.scores(rows, interventions)
-        return [reader.loss(targets[row], logprobs) for row, logprobs in zip(rows, scores, strict=True)]
+        return [scorer.loss(targets[row], logprobs) for row, logprobs in zip(rows, scores, strict=True)]
 
     def gradient(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """Returns the mean loss of the rows, and its gradient with respect to each parameter that is not fixed."""
@@ -136,6 +150,7 @@ class GradientLosses:
         parts = [learnable.interventions(named, self._embed) for learnable, named in learnables]
         vectors = [part.vectors for part in parts if part.vectors is not None]
         return Interventions(
+            operations=tuple(operation for part in parts for operation in part.operations),
             vectors=torch.cat(vectors) if vectors else None,
             prefixes=tuple(prefix for part in parts for prefix in part.prefixes),
             edits=tuple(edit for part in parts for edit in part.edits),

@@ -44,6 +44,10 @@ class Losses(Protocol):
         """Returns the mean loss of the rows, and the estimated change for other tokens; see `Objective.token_swap_scores`."""
         ...
 
+    def class_logprobs(self, parameters: Parameters, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Returns the log-probabilities of all classes of a classifier for rows, shape (rows, classes)."""
+        ...
+
     def weights_hash(self) -> str:
         """Returns a hash of the frozen model's weights; empty if they are not accessible."""
         ...
@@ -82,6 +86,20 @@ class BatchObjective:
 def mean_loss(losses: Sequence[RowLoss]) -> float:
     """Returns the mean loss of rows."""
     return sum(loss for loss, _ in losses) / len(losses)
+
+
+def gathered_rows(local: Mapping[int, NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Returns the numbers of all rows, from those that each process computed.
+
+    Args:
+        local: This process's numbers, by row.
+        shape: The number of rows, and of the numbers of a row.
+    """
+    numbers = np.zeros(shape)
+    for row, values in local.items():
+        numbers[row] = values
+    total: NDArray[np.float64] = processes().total(numbers)
+    return total
 
 
 def gathered(local: Mapping[int, RowLoss], candidates: int, rows: int) -> list[list[RowLoss]]:

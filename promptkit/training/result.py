@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from promptkit.core.manipulation import Learnable
+from promptkit.core.model import ImageCard
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.predictor.predictor import Predictor
@@ -75,7 +76,8 @@ class TrainingResult:
         return target
 
     def _described(self, learned: Learnable) -> Mapping[str, object]:
-        return learned.describe(self.predictor.model.card.tokenizer)
+        card = self.predictor.model.card
+        return {} if isinstance(card, ImageCard) else learned.describe(card.tokenizer)
 
     @property
     def saved(self) -> list[str]:

@@ -147,7 +147,7 @@ class _Training:
             "rows": self._rows.digests(),
             "model": dict(predictor.model.identity()),
             "manipulate": dict(predictor.manipulate.settings()),
-            "align": dict(predictor.reader.settings()),
+            "align": predictor.chain.settings(),
         }
 
     def _initial_state(self) -> TrainingState:
@@ -160,6 +160,10 @@ class _Training:
 
     def _train(self, state: TrainingState, folder: Path) -> None:
         weights = self._losses.weights_hash()
+        if state.label_map:
+            self._data.use_label_map(state.label_map)
+        elif self._data.label_map:
+            self._fit_label_map(state)
         if not state.dev_evaluations:
             self._evaluate(state, folder)
         step = self._config.optimizer.begin(state, self._config.seed)
@@ -171,7 +175,16 @@ class _Training:
         self._check_weights(weights)
         self._save_checkpoint(state, folder)
 
+    def _fit_label_map(self, state: TrainingState) -> None:
+        """Fits the label map under the current parameters, in one pass over the rows of the pool."""
+        logprobs = self._losses.class_logprobs(state.all_parameters, self._data.pool)
+        state.rows_computed["label_map"] = state.rows_computed.get("label_map", 0) + len(logprobs)
+        state.label_map = self._data.fit_label_map(logprobs)
+        self._data.use_label_map(state.label_map)
+
     def _step(self, step: Step, state: TrainingState) -> None:
+        if self._starts_epoch(state.step) and self._data.label_map and self._data.label_map.is_refitted:
+            self._fit_label_map(state)
         rows = self._data.batch(state.step)
         objective = BatchObjective(source=self._losses, rows=rows, fixed_parameters=state.fixed_parameters)
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error
@@ -180,6 +193,10 @@ class _Training:
         state.rows_computed["steps"] = state.rows_computed.get("steps", 0) + objective.rows_computed
         self._check_finite(loss, state)
         state.step += 1
+
+    def _starts_epoch(self, step: int) -> bool:
+        """Whether a step other than the first begins a new pass over the pool."""
+        return step > 0 and self._data.epoch(step) > self._data.epoch(step - 1)
 
     def _learning_rates(self, state: TrainingState) -> dict[str, float]:
         """Returns the learning rate of each parameter in the next step."""
@@ -267,7 +284,9 @@ class _Training:
             modifier.with_parameters(next(learned), base) if isinstance(modifier, Learnable) else modifier
             for modifier in self._predictor.manipulate.modifiers
         ]
-        return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [self._predictor.reader])
+        chain = self._predictor.chain
+        later = [chain.calibration] if chain.calibration else []
+        return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [chain.reader, *later])
 
 
 def _losses(data: TrainingData, config: ResolvedConfig) -> Losses:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrink_to_manual
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
-from promptkit.core.errors import InputError
+from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
 from promptkit.needs.name_vectors import NameEmbeddings
 from promptkit.needs.source_logprobs import SourceLogprobs
@@ -34,6 +34,40 @@ class Sources:
     """Embeddings of the labels in the same space, shape (K, width)."""
 
 
+@runtime_checkable
+class TrainableMap(Protocol):
+    """A label map that can be trained together with a program for images."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        ...
+
+    @property
+    def is_refitted(self) -> bool:
+        """Whether it is fitted again in each epoch, under the current program."""
+        ...
+
+    @property
+    def over(self) -> Over:
+        """As `LabelMap.over`."""
+        ...
+
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Fits the map on all classes of a classifier.
+
+        Args:
+            labels: The labels in the declared order.
+            classes: The names of the classes.
+            logprobs: Log-probabilities of the classes for labeled rows, shape (rows, classes).
+            gold: Indices of the labels of these rows, shape (rows,).
+
+        Raises:
+            Unsupported: The map needs more than this.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelMapping(LearnedAligner):
     """Learns a map from source classes to labels.
@@ -52,6 +86,7 @@ class LabelMapping(LearnedAligner):
     """Whether the weights multiply the probabilities of source classes or their logarithms."""
     manual: float = 0.0
     """Share of the manual verbalizer, between 0 and 1: W <- (1 - manual) W + manual W_manual."""
+    is_refitted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -119,6 +154,14 @@ class LabelMapping(LearnedAligner):
         """
         raise NotImplementedError
 
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Fits the map on all classes of a classifier; see `TrainableMap.fit_classes`."""
+        if self.sources == "words" or self.manual:
+            raise untrainable(self.name, f"sources={self.sources}, manual={self.manual}", "Leave out sources and manual")
+        empty = np.empty((0, 0))
+        sources = Sources(names=classes, labels=labels, logprobs=logprobs, name_vectors=empty, label_vectors=empty)
+        return self.map(sources, gold)
+
     def map(self, sources: Sources, gold: Integers) -> LabelMap:
         """Learns the label map; with a manual share, the label words are additional source classes after the others."""
         weights, names = self.weights(sources, gold), sources.names
@@ -135,3 +178,14 @@ class LabelMapping(LearnedAligner):
             manual: Label log-probabilities of the manual verbalizer, shape (rows, K); appended if it has a share.
         """
         return np.hstack([logprobs, manual]) if self.manual else logprobs
+
+
+def untrainable(name: str, got: str, hint: str) -> Unsupported:
+    """Returns the error for a label map that needs more than class probabilities and labels of the training rows."""
+    return Unsupported(
+        f"The label map {name} cannot be trained together with a program with these settings",
+        code="untrainable-label-map",
+        got=got,
+        hint=hint,
+        aligner=name,
+    )

@@ -21,6 +21,7 @@ class Frequency(InjectiveMapping):
     """Assigns each label the source class that is the most likely one for most of its rows."""
 
     name: ClassVar[str] = "frequency"
+    is_refitted: ClassVar[bool] = False
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
         """Counts the rows of each label by their most likely source class, shape (S, K)."""

@@ -17,3 +17,4 @@ class Iterative(Frequency):
     """Frequency mapping that is fitted again whenever the outputs change; on the outputs of a finished run they are equal."""
 
     name: ClassVar[str] = "iterative"
+    is_refitted: ClassVar[bool] = True

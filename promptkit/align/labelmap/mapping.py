@@ -15,6 +15,8 @@ import numpy as np
 from promptkit.align.logprobs import LOG_TINY, TINY
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats, Integers
 
 Over = Literal["probabilities", "logprobs"]
@@ -50,6 +52,23 @@ class LabelMap:
             best = finite.max(1, keepdims=True)
             scores = np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY)) + best
         return scores
+
+    def scores_tensor(self, logprobs: Tensor) -> Tensor:
+        """Returns the same scores as a differentiable tensor.
+
+        Args:
+            logprobs: Log-probabilities of the source classes, shape (..., S), in float64.
+
+        Returns:
+            Scores of shape (..., K).
+        """
+        import torch
+
+        finite, weights = logprobs.clamp_min(LOG_TINY), torch.from_numpy(self.weights).to(logprobs)
+        if self.over == "logprobs":
+            return finite @ weights
+        best = finite.amax(-1, keepdim=True)
+        return ((finite - best).exp() @ weights).clamp_min(TINY).log() + best
 
     def table(self, most: int = 5) -> Mapping[str, Mapping[str, float]]:
         """Returns the source classes with the highest weights for each label.

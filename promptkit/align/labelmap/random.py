@@ -20,6 +20,7 @@ class Random(InjectiveMapping):
     """Assigns each label a random source class, drawn by `seed` and independent of the rows."""
 
     name: ClassVar[str] = "random-map"
+    is_refitted: ClassVar[bool] = False
 
     @property
     def supports_unseen_labels(self) -> bool:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.labelmap.base import untrainable
 from promptkit.align.labelmap.injective import InjectiveMapping
 from promptkit.core.needs import FitData, Needs
 from promptkit.needs.name_vectors import NameEmbeddings, NameVectors
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.base import Sources
+    from promptkit.align.labelmap.mapping import LabelMap
     from promptkit.core.arrays import Floats, Integers
 
 
@@ -24,6 +26,7 @@ class Semantic(InjectiveMapping):
     """Assigns each label the source class with the most similar name; the labels of rows are not used."""
 
     name: ClassVar[str] = "semantic"
+    is_refitted: ClassVar[bool] = False
 
     @property
     def supports_unseen_labels(self) -> bool:
@@ -42,6 +45,10 @@ class Semantic(InjectiveMapping):
     def name_embeddings(self, data: FitData) -> NameEmbeddings:
         """Returns the embeddings of the names."""
         return data[self._name_vectors]
+
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Raises Unsupported: the names must be embedded."""
+        raise untrainable(self.name, "a map by names", "Train with blm+, then evaluate with any map")
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
         """Computes cosine similarities between the names, shape (S, K)."""

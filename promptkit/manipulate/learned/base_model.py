@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from promptkit.core.errors import CheckpointError
 from promptkit.core.manipulation import Modifier
-from promptkit.core.model import Model
+from promptkit.core.model import ImageCard, Model
 
 COMPARED = {
     "format": "the kind of language model",
@@ -15,12 +15,19 @@ COMPARED = {
     "kv_heads": "the number of its kv heads",
     "tokenizer": "its tokenizer",
     "content": "its weights",
+    "size": "the size of the images that it reads",
 }
 """The properties that a model must share with a checkpoint's base model: key -> its name in error messages."""
 
 
 def base_of(model: Model) -> dict[str, str | int]:
-    """Returns the identity that the base model of a checkpoint must match: its weights, tokenizer and width, on any engine."""
+    """Returns the identity that the base model of a checkpoint must match, on any engine.
+
+    It is the weights, the tokenizer and the width of a language model, and the weights and the size of an image classifier.
+    """
+    if isinstance(model.card, ImageCard):
+        name, content = (content_of(model.name, model.identity())[key] for key in ("name", "content"))
+        return {"name": name, "content": content, "size": "x".join(map(str, model.card.size))}
     form = {"format": model.card.format.name} if model.card.format else {}
     return {**form, **content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
 
@@ -38,8 +45,10 @@ def check_base(modifier: Modifier, model: Model) -> None:
         CheckpointError: The models have different weights, tokenizers or sizes.
     """
     base = modifier.base
-    found = {"format": "causal", **base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
-    different = next((key for key in COMPARED if found[key] != base.get(key, found[key])), None)
+    found = base_of(model)
+    if not isinstance(model.card, ImageCard):
+        found = {"format": "causal", **found, "layers": model.card.layers, "kv_heads": model.card.kv_heads}
+    different = next((key for key in COMPARED if key in found and found[key] != base.get(key, found[key])), None)
     if different is not None:
         raise CheckpointError(
             f"The manipulation {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a "
