@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import promptkit as pk
-from promptkit.config.study import StudySpec, run
+from promptkit.config.study import StudyConfig
 from promptkit.studies.progress import RunsBar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -48,15 +48,15 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
     options = parser.parse_args()
     for name in () if options.readme else options.names:
-        spec = StudySpec(
+        spec = StudyConfig(
             task=name,
-            data=str(options.data),
+            data=options.data,
             limit=options.limit,
             calibrate=",".join(CALIBRATIONS),
             grid={"shots": options.shots, "seed": [*range(options.seeds)]},
         )
         with RunsBar() as progress:
-            study = run(spec, out=options.out, progress=progress)
+            study = spec.run(out=options.out, progress=progress)
         (options.results / f"results_{name}.json").write_text(json.dumps(metrics(study), indent=1) + "\n", "utf-8")
     write_tables(options.results)
 

@@ -19,7 +19,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import promptkit as pk
-from promptkit.config.study import baselines, read_study, run
+from promptkit.config.study import StudyConfig
 from promptkit.studies.progress import RunsBar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -46,10 +46,10 @@ def main() -> None:
 
 def run_study(name: str, options: argparse.Namespace) -> None:
     """Runs one study and writes its results."""
-    spec = read_study(HERE / f"{name}.yaml").model_copy(update={"data": str(options.data)})
+    spec = StudyConfig.from_yaml(HERE / f"{name}.yaml").model_copy(update={"data": options.data})
     with RunsBar() as progress:
-        study = run(spec, out=options.out, progress=progress)
-    values = orders(study) if name == "sst2_orders" else selectors(study, baselines(spec, study))
+        study = spec.run(out=options.out, progress=progress)
+    values = orders(study) if name == "sst2_orders" else selectors(study, spec.compute_baselines(study))
     versions = {package: version(package) for package in ("torch", "transformers")} | {"promptkit": pk.__version__}
     info = {"study": spec.description, "items": study.n, "seconds": round(study.seconds), "versions": versions}
     (HERE / f"results_{name}.json").write_text(json.dumps(info | values, indent=1) + "\n", "utf-8")

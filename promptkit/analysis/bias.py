@@ -25,6 +25,7 @@ from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows
 from promptkit.runs.folder import SETTINGS
+from promptkit.runs.recorded import read_options
 from promptkit.runs.schema import RowRecord, RunSettings, answered
 
 KEYS = frozenset({"id", "skipped", "no_answer", "demos", "demo_labels", "logprobs"})
@@ -180,7 +181,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 
 
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
-    command = eval_command(settings, ["pmi"], out=path.parent)
+    command = eval_command(settings, ["pmi"], out=path.parent, recorded=read_options(path))
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
     impossible = Premise().impossible(settings["manipulate"])
     return impossible.text if impossible else f"the run does not contain the scores of the premise: {collect}"

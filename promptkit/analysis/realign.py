@@ -26,6 +26,7 @@ from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
+from promptkit.runs.recorded import read_options
 from promptkit.runs.run import Result
 from promptkit.runs.schema import RunSettings, answered
 
@@ -186,7 +187,9 @@ def _collecting_command(
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
     of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return eval_command(settings, [*of_run, *collectable], out=path.parent) if collectable else None
+    return (
+        eval_command(settings, [*of_run, *collectable], out=path.parent, recorded=read_options(path)) if collectable else None
+    )
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.config.build import load_model
+from promptkit.config.values import parse_settings
 
 
 def convert(
@@ -25,6 +25,8 @@ def convert(
 ) -> None:
     """Convert learned prompts from or to PEFT. Supports prompt tuning, P-tuning and prefix tuning."""
     from promptkit.manipulate.learned.conversion import convert as convert_folder
+    from promptkit.models.registry import load
 
-    result = convert_folder(folder, out, model=None if model is None else load_model(model, set_))
+    base = None if model is None else load(model, **parse_settings(set_ or ()))
+    result = convert_folder(folder, out, model=base)
     typer.echo(json.dumps(result.to_json()) if as_json else result)

@@ -9,8 +9,8 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.config.answer import AnswerOptions
-from promptkit.config.build import load_model
 from promptkit.config.prompt import DEFAULT_SHOTS, PromptOptions
+from promptkit.config.values import parse_settings
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 
@@ -39,11 +39,12 @@ def doctor(
 ) -> None:
     """Compare the outputs of two engines for the same requests. The exit code is 1 if they differ."""
     from promptkit.analysis.doctor import diagnose
+    from promptkit.models.registry import load
 
     loaded = resolve_task(task, data_options, template=prompt_options.template)
     prompt = prompt_options.build_prompt(loaded)
     aligner = AnswerOptions().build_first_aligner(loaded)
-    first, second = load_model(model, set_), load_model(against, set_against)
+    first, second = (load(name, **parse_settings(values or ())) for name, values in ((model, set_), (against, set_against)))
     diagnosis = diagnose(first, second, loaded, prompt, aligner, limit=limit, tolerance=tolerance)
     print(json.dumps(diagnosis.to_json()) if as_json else diagnosis)
     if diagnosis.reasons:

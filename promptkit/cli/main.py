@@ -16,6 +16,7 @@ from promptkit.cli.evaluate import eval_
 from promptkit.cli.init import init
 from promptkit.cli.listing import cache, kinds, models, tasks
 from promptkit.cli.merge import merge
+from promptkit.cli.options import Command
 from promptkit.cli.render import render
 from promptkit.cli.search import search
 from promptkit.cli.study import study
@@ -40,10 +41,10 @@ def _task() -> None:
     """Create a task."""
 
 
-app.command("eval")(eval_)
+app.command("eval", cls=Command)(eval_)
 for command in (render, train, search, study, compare, align, bias, doctor, merge, convert, tasks, models, kinds, cache):
-    app.command()(command)
-task_app.command()(init)
+    app.command(cls=Command)(command)
+task_app.command(cls=Command)(init)
 app.add_typer(task_app, name="task")
 
 

@@ -1,8 +1,7 @@
 """The options of the commands.
 
-Options that several commands share are declared once, as the fields of a model: `PromptOptions`, `AnswerOptions` and
-`DataOptions`. A command takes such a model as one parameter, and `expand_options` turns it into one option for each field,
-with the field's docstring as the help text.
+The options of a configuration, such as `EvalConfig`, are declared once, as its fields. A command takes a configuration as one
+parameter, and `expand_options` turns it into one option for each field, with the field's docstring as the help text.
 """
 
 from __future__ import annotations
@@ -19,37 +18,15 @@ import typer
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from promptkit.config.values import Metavar
 from promptkit.core.paths import OUT
-
-METAVARS = {"prompt": "FOLDER"}
-"""The placeholders that `--help` shows for values, where the type is not specific enough."""
-
-TaskName = Annotated[
-    str,
-    typer.Argument(
-        metavar="TASK", help="Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet)."
-    ),
-]
-
-ModelName = Annotated[
-    str, typer.Option("--model", help="Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake.")
-]
+from promptkit.tasks.strict_model import NAMES, description_of
 
 EngineSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Engine setting, such as dtype=bfloat16.")
 ]
-
-Calibrate = Annotated[
-    str,
-    typer.Option(
-        help="Calibrations, probes and label maps, separated by commas, such as contextual,batch or knn:k=3: contextual, "
-        "domain, batch, batch-fitted, pmi, prior, proca, temperature, vector, affine, linear, hidden, prototypical, soft-verbalizer, "
-        "knn, automatic, blm, blm+, frequency, iterative, random-map, semantic."
-    ),
-]
-
-Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only the N rows with the smallest hash of their id.")]
 
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Evaluate shard I of N; `promptkit merge` joins the shards.")]
 
@@ -81,13 +58,22 @@ class Expand:
         """Yields one command line parameter for each field."""
         for name, info in model.model_fields.items():
             if name not in self.without and (self.only is None or name in self.only):
-                annotation = _option(name, info, self.help.get(name))
-                default = self.defaults.get(name, info.default)
-                yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                yield _parameter(name, info, self.help.get(name), self.defaults.get(name, info.default))
 
 
-ZERO_SHOT = Expand(without=("cot", "prompt"), defaults={"shots": 0}, help={"shots": "Number of demonstrations."})
-"""The options of a prompt in commands that use no demonstrations by default."""
+_LISTED: dict[str, FieldInfo] = {}
+"""Help text with `{names}` -> the field, which knows the names."""
+
+
+class Command(TyperCommand):
+    """A command whose help texts list the names in tables, which are imported only when the help is shown."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # typer does not export the types
+        """Writes the help."""
+        for parameter in self.params:
+            if isinstance(parameter, TyperOption | TyperArgument) and parameter.help in _LISTED:
+                parameter.help = description_of(_LISTED[parameter.help])
+        super().format_help(ctx, formatter)
 
 
 class _Bounds(TypedDict, total=False):
@@ -98,10 +84,10 @@ class _Bounds(TypedDict, total=False):
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     """Turns each parameter that is a pydantic model into one option for each of its fields.
 
-    `Annotated[Model, Expand(...)]` selects fields and changes their defaults. The values are validated by typer.
+    `Annotated[Model, Expand(...)]` selects fields and changes their defaults. A field without a default becomes an argument.
     """
     parameters: list[Parameter] = []
-    models: dict[str, tuple[type[BaseModel], list[str]]] = {}
+    models: dict[str, tuple[type[BaseModel], list[Parameter]]] = {}
     for parameter in signature(command, eval_str=True).parameters.values():
         model, expand = _model_of(parameter.annotation)
         if model is None:
@@ -109,19 +95,25 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
         else:
             expanded = list(expand.parameters(model))
             parameters += expanded
-            models[parameter.name] = model, [option.name for option in expanded]
+            models[parameter.name] = model, expanded
 
     @wraps(command)
     def with_options(**values: object) -> None:
         groups = {
-            parameter: model.model_construct(None, **{name: values.pop(name) for name in names})
-            for parameter, (model, names) in models.items()
+            parameter: model(**_given(model, {option.name: values.pop(option.name) for option in options}))
+            for parameter, (model, options) in models.items()
         }
         command(**values, **groups)
 
     vars(with_options)["__signature__"] = Signature(parameters)
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
+
+
+def _given(model: type[BaseModel], values: Mapping[str, object]) -> dict[str, object]:
+    """Returns the values that differ from the defaults of the model; typer has an empty list or None for no value."""
+    fields = model.model_fields
+    return {name: value for name, value in values.items() if value not in (None, [], fields[name].default)}
 
 
 def _model_of(annotation: object) -> tuple[type[BaseModel] | None, Expand]:
@@ -133,25 +125,46 @@ def _model_of(annotation: object) -> tuple[type[BaseModel] | None, Expand]:
     return (kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None), expand
 
 
-def _option(name: str, info: FieldInfo, help_text: str | None) -> object:
-    """A typer annotation: the type, and the option with its bounds and help text."""
+def _parameter(name: str, info: FieldInfo, help_text: str | None, default: object) -> Parameter:
+    """Returns the parameter of a field, as typer reads it: an argument if the field has no default, otherwise an option."""
     kind, metadata = _split(info)
-    option = typer.Option(
-        f"--{name.replace('_', '-')}",
-        metavar=METAVARS.get(name),
-        help=help_text or " ".join((info.description or "").split()),
-        **_bounds(metadata),
-    )
-    return Annotated[kind, option]
+    metavar = next((item.text for item in metadata if isinstance(item, Metavar)), None)
+    text = help_text or " ".join((info.description or "").split())
+    if NAMES in text:
+        _LISTED[text] = info
+    if info.is_required():
+        argument = typer.Argument(metavar=metavar, help=text)
+        return Parameter(name, Parameter.KEYWORD_ONLY, annotation=_annotated(kind, argument))
+    option = name.replace("_", "-")
+    flag = f"--{option}/--no-{option}" if default is True else f"--{option}"
+    several = get_origin(kind) is list or kind == list[str] | None
+    value = typer.Option(flag, metavar=metavar, help=text, **_bounds(metadata))
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None if several else default, annotation=_annotated(kind, value))
+
+
+def _annotated(kind: Any, metadata: object) -> object:
+    return Annotated[kind, metadata]
 
 
 def _split(info: FieldInfo) -> tuple[Any, list[object]]:
     """The type of a field as typer reads it, and the metadata that only pydantic reads."""
-    members = [member for member in get_args(info.annotation) if member is not NoneType]
-    if NoneType not in get_args(info.annotation):
-        return info.annotation, [*info.metadata]
-    kind, *metadata = get_args(members[0]) if get_origin(members[0]) is Annotated else (members[0],)
-    return kind | None, [*info.metadata, *metadata]
+    kind, metadata = _without_metadata(info.annotation)
+    members = [member for member in get_args(kind) if member is not NoneType]
+    optional = NoneType in get_args(kind)
+    if optional:
+        kind, inner = _without_metadata(members[0])
+        metadata = [*metadata, *inner]
+    if get_origin(kind) in (list, tuple, dict):
+        kind, optional = list[str], True
+    return kind | None if optional else kind, [*info.metadata, *metadata]
+
+
+def _without_metadata(kind: Any) -> tuple[Any, list[object]]:
+    """Returns a type without its metadata, and the metadata."""
+    if get_origin(kind) is not Annotated:
+        return kind, []
+    inner, *metadata = get_args(kind)
+    return inner, metadata
 
 
 def _bounds(metadata: Iterable[object]) -> _Bounds:
@@ -166,21 +179,3 @@ def _bounds(metadata: Iterable[object]) -> _Bounds:
             case Le(le=bound):
                 bounds["max"] = cast(float, bound)
     return bounds
-
-
-def eval_words(context: typer.Context, without: frozenset[str]) -> list[str]:
-    """Returns the `promptkit eval` command with the options that another command was called with.
-
-    Args:
-        context: The context of the other command.
-        without: Names of parameters that `promptkit eval` does not have, or that the caller adds itself.
-    """
-    words = ["promptkit", "eval", str(context.params["task"])]
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        # the default number of demonstrations differs between the commands
-        if parameter.name in without or (value == parameter.default and parameter.name != "shots"):
-            continue
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            words += [parameter.opts[0]] if item is True else [parameter.opts[0], str(item)]
-    return words

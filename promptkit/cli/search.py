@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,28 +11,28 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.answer import AnswerOptions
-from promptkit.config.build import build_predictors
-from promptkit.config.prompt import PromptOptions
+from promptkit.config.calibrations import CalibrationOptions
+from promptkit.config.evaluation import EvalConfig
+from promptkit.config.manipulations import ManipulationOptions
 from promptkit.core.errors import InputError
 from promptkit.display.terminal import Bar
-from promptkit.tasks.options import DataOptions
-from promptkit.tasks.resolve import resolve_task
 
 if TYPE_CHECKING:
     from promptkit.searches.halving import By
     from promptkit.searches.instructions import Method
 
-NOT_OF_EVAL = frozenset({"task", "instruction", "method", "candidates", "listed", "by", "dev", "test", "as_json"})
-"""The parameters that `promptkit eval` does not have, or that are added to its command by name."""
+ZERO_SHOT = opts.Expand(
+    without=("limit", "cot", *ManipulationOptions.model_fields, *AnswerOptions.model_fields, *CalibrationOptions.model_fields),
+    defaults={"shots": 0},
+    help={"shots": "Number of demonstrations."},
+)
+"""The options of an evaluation that determine the prompts of the search, which by default have no demonstrations."""
 
 
 @opts.expand_options
 def search(
-    context: typer.Context,
-    task: opts.TaskName,
+    config: Annotated[EvalConfig, ZERO_SHOT],
     *,
-    model: opts.ModelName = "demo",
-    set_: opts.EngineSettings = None,
     method: Annotated[
         str | None, typer.Option(help="Search method: ape, opro, or list; by default list with --list, else ape.")
     ] = None,
@@ -44,8 +43,6 @@ def search(
     test: Annotated[
         int | None, typer.Option(min=1, help="Number of rows that evaluate the best instruction; by default the whole split.")
     ] = None,
-    prompt_options: Annotated[PromptOptions, opts.ZERO_SHOT],
-    data_options: DataOptions,
     no_cache: opts.NoCache = False,
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
@@ -53,15 +50,14 @@ def search(
     """Search for the best instruction. It is selected on dev rows and evaluated on the split."""
     from promptkit.searches import instructions
 
-    split = data_options.split
-    loaded = resolve_task(task, data_options, template=prompt_options.template)
+    split, task = config.split, config.load_task()
     texts = read_lines(listed) if listed else []
-    instructions.check(loaded, method=method, instructions=texts, candidates=candidates, by=by, dev=dev, split=split)
-    predictor = build_predictors(loaded, model, set_, prompt_options, AnswerOptions(), split=split)[0]
+    instructions.check(task, method=method, instructions=texts, candidates=candidates, by=by, dev=dev, split=split)
+    predictor = config.build(task)[0]
     with exit_on_interrupt(), Bar(hidden=as_json) as bar:
         result = instructions.search(
             predictor,
-            loaded,
+            task,
             method=cast("Method | None", method),
             instructions=texts,
             candidates=candidates,
@@ -69,12 +65,12 @@ def search(
             dev=dev,
             test=test,
             split=split,
-            seed=prompt_options.seed,
+            seed=config.seed,
             out=out,
             cache=not no_cache,
             progress=bar,
         )
-    command = shlex.join([*opts.eval_words(context, NOT_OF_EVAL), "--instruction", result.instruction])
+    command = config.model_copy(update={"instruction": result.instruction}).to_command(out=out)
     typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}\nuse it: {command}")
 
 

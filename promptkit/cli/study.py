@@ -23,18 +23,18 @@ def study(
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a grid of options on one task. Each cell is a run, and finished runs are reused."""
-    from promptkit.config.study import baselines, read_study, run
+    from promptkit.config.study import StudyConfig
     from promptkit.display import plots
     from promptkit.studies import figures
     from promptkit.studies.progress import LiveTable, RunsBar
 
-    spec = read_study(file)
+    config = StudyConfig.from_yaml(file)
     if plot is not None:
         plots.check_drawable(plot)
     display = nullcontext() if as_json else LiveTable() if sys.stderr.isatty() else RunsBar()
     with exit_on_interrupt(), display as progress:
-        result = run(spec, out=out, cache=not no_cache, progress=progress)
-    baseline_results = baselines(spec, result)
+        result = config.run(out=out, cache=not no_cache, progress=progress)
+    baseline_results = config.compute_baselines(result)
     if plot is not None:
         plots.write(figures.default_figure(result, baseline_results), plot)
     if as_json:

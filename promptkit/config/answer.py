@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from promptkit.config.spelling import Spelled
+from promptkit.config.values import Spelled
 from promptkit.core.errors import InputError, unknown
-from promptkit.tasks.strict_model import StrictModel
+from promptkit.tasks.strict_model import NamesFrom, StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.output_reader import OutputReader
@@ -20,13 +20,12 @@ SCORES = ("sum", "mean", PMI, CHANNEL)
 
 
 class AnswerOptions(StrictModel):
-    """How the model's answers are scored or generated."""
+    """How the model's answers are scored or generated. They apply to tasks whose inputs are texts."""
 
-    score: str = "sum"
-    """Score of an answer: sum or mean of its token log-probabilities, pmi, or channel."""
-    extract: Spelled | None = None
-    """Rule that extracts the answer from a generated text: first_line, final_answer, final_number, option, yes_no, boxed,
-    json_field:field=answer or pattern:regex=..."""
+    score: Annotated[str, NamesFrom("promptkit.config.answer:SCORES")] = "sum"
+    """Score of an answer, of which sum and mean are over its token log-probabilities: {names}."""
+    extract: Annotated[Spelled | None, NamesFrom("promptkit.align.extract:EXTRACTIONS")] = None
+    """Rule that extracts the answer from a generated text, such as json_field:field=answer or pattern:regex=...: {names}."""
     max_tokens: PositiveInt | None = None
     """Maximum number of generated tokens."""
     samples: PositiveInt | None = None

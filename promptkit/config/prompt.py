@@ -6,25 +6,24 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from pydantic import BeforeValidator, NonNegativeInt
 
-from promptkit.config.spelling import SWITCH, Spelled, as_list, on_or_off
-from promptkit.core.errors import InputError, TemplateError, unknown
-from promptkit.tasks.strict_model import StrictModel
+from promptkit.config.values import SWITCH, RelativePath, Spelled, on_or_off
+from promptkit.core.errors import TemplateError, unknown
+from promptkit.tasks.strict_model import NamesFrom, StrictModel
 from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
     from promptkit.core.rendered import TooLong
+    from promptkit.manipulate.cot import Cot
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
 DEFAULT_SHOTS = 8
-REASONED_DEMOS = ("auto", "auto-cot", "complex", "few-shot", "manual")
-"""Names in the literature for chains of thought that are shown in demonstrations."""
 
 
 class PromptOptions(StrictModel):
-    """The options that define a prompt."""
+    """The options that define a prompt. They apply to tasks whose inputs are texts."""
 
-    template: str | None = None
+    template: Annotated[str | None, RelativePath(or_name=True)] = None
     """Template name, path of a .j2 file, or template text; by default the task's template."""
     instruction: str | None = None
     """Instruction that replaces the template's; an empty text removes it."""
@@ -36,18 +35,12 @@ class PromptOptions(StrictModel):
     """Name of the chat template, with --chat, for models that have several."""
     shots: NonNegativeInt | None = None
     """Number of demonstrations; by default 8, or 0 with a learned prompt."""
-    demos: Spelled | None = None
-    """Demonstration selector: zero, first, random, random-each, balanced, bm25, similar, mmr, dpp, votek, diverse, mdl,
-    influence, rerank, complex or auto-cot; by default balanced for a task with labels, else random."""
-    order: Spelled | None = None
-    """Demonstration order: given, shuffled, nearest-last, nearest-first, interleaved, globale, locale or least-entropy; by
-    default nearest-last for selectors that rank by similarity, else given."""
-    cot: Spelled | None = None
-    """Chain-of-thought prompting: zero-shot or least-to-most."""
+    demos: Annotated[Spelled | None, NamesFrom("promptkit.manipulate.demos:SELECTORS")] = None
+    """Demonstration selector: {names}; by default balanced for a task with labels, else random."""
+    order: Annotated[Spelled | None, NamesFrom("promptkit.manipulate.order.fixed:ORDERS")] = None
+    """Demonstration order: {names}; by default nearest-last for selectors that rank by similarity, else given."""
     seed: int = 0
     """Random seed for the demonstrations, their order and sampled texts."""
-    prompt: Annotated[list[str] | None, BeforeValidator(as_list)] = None
-    """Folder with a learned prompt, from promptkit train or PEFT; may be given several times."""
     on_too_long: str = "truncate-demos"
     """What to do with a row whose prompt does not fit the model's context: truncate-demos drops demonstrations until it fits,
     and stops with an error if it does not fit without any; error stops; skip leaves the row out, and it counts as wrong."""
@@ -57,7 +50,15 @@ class PromptOptions(StrictModel):
         """The number of demonstrations, with the default filled in."""
         if self.shots is not None:
             return self.shots
-        return 0 if self.prompt else DEFAULT_SHOTS
+        return self.default_shots()
+
+    def default_shots(self) -> int:
+        """Returns the number of demonstrations if it is not given."""
+        return DEFAULT_SHOTS
+
+    def build_cot(self) -> Cot | None:
+        """Returns how a reasoning is generated before the answer; None if it is not."""
+        return None
 
     def build_prompt(self, task: Task, *, channel: bool = False) -> Prompt:
         """Builds the prompt that the options define.
@@ -71,13 +72,11 @@ class PromptOptions(StrictModel):
             TemplateError: The task has no channel template.
         """
         from promptkit.core.registry import build
-        from promptkit.manipulate.cot import COT
         from promptkit.manipulate.demos import SELECTORS
         from promptkit.manipulate.order.fixed import ORDERS
         from promptkit.manipulate.prompt import Prompt
 
-        if self.cot:
-            _check_cot(self.cot)
+        cot = self.build_cot()
         if self.thinking not in (None, *SWITCH):
             raise unknown("value of --thinking", str(self.thinking), SWITCH)
         if self.template is None:
@@ -91,7 +90,7 @@ class PromptOptions(StrictModel):
             chat=self.chat,
             thinking=None if self.thinking is None else SWITCH[self.thinking],
             chat_template=self.chat_template,
-            cot=None if self.cot is None else build("chain of thought", COT, self.cot),
+            cot=cot,
             channel=channel,
             on_too_long=self._too_long(),
         )
@@ -110,20 +109,6 @@ def _check_template(task: Task) -> None:
 
     with errors_at(task.file, "template"):
         Template.load(task.spec.template)
-
-
-def _check_cot(spelling: str) -> None:
-    """Refuses names of demonstrations with reasoning, which are selected by --demos."""
-    from promptkit.core.registry import parse
-
-    if parse(spelling)[0].replace("_", "-") in REASONED_DEMOS:
-        raise InputError(
-            f"--cot {spelling} is not available: demonstrations with reasoning are selected by --demos",
-            code="cot-needs-demos",
-            hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that includes reasoning",
-            option="--cot",
-            value=spelling,
-        )
 
 
 def _channel_template(task: Task) -> str:

@@ -1,25 +1,25 @@
-"""Reads a study's YAML file and evaluates it: a task, options shared by all cells, and a grid over other options."""
+"""The configuration of a study: a task, options shared by all cells, and a grid over other options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from promptkit.config.answer import AnswerOptions
 from promptkit.config.build import predictor_builder
+from promptkit.config.calibrations import CalibrationOptions
+from promptkit.config.evaluation import EvalConfig, EvalOptions
 from promptkit.config.key_paths import name_key
-from promptkit.config.prompt import PromptOptions
-from promptkit.config.spelling import Spelled, join_spellings
+from promptkit.config.task import RowOptions, TaskOptions
+from promptkit.config.values import Spelled
 from promptkit.core.errors import InputError, PromptkitError, unknown
-from promptkit.core.paths import STUDIES, expanded, folder
+from promptkit.core.paths import OUT, STUDIES, expanded, folder
+from promptkit.runs.recorded import record_options
 from promptkit.tasks.options import DataOptions
-from promptkit.tasks.readers import is_data
-from promptkit.tasks.resolve import resolve_task
-from promptkit.tasks.yaml_file import errors_at, read_yaml, validation_error
+from promptkit.tasks.yaml_file import YAML, errors_at
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
@@ -30,29 +30,18 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SUFFIXES = (".yaml", ".yml")
+SHARED = frozenset(name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
+"""The options that are the same for all cells of a study."""
 
 
-class Options(PromptOptions, AnswerOptions):
-    """The options of one cell, as in `promptkit eval`. Each may also be in `grid`, with a list of values."""
+class StudyConfig(EvalOptions):
+    """The configuration of a study: the options of an evaluation, each of which may also be in `grid`, as a list of values."""
 
-    model: str = "demo"
-    """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
-    set: dict[str, object] = Field(default_factory=dict)
-    """Settings of the engine, such as {dtype: bfloat16}."""
-
-
-class StudySpec(Options, DataOptions):
-    """A study's YAML file. Paths are relative to the file."""
+    noun: ClassVar[str] = "study"
+    example: ClassVar[str] = "It names a task and a grid, such as grid: {shots: [0, 4]}"
 
     description: str = ""
     """One-line description of what the study measures."""
-    task: str
-    """Task name, or path of a task's YAML file or of a data file."""
-    limit: PositiveInt | None = None
-    """Evaluate only the N rows with the smallest hash of their id."""
-    calibrate: Annotated[str, BeforeValidator(join_spellings)] = ""
-    """Calibrations, such as [contextual, batch]; with the uncalibrated scores they form one more dimension, `align`."""
     baselines: list[Spelled] | None = None
     """Adds baselines without a language model: from the whole pool, and from the demonstrations of these selectors, such as
     [random]. A selector without k is used with the numbers of demonstrations of the cells."""
@@ -61,7 +50,7 @@ class StudySpec(Options, DataOptions):
     _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _check_no_option_is_given_twice(self) -> StudySpec:
+    def _check_no_option_is_given_twice(self) -> Self:
         repeated = next((name for name in self.grid if name in self.model_fields_set), None)
         if repeated is not None:
             message = "{option} is given both in the grid and outside of it"
@@ -73,15 +62,37 @@ class StudySpec(Options, DataOptions):
         """The YAML file, which errors name; None for a study that is not read from a file."""
         return self._file
 
-    def options(self, cell: Mapping[str, object], without: str | None = None) -> Options:
-        """Returns the options of a cell, whose values take precedence over the shared options.
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Reads a study. Paths are relative to its file.
 
         Args:
-            cell: Option of the grid -> its value in the cell.
+            path: The path of a YAML file, or the name of a shipped study.
+
+        Raises:
+            InputError: There is no such study, or its grid is invalid.
+            TaskError: The file does not define a study.
+        """
+        file = _study_path(path)
+        spec = super().from_yaml(file)
+        grid = {
+            option: [_grid_value(file, option, index, value) for index, value in enumerate(values)]
+            for option, values in spec.grid.items()
+        }
+        study = spec.model_copy(update={"grid": grid})
+        study._file = file
+        return study
+
+    def cell(self, values: Mapping[str, object], without: str | None = None) -> EvalConfig:
+        """Returns the configuration of a cell, whose values take precedence over the shared options.
+
+        Args:
+            values: Option of the grid -> its value in the cell.
             without: An option that gets its default value instead.
         """
-        values = self.model_dump(include=set(Options.model_fields)) | dict(cell)
-        return Options.model_validate({option: value for option, value in values.items() if option != without})
+        shared = {name: value for name, value in self if name in EvalConfig.model_fields and name in self.model_fields_set}
+        given = {name: value for name, value in {**shared, **values}.items() if name != without}
+        return EvalConfig(**given)
 
     def keys(self, cell: Mapping[str, object]) -> dict[str, str]:
         """Returns the path of the key that defines each given option of a cell, such as {"shots": "grid.shots[1]"}."""
@@ -89,129 +100,82 @@ class StudySpec(Options, DataOptions):
         shared = self.model_fields_set - {"grid", "task", "description", "limit", "baselines"}
         return in_grid | {option: option for option in sorted(shared)}
 
+    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Study:
+        """Evaluates every cell of a study, each as `promptkit eval` would.
 
-def read_study(name: str | Path) -> StudySpec:
-    """Reads a study.
+        All cells are checked before the first one is evaluated.
 
-    Args:
-        name: The path of a YAML file, or the name of a shipped study.
+        Args:
+            out: The folder for the run folders.
+            cache: Whether the score cache is used.
+            progress: Called as cells and rows finish.
+        """
+        from promptkit.studies.grid import cells, plain_value
+        from promptkit.studies.run import evaluate_grid
 
-    Raises:
-        InputError: There is no such study, or its grid is invalid.
-        TaskError: The file does not define a study.
-    """
-    path = _study_path(name)
-    data = read_yaml(path, "study", "It names a task and a grid, such as grid: {shots: [0, 4]}")
-    try:
-        spec = StudySpec.model_validate(data)
-    except ValidationError as error:
-        raise validation_error(path, error, "study", lambda location: StudySpec) from None
-    spec._file = path
-    grid = {
-        option: [_grid_value(path, option, index, value) for index, value in enumerate(values)]
-        for option, values in spec.grid.items()
-    }
-    paths = {
-        "data": spec.data and path.parent / expanded(spec.data),
-        "train": spec.train and path.parent / expanded(spec.train),
-        "task": _resolve_path(path, spec.task),
-        "template": spec.template and _resolve_path(path, spec.template),
-        "prompt": spec.prompt and [_join(path, learned) for learned in spec.prompt],
-    }
-    return spec.model_copy(update={"grid": grid, **paths})
+        task = _load_task(self)
+        models: dict[str, Model] = {}
+
+        def build_cell(**cell: object) -> Predictor | list[Predictor]:
+            config, with_model = self.cell(cell), _predictor_builder(self, task, cell)
+            key = f"{config.model} {config.set}"
+            if key not in models:
+                models[key] = _load_model(self, cell)
+            predictors = with_model(models[key])
+            return predictors if len(predictors) > 1 else predictors[0]
+
+        combinations = cells(_dimensions(self))
+        for cell in combinations:
+            _predictor_builder(self, task, cell)
+        _baseline_selectors(self, [self.num_shots])
+        study = evaluate_grid(
+            build_cell, task, self.grid, out=out, split=self.split, limit=self.limit, cache=cache, progress=progress
+        )
+        for cell in combinations:
+            for evaluated in study.having({name: plain_value(value) for name, value in cell.items()}):
+                record_options(evaluated.run.path, self.cell(cell).changed())
+        return study
+
+    def compute_baselines(self, study: Study) -> Baselines | None:
+        """Computes the baselines that a study file names, on the rows of the finished study; None if it names none."""
+        from promptkit.models.registry import load
+
+        if self.baselines is None:
+            return None
+        shots = list(dict.fromkeys(int(cell.values.get("shots", self.num_shots) or 0) for cell in study.cells))
+        selectors = _baseline_selectors(self, shots)
+        model = load(self.grid.get("model", [self.model])[0], **self.set) if selectors else None
+        return study.baselines(*selectors, model=model)
 
 
 def _study_path(name: str | Path) -> Path:
     path, shipped = expanded(name), folder("evals") / STUDIES
-    if path.suffix in SUFFIXES and not path.is_file():
-        hint = f"It was searched for in {Path.cwd()}"
-        raise InputError(f"There is no study file {name}", code="no-such-file", hint=hint, file=str(name))
-    if path.suffix not in SUFFIXES:
-        path = shipped / f"{name}.yaml"
+    if path.suffix in YAML:
+        return path
+    path = shipped / f"{name}.yaml"
     if not path.is_file():
         known = (file.stem for file in shipped.glob("*.yaml"))
         raise unknown("study", str(name), known, hint="For your own study, give the path of its YAML file")
     return path
 
 
-def _resolve_path(study: Path, value: str) -> str:
-    """Joins a path to the folder of the study file; names and template texts are unchanged."""
-    is_path = value.endswith((*SUFFIXES, ".j2")) or is_data(value)
-    return _join(study, value) if is_path else value
-
-
-def _join(study: Path, path: str) -> str:
-    return str(study.parent / expanded(path))
-
-
 def _grid_value(path: Path, option: str, index: int, value: object) -> object:
     """Validates one value of the grid."""
-    if option not in Options.model_fields:
-        if option == "calibrate":
+    known = [name for name in EvalConfig.model_fields if name not in SHARED]
+    if option not in known:
+        if option in CalibrationOptions.model_fields:
             raise InputError(
                 "calibrations cannot be in the grid, because they share one pass over the rows",
                 code="calibrate-in-grid",
                 hint="Move the option to the top level of the file",
                 option=option,
-            ).at(path, "grid.calibrate")
-        raise unknown("option of the grid", option, Options.model_fields).at(path, f"grid.{option}")
-    try:
-        options = Options.model_validate({option: value})
-    except ValidationError as error:
-        raise validation_error(path, error, "study", lambda location: Options, within=f"grid.{option}[{index}]") from None
-    if option == "template" and options.template:
-        return _resolve_path(path, options.template)
-    if option == "prompt" and options.prompt:
-        return [_join(path, learned) for learned in options.prompt]
-    return options.model_dump()[option]
+            ).at(path, f"grid.{option}")
+        raise unknown("option of the grid", option, known).at(path, f"grid.{option}")
+    config = EvalConfig._from_file(path, {"task": "", option: value}, within=f"grid.{option}[{index}]")
+    return dict(config)[option]
 
 
-def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | None = None) -> Study:
-    """Evaluates every cell of a study, each as `promptkit eval` would.
-
-    All cells are checked before the first one is evaluated.
-
-    Args:
-        spec: The study.
-        out: The folder for the run folders.
-        cache: Whether the score cache is used.
-        progress: Called as cells and rows finish.
-    """
-    from promptkit.studies.grid import cells
-    from promptkit.studies.run import evaluate_grid
-
-    task = _load_task(spec)
-    models: dict[str, Model] = {}
-
-    def build_cell(**cell: object) -> Predictor | list[Predictor]:
-        options, with_model = spec.options(cell), _predictor_builder(spec, task, cell)
-        key = f"{options.model} {options.set}"
-        if key not in models:
-            models[key] = _load_model(spec, cell)
-        predictors = with_model(models[key])
-        return predictors if spec.calibrate else predictors[0]
-
-    for cell in cells(_dimensions(spec)):
-        _predictor_builder(spec, task, cell)
-    _baseline_selectors(spec, [spec.num_shots])
-    return evaluate_grid(
-        build_cell, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress
-    )
-
-
-def baselines(spec: StudySpec, study: Study) -> Baselines | None:
-    """Computes the baselines that a study file names, on the rows of the finished study; None if it names none."""
-    from promptkit.models.registry import load
-
-    if spec.baselines is None:
-        return None
-    shots = list(dict.fromkeys(int(cell.values.get("shots", spec.num_shots) or 0) for cell in study.cells))
-    selectors = _baseline_selectors(spec, shots)
-    model = load(spec.grid.get("model", [spec.model])[0], **spec.set) if selectors else None
-    return study.baselines(*selectors, model=model)
-
-
-def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
+def _baseline_selectors(spec: StudyConfig, shots: Sequence[int]) -> list[Selector]:
     """Builds the selectors of the baselines: with the k of their spec, or once for each number of demonstrations above 0."""
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
@@ -224,13 +188,13 @@ def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]
     return selectors
 
 
-def _load_task(spec: StudySpec) -> Task:
+def _load_task(spec: StudyConfig) -> Task:
     """Loads the task of a study, and checks that it has the split."""
     template = spec.template or next(iter(spec.grid.get("template", [])), None)
 
     def load(without: str | None) -> Task:
-        options = spec if without is None else spec.model_copy(update={without: None})
-        return resolve_task(spec.task, options, template=None if without == "template" else template)
+        given = {"template": template} if without is None else {"template": template, without: None}
+        return spec.model_copy(update=given).load_task()
 
     given = [option for option in DataOptions.model_fields if option in spec.model_fields_set]
     task = name_key(spec.file, load, {option: option for option in given}, default="task")
@@ -240,7 +204,7 @@ def _load_task(spec: StudySpec) -> Task:
     return task
 
 
-def _dimensions(spec: StudySpec) -> Mapping[str, Sequence[object]]:
+def _dimensions(spec: StudyConfig) -> Mapping[str, Sequence[object]]:
     from promptkit.studies.grid import dimensions
 
     try:
@@ -249,22 +213,19 @@ def _dimensions(spec: StudySpec) -> Mapping[str, Sequence[object]]:
         raise error.at(spec.file, f"grid.{error.fields['dimension']}") if spec.file else error from None
 
 
-def _predictor_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
+def _predictor_builder(spec: StudyConfig, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
     """Checks the options of a cell, and returns a function that builds its predictors for a model."""
 
     def check(without: str | None) -> Callable[[Model], list[Predictor]]:
-        options, calibrate = spec.options(cell, without), "" if without == "calibrate" else spec.calibrate
-        return predictor_builder(task, options.model, options, options, calibrate)
+        return predictor_builder(spec.cell(cell, without), task)
 
     return name_key(spec.file, check, spec.keys(cell))
 
 
-def _load_model(spec: StudySpec, cell: Mapping[str, object]) -> Model:
-    from promptkit.models.registry import load
-
-    options, keys = spec.options(cell), spec.keys(cell)
+def _load_model(spec: StudyConfig, cell: Mapping[str, object]) -> Model:
+    keys = spec.keys(cell)
     try:
-        return load(options.model, **options.set)
+        return spec.cell(cell).load_model()
     except PromptkitError as error:
         is_setting = "setting" in error.fields or str(error.fields.get("kind", "")).startswith("setting")
         with errors_at(spec.file, keys.get("set", "set") if is_setting else keys.get("model", "model")):

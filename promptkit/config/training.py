@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from promptkit.tasks.strict_model import StrictModel
+from promptkit.config.values import Spelled
+from promptkit.tasks.strict_model import NamesFrom, StrictModel
 
 if TYPE_CHECKING:
     from promptkit.training.config import TrainingConfig
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 class TrainingOptions(StrictModel):
     """The options of a `TrainingConfig`, with the optimizer as the command line spells it."""
 
-    optimizer: str | None = None
-    """Optimizer: adamw, hotflip for tokens, or spsa or cma-es without gradients; with settings as in cma-es:sigma=1."""
+    optimizer: Annotated[Spelled | None, NamesFrom("promptkit.training.config:OPTIMIZERS")] = None
+    """Optimizer, with settings as in cma-es:sigma=1: {names}; hotflip is for tokens, and spsa and cma-es use no gradients."""
     steps: PositiveInt = 100
     """Maximum number of training steps."""
     batch_size: PositiveInt = 16
     """Number of rows per step."""
     learning_rate: float | None = None
     """Peak learning rate; by default it depends on the optimizer and the manipulation."""
-    schedule: str = "linear"
-    """Learning rate schedule after the warm-up: linear or constant."""
+    schedule: Annotated[str, NamesFrom("promptkit.training.config:Schedule")] = "linear"
+    """Learning rate schedule after the warm-up: {names}."""
     warmup: Annotated[NonNegativeFloat, Field(le=1)] = 0.05
     """Fraction of the steps over which the learning rate increases."""
     per_class: PositiveInt | None = None
@@ -37,8 +38,8 @@ class TrainingOptions(StrictModel):
     """Stop after N dev evaluations without improvement."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
-    mixed_precision: str = "no"
-    """Precision of matrix products: no, bf16 or fp16; trained parameters stay in float32."""
+    mixed_precision: Annotated[str, NamesFrom("promptkit.core.model:Precision")] = "no"
+    """Precision of matrix products: {names}; trained parameters stay in float32."""
 
     def build_config(self, *, seed: int) -> TrainingConfig:
         """Builds the configuration.
@@ -48,4 +49,5 @@ class TrainingOptions(StrictModel):
         """
         from promptkit.training.config import TrainingConfig
 
-        return TrainingConfig.from_keywords({name: value for name, value in self if value is not None} | {"seed": seed})
+        settings = {name: value for name, value in self if name in TrainingOptions.model_fields and value is not None}
+        return TrainingConfig.from_keywords(settings | {"seed": seed})

@@ -18,6 +18,7 @@ from promptkit.evaluation.results import RunTitle, compute_results, finish_run
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
+from promptkit.runs.recorded import read_options, record_options
 from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
 from promptkit.runs.run import Run
 from promptkit.runs.schema import RowRecord, Timing
@@ -51,6 +52,9 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         if not folder.finished():
             finish_run(folder, title, samples, support, results, joined.read_outputs)
             folder.record_timing(Timing(seconds=0.0, examples_per_second=0.0, resumed=0, notes=notes))
+    options = read_options(parts[0].path)
+    if options is not None:
+        record_options(folder.path, options)
     return Run(
         task=title["task"],
         split=title["split"],

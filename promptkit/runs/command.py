@@ -1,4 +1,4 @@
-"""Writes the `promptkit eval` command that repeats a run, for example with more calibrations."""
+"""Writes the commands that repeat a run, for example with more calibrations."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manip
 from promptkit.manipulate.order.fixed import ORDERS, default_order
 from promptkit.runs.schema import RunSettings
 
+TASK, PROMPT, PMI = "task", "prompt", "pmi"
+CALIBRATION_OPTIONS = frozenset({"calibrate", "labelmap", "per_class"})
+"""The options that the calibrations of a command replace."""
 TASK_PLACEHOLDER = "TASK"
 """Replaces the path of a task file, which a run does not record."""
 DATA_PLACEHOLDER = "DIR"
@@ -59,37 +62,84 @@ _PromptSettings = TypedDict(
 )
 
 
-def eval_command(settings: RunSettings, calibrate: Sequence[str], *, out: Path | None = None) -> str | None:
+def command_words(command: str, options: Mapping[str, object], *, out: str | Path = OUT) -> list[str]:
+    """Returns the words of a `promptkit` command.
+
+    Args:
+        command: The command, such as `eval`.
+        options: Option -> value, as JSON values; the option `task` is the argument of the command.
+        out: The folder for run folders.
+    """
+    words = [word for name, value in options.items() if name != TASK for word in _option_words(name, value)]
+    folder = [] if Path(out) == Path(OUT) else ["--out", str(out)]
+    return ["promptkit", command, str(options[TASK]), *words, *folder]
+
+
+def _option_words(name: str, value: object) -> list[str]:
+    """Returns the words of one option: a flag, the option with its value, or one option for each of several values."""
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(value, Mapping):
+        value = [f"{key}={item}" for key, item in value.items()]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [word for item in values for word in (f"--{option}", str(item))]
+
+
+def eval_command(
+    settings: RunSettings, calibrate: Sequence[str], *, out: Path | None = None, recorded: Mapping[str, object] | None = None
+) -> str | None:
     """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
-        out: The folder that contains the run's folder; the run's learned manipulations are looked up in it.
+        out: The folder that contains the run's folder.
+        recorded: The options that the run has recorded; None for a run that was made from Python objects, whose options are
+            inferred from the settings.
 
     Returns:
         The command, or None if the command line cannot express the run, such as one whose template was given as text.
     """
+    options = inferred_options(settings, out) if recorded is None else recorded
+    if options is None:
+        return None
+    kept = {name: value for name, value in options.items() if name not in CALIBRATION_OPTIONS}
+    if recorded is not None and PROMPT in kept:
+        folders = cast(Sequence[str], kept[PROMPT])
+        kept[PROMPT] = [folder if Path(folder).exists() else LEARNED_PLACEHOLDER for folder in folders]
+    further = [name for name in calibrate if not (options.get("score") == PMI and name == PMI)]
+    return shlex.join([*command_words("eval", kept, out=out or OUT), "--calibrate", ",".join(further)])
+
+
+def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, object] | None:
+    """Returns the options of `promptkit eval` that repeat a run which was made from Python objects.
+
+    Args:
+        settings: Settings of the run.
+        out: The folder that contains the run's folder; the run's learned manipulations are looked up in it.
+
+    Returns:
+        Option -> value, without calibrations; None if no options express the run.
+    """
     prompt, chains = _prompt_settings(settings), settings["align"]
     if not _has_command(prompt):
         return None
-    is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == ["pmi"]
-    score = "channel" if prompt["channel"] else "pmi" if is_pmi else str(chains[0][0].get("score", "sum"))
+    is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == [PMI]
+    score = "channel" if prompt["channel"] else PMI if is_pmi else str(chains[0][0].get("score", "sum"))
     task, model, limit = str(settings["task"]["name"]), settings["model"], settings["limit"]
     needs_mirror = "mirror" in cast(_Settings, settings["task"].get("source", {})) and "PROMPTKIT_DATA" not in os.environ
-    words = [
-        *("promptkit", "eval", task if task in names("evals", ".yaml") else TASK_PLACEHOLDER),
-        *(("--data", DATA_PLACEHOLDER) if needs_mirror else ()),
-        *("--model", str(model["name"]), *_model_options(model)),
-        *_prompt_options(prompt),
-        *(() if score == "sum" else ("--score", score)),
-        *_saved_options(prompt.get("with", ()), out, model),
-        *("--split", settings["split"]),
-        *(() if limit is None else ("--limit", str(limit))),
-        *(() if out in (None, Path(OUT)) else ("--out", str(out))),
-        *("--calibrate", ",".join(name for name in calibrate if not (is_pmi and name == "pmi"))),
-    ]
-    return shlex.join(words)
+    return {
+        TASK: task if task in names("evals", ".yaml") else TASK_PLACEHOLDER,
+        **({"data": DATA_PLACEHOLDER} if needs_mirror else {}),
+        "model": str(model["name"]),
+        "set": _model_settings(model),
+        **_prompt_options(prompt),
+        **({} if score == "sum" else {"score": score}),
+        PROMPT: _saved_folders(prompt.get("with", ()), out, model),
+        "split": settings["split"],
+        **({} if limit is None else {"limit": limit}),
+    }
 
 
 def placeholders(command: str) -> dict[str, str]:
@@ -115,8 +165,10 @@ def _prompt_settings(settings: RunSettings) -> _PromptSettings:
 
 
 def _has_command(prompt: _PromptSettings) -> bool:
+    """Whether options express the settings: all of them are known, the template has a name, and modifiers are in folders."""
+    is_known = prompt.keys() <= {*_PromptSettings.__annotations__, "template_sha256"}
     named = "template" in prompt and prompt["template"] != Template.name
-    return named and all(_is_saved(modifier) for modifier in prompt.get("with", ()))
+    return is_known and named and all(_is_saved(modifier) for modifier in prompt.get("with", ()))
 
 
 def _is_saved(modifier: _Settings) -> bool:
@@ -124,35 +176,34 @@ def _is_saved(modifier: _Settings) -> bool:
     return modifier.get("name") in LEARNABLE and bool({"sha256", "ids"} & modifier.keys())
 
 
-def _prompt_options(prompt: _PromptSettings) -> list[str]:
+def _prompt_options(prompt: _PromptSettings) -> dict[str, object]:
     demos, order = prompt["demos"], prompt["order"]
     has_demos = demos["name"] != "zero"
-    options = ["--template", prompt["template"]]
+    options: dict[str, object] = {"template": prompt["template"]}
     if has_demos:
-        options += ["--demos", _spelled("demonstration selector", SELECTORS, demos)]
+        options["demos"] = _spelled("demonstration selector", SELECTORS, demos)
     if prompt.get("with") or not has_demos:
-        options += ["--shots", str(demos.get("k", 0))]
+        options["shots"] = demos.get("k", 0)
     if order["name"] != default_order(SELECTORS[str(demos["name"])]).name:
-        options += ["--order", _spelled("order", ORDERS, order)]
+        options["order"] = _spelled("order", ORDERS, order)
     if prompt["instruction"] is not None:
-        options += ["--instruction", prompt["instruction"]]
+        options["instruction"] = prompt["instruction"]
     if prompt["chat"]:
-        options.append("--chat")
+        options["chat"] = True
     if "thinking" in prompt:
-        options += ["--thinking", "on" if prompt["thinking"] else "off"]
+        options["thinking"] = "on" if prompt["thinking"] else "off"
     if "chat_template" in prompt:
-        options += ["--chat-template", prompt["chat_template"]]
+        options["chat_template"] = prompt["chat_template"]
     if prompt["cot"]:
-        options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
+        options["cot"] = _spelled("chain of thought", COT, prompt["cot"])
     if prompt.get("on_too_long", "truncate-demos") != "truncate-demos":
-        options += ["--on-too-long", prompt["on_too_long"]]
+        options["on_too_long"] = prompt["on_too_long"]
     return options
 
 
-def _saved_options(modifiers: Sequence[_Settings], out: Path | None, model: _Settings) -> list[str]:
+def _saved_folders(modifiers: Sequence[_Settings], out: Path | None, model: _Settings) -> list[str]:
     folders = _learned_folders(out, model) if out is not None and modifiers else {}
-    paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
-    return [word for path in paths for word in ("--prompt", str(path))]
+    return [str(folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER)) for modifier in modifiers]
 
 
 def _learned_folders(out: Path, model: _Settings) -> dict[str, Path]:
@@ -167,10 +218,10 @@ def _learned_folders(out: Path, model: _Settings) -> dict[str, Path]:
     return folders
 
 
-def _model_options(model: _Settings) -> list[str]:
+def _model_settings(model: _Settings) -> dict[str, object]:
     values = {key: model.get(key) for key in SETTINGS.get(str(model.get("engine", "")), ())}
     texts = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return [word for key in values if values[key] not in (None, {}) for word in ("--set", f"{key}={texts[key]}")]
+    return {key: text for key, text in texts.items() if text not in (None, "{}")}
 
 
 def _spelled(kind: str, table: Mapping[str, type[Named]], settings: _Settings) -> str:

@@ -11,10 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
+from promptkit.tasks.strict_model import description_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+YAML = (".yaml", ".yml")
+"""The suffixes of YAML files."""
 _UNION_MEMBERS = frozenset({"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]"})
 """Names of the types of a union, which pydantic adds to the location of an error."""
 
@@ -103,7 +106,7 @@ def validation_error(
             **where,
         )
     field = model_at(location).model_fields.get(keys[-1]) if keys else None
-    description = " ".join(((field and field.description) or "").split())
+    description = description_of(field)
     if error_type == "missing":
         return TaskError(f"{path}: {place} is missing", code="missing-key", hint=description, **where)
     prefix = f"{path}: {place or 'the file'} is invalid"

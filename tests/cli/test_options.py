@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from promptkit.cli.main import app
 from promptkit.cli.options import Expand, expand_options
-from promptkit.config.prompt import PromptOptions
+from promptkit.config.evaluation import EvalOptions
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.task import read_shipped_specs
 
@@ -43,17 +43,17 @@ def test_a_list_shows_all_texts_at_any_width(width: int, monkeypatch: pytest.Mon
         assert spec.description in shown
 
 
-def run(arguments: list[str], expand: Expand) -> tuple[int, list[PromptOptions]]:
-    """Runs a command with the options of a prompt; returns its exit code and the options that it received."""
-    received: list[PromptOptions] = []
+def run(arguments: list[str], expand: Expand) -> tuple[int, list[EvalOptions]]:
+    """Runs a command with the options of an evaluation; returns its exit code and the options that it received."""
+    received: list[EvalOptions] = []
 
     @expand_options
-    def command(prompt: Annotated[PromptOptions, expand], data: DataOptions) -> None:
+    def command(prompt: Annotated[EvalOptions, expand], data: Annotated[DataOptions, Expand(only=())]) -> None:
         received.append(prompt)
 
     application = typer.Typer()
     application.command()(command)
-    return CliRunner().invoke(application, arguments).exit_code, received
+    return CliRunner().invoke(application, ["sentiment", *arguments]).exit_code, received
 
 
 def test_a_model_receives_the_values_of_its_options() -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import promptkit as pk
 from promptkit.cli.main import app
-from promptkit.config.study import read_study
+from promptkit.config.study import StudyConfig
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.model import ChatOptions
@@ -242,9 +242,9 @@ def test_the_command_line_and_study_files_have_the_switch(tmp_path: Path) -> Non
 
     path = tmp_path / "study.yaml"
     path.write_text("task: sentiment\nmodel: fake\nchat: true\ngrid: {thinking: [on, off], shots: [0]}\n")
-    assert read_study(path).grid["thinking"] == ["on", "off"]
+    assert StudyConfig.from_yaml(path).grid["thinking"] == ["on", "off"]
     path.write_text("task: sentiment\nmodel: fake\nchat: true\nthinking: off\ngrid: {shots: [0]}\n")
-    assert read_study(path).thinking == "off"
+    assert StudyConfig.from_yaml(path).thinking == "off"
 
 
 def test_the_command_that_repeats_a_run_has_the_switch(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.cli import main as cli
 from promptkit.cli.evaluate import eval_
-from promptkit.config.study import Options, StudySpec, read_study, run
+from promptkit.config.evaluation import EvalConfig
+from promptkit.config.study import StudyConfig
 from promptkit.core.errors import InputError, PromptkitError, RunError
 from promptkit.core.paths import STUDIES, folder
 from promptkit.core.registry import build as registered
@@ -259,11 +260,10 @@ def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 
 def test_a_study_file_has_every_option_of_eval() -> None:
-    of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
-    study_fields = {"description", "baselines", "grid"}
-    assert StudySpec.model_fields.keys() - study_fields == of_eval - {"shard", "no_cache", "out", "as_json"}
-    same = {name.rstrip("_"): item.default for name, item in signature(eval_).parameters.items()}
-    assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
+    options = dict(EvalConfig.model_fields)
+    assert options.keys() == StudyConfig.model_fields.keys() - {"description", "baselines", "grid"}
+    assert options.keys() == signature(eval_).parameters.keys() - {"shard", "no_cache", "out", "as_json"}
+    assert all(StudyConfig.model_fields[name].default == info.default for name, info in options.items())
 
 
 def test_a_cell_of_a_study_file_equals_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -273,7 +273,7 @@ def test_a_cell_of_a_study_file_equals_the_run_of_eval(tmp_path: Path, monkeypat
         instruction="Say which.",
         grid={"demos": ["random-each", {"balanced": {"k": 3}}], "shots": [2], "order": ["shuffled"], "seed": [1]},
     )
-    study = run(read_study(path), out=tmp_path / "runs")
+    study = StudyConfig.from_yaml(path).run(out=tmp_path / "runs")
     assert study.dimensions["align"] == ("verbalizer", "batch:rows=4", "contextual")
     for demos in ("random-each", "balanced:k=3"):
         run_command(
@@ -291,7 +291,7 @@ def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "t.j2").write_text("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}")
     path = write_study(tmp_path, task="rows.jsonl", grid={"template": ["t.j2"], "shots": [0, 2]})
-    study = run(read_study(path), out=tmp_path / "runs")
+    study = StudyConfig.from_yaml(path).run(out=tmp_path / "runs")
     assert study.task.labels == ("no", "yes")
     assert len(study.cells) == 2
 
@@ -324,6 +324,6 @@ def test_the_command_shows_a_table_with_baselines(
 
 @pytest.mark.parametrize("name", [path.stem for path in (folder("evals") / STUDIES).glob("*.yaml")])
 def test_a_shipped_study_runs(name: str, tmp_path: Path) -> None:
-    spec = read_study(name)
+    spec = StudyConfig.from_yaml(name)
     quick = spec.model_copy(update={"model": "fake", "limit": 8})
-    assert not run(quick, out=tmp_path).failures
+    assert not quick.run(out=tmp_path).failures

@@ -1,0 +1,113 @@
+"""The configuration of an evaluation: `promptkit eval`, a YAML file and `pk.EvalConfig` are three spellings of it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.build import build_predictors
+from promptkit.config.calibrations import CalibrationOptions
+from promptkit.config.manipulations import ManipulationOptions
+from promptkit.config.model import ModelOptions
+from promptkit.config.options import Options
+from promptkit.config.reasoning import ReasoningPromptOptions
+from promptkit.config.task import RowOptions, TaskOptions
+from promptkit.core.paths import OUT
+from promptkit.runs.command import command_words
+from promptkit.runs.recorded import record_options
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.execution import Progress
+    from promptkit.predictor.predictor import Predictor
+    from promptkit.runs.run import Run, ShardRun
+    from promptkit.runs.shard import Shard
+    from promptkit.tasks.task import Task
+
+
+class EvalOptions(  # pydantic orders the fields from the last group to the first
+    RowOptions,
+    DataOptions,
+    CalibrationOptions,
+    AnswerOptions,
+    ManipulationOptions,
+    ReasoningPromptOptions,
+    ModelOptions,
+    TaskOptions,
+    Options,
+):
+    """The options of an evaluation."""
+
+    def default_shots(self) -> int:
+        """Returns the number of demonstrations if it is not given: none with a learned prompt."""
+        return 0 if self.prompt else super().default_shots()
+
+    def load_task(self) -> Task:
+        """Loads the task.
+
+        Raises:
+            PromptkitError: There is no such task, its data cannot be read, or an option does not apply to it.
+        """
+        return resolve_task(self.task, self, template=self.template)
+
+
+class EvalConfig(EvalOptions):
+    """The configuration of an evaluation.
+
+    `pk.EvalConfig(task="sentiment", model="demo", shots=4, calibrate=["batch"]).run()` equals
+    `promptkit eval sentiment --model demo --shots 4 --calibrate batch`.
+    """
+
+    def build(self, task: Task | None = None) -> list[Predictor]:
+        """Builds the uncalibrated predictor and one for each calibration, after a dry run on the first row.
+
+        Args:
+            task: The loaded task; it is loaded if None.
+
+        Raises:
+            PromptkitError: An option is invalid, or the predictors cannot be evaluated on the task.
+        """
+        return build_predictors(self, self.load_task() if task is None else task)
+
+    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Run:
+        """Evaluates the predictors, as `promptkit eval` does.
+
+        Args:
+            out: The folder for run folders.
+            cache: Whether to take answers from the score cache and to add new ones.
+            progress: Called with the number of finished requests and the number of all requests.
+
+        Raises:
+            PromptkitError: The configuration cannot be evaluated.
+        """
+        from promptkit.evaluation.evaluate import evaluate
+
+        task = self.load_task()
+        predictors = self.build(task)
+        run = evaluate(predictors, task, split=self.split, limit=self.limit, out=out, cache=cache, progress=progress)
+        record_options(run.path, self.changed())
+        return run
+
+    def run_shard(
+        self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None
+    ) -> ShardRun:
+        """Evaluates one shard, which `promptkit merge` joins with the others. The other arguments are those of `run`."""
+        from promptkit.evaluation.evaluate import evaluate_shard
+
+        task = self.load_task()
+        run = evaluate_shard(
+            self.build(task), task, shard, split=self.split, limit=self.limit, out=out, cache=cache, progress=progress
+        )
+        record_options(run.path, self.changed())
+        return run
+
+    def to_command(self, *, out: str | Path = OUT) -> str:
+        """Returns the `promptkit eval` command with the options that differ from their defaults.
+
+        Args:
+            out: The folder for run folders.
+        """
+        return shlex.join(command_words("eval", self.changed(), out=out))

@@ -1,0 +1,49 @@
+"""Builds the first manipulation and the first aligner of a predictor, which depend on the kind of the task's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promptkit.config.answer import CHANNEL, PMI, AnswerOptions
+from promptkit.config.prompt import PromptOptions
+
+if TYPE_CHECKING:
+    from promptkit.align.chain import Aligners, Reader
+    from promptkit.core.manipulation import Manipulation
+    from promptkit.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStages:
+    """The first manipulation and the first aligner of a predictor."""
+
+    encoder: Manipulation
+    """Encodes rows as inputs of the model."""
+    reader: Reader
+    """Reads the answer from the model's output; calibrations follow it."""
+    uncalibrated: Aligners
+    """The aligners of the predictor without calibration."""
+
+
+def build_first_stages(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
+    """Builds the first manipulation and the first aligner for a task.
+
+    Args:
+        task: The task.
+        prompt: The options of the prompt.
+        answer: How answers are scored or generated.
+
+    Raises:
+        InputError: An option is invalid, or does not apply to this kind of task.
+    """
+    return _of_texts(task, prompt, answer)
+
+
+def _of_texts(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
+    from promptkit.align.chain import CALIBRATIONS
+
+    reader = answer.build_first_aligner(task, seed=prompt.seed)
+    encoder = prompt.build_prompt(task, channel=answer.score == CHANNEL)
+    uncalibrated: Aligners = [reader, CALIBRATIONS[PMI]()] if answer.score == PMI else reader
+    return FirstStages(encoder=encoder, reader=reader, uncalibrated=uncalibrated)

@@ -1,0 +1,27 @@
+"""The options for the evaluated task and its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import PositiveInt
+
+from promptkit.config.values import Metavar, RelativePath
+from promptkit.tasks.strict_model import StrictModel
+
+if TYPE_CHECKING:
+    pass
+
+
+class TaskOptions(StrictModel):
+    """The task."""
+
+    task: Annotated[str, RelativePath(or_name=True), Metavar("TASK")]
+    """Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet)."""
+
+
+class RowOptions(StrictModel):
+    """The number of evaluated rows."""
+
+    limit: PositiveInt | None = None
+    """Evaluate only the N rows with the smallest hash of their id."""

@@ -1,0 +1,138 @@
+"""The configuration of a training run: `promptkit train`, a YAML file and `pk.TrainConfig` are three spellings of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import NonNegativeInt
+
+from promptkit.config.build import build_trainable_predictor
+from promptkit.config.calibrations import CalibrationOptions
+from promptkit.config.evaluation import EvalConfig
+from promptkit.config.manipulations import build_fixed, is_fixed
+from promptkit.config.model import ModelOptions
+from promptkit.config.options import Options
+from promptkit.config.prompt import PromptOptions
+from promptkit.config.task import TaskOptions
+from promptkit.config.training import TrainingOptions
+from promptkit.config.values import Metavar, Several, Spelled
+from promptkit.core.paths import OUT
+from promptkit.runs.command import command_words
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+from promptkit.tasks.strict_model import NamesFrom
+
+if TYPE_CHECKING:
+    from promptkit.core.alignment import Calibration
+    from promptkit.core.manipulation import Learnable, Modifier
+    from promptkit.predictor.predictor import Predictor
+    from promptkit.tasks.task import Task
+    from promptkit.training.result import TrainingResult
+    from promptkit.training.trainer import Progress
+
+_TABLES = NamesFrom("promptkit.manipulate.learned.storage:LEARNABLE", "promptkit.manipulate.fixed:FIXED")
+
+
+class TrainConfig(  # pydantic orders the fields from the last group to the first
+    DataOptions, PromptOptions, TrainingOptions, ModelOptions, TaskOptions, Options
+):
+    """The configuration of a training run."""
+
+    manipulation: Annotated[Several, Metavar("NAME"), _TABLES] = None
+    """Manipulation to train, or fixed one before it, with settings as in soft:length=20:init=random: {names}; may be given
+    several times; by default soft."""
+    labelmap: Annotated[Spelled | None, Metavar("NAME"), NamesFrom("promptkit.align.labelmap:LABEL_MAPPINGS")] = None
+    """Label map that is fitted on the training rows while the manipulation is trained: {names}."""
+    shots: NonNegativeInt | None = 0
+    """Number of demonstrations."""
+    seed: int = 0
+    """Random seed for the initialization, the row order and the demonstrations."""
+    train: Path | None = None
+    """For a data file: file with the rows to train on."""
+
+    def load_task(self) -> Task:
+        """Loads the task.
+
+        Raises:
+            PromptkitError: There is no such task, its data cannot be read, or an option does not apply to it.
+        """
+        return resolve_task(self.task, self, template=self.template)
+
+    def build(self, task: Task | None = None) -> Predictor:
+        """Builds the predictor to train, after a dry run on the first row.
+
+        Args:
+            task: The loaded task; it is loaded if None.
+
+        Raises:
+            PromptkitError: An option is invalid, or the predictor cannot be trained on the task.
+        """
+        return build_trainable_predictor(self, self.load_task() if task is None else task)
+
+    def build_fixed(self) -> list[Modifier]:
+        """Builds the fixed manipulations, which come before the trained ones."""
+        return build_fixed([spelling for spelling in self.manipulation or () if is_fixed(spelling)])
+
+    def build_learnables(self) -> list[Learnable]:
+        """Builds the manipulations to train. `seed` is the seed of random initializations that define none."""
+        from promptkit.core.registry import build
+        from promptkit.manipulate.learned.storage import LEARNABLE
+
+        learnable = [spelling for spelling in self.manipulation or () if not is_fixed(spelling)] or ["soft"]
+        return [build("learned manipulation", LEARNABLE, spelling, seed=self.seed) for spelling in learnable]
+
+    def build_label_map(self) -> list[Calibration]:
+        """Builds the label map: a list of one, or an empty list."""
+        return CalibrationOptions(labelmap=self.labelmap or (), per_class=self.label_rows).build_calibrations()
+
+    @property
+    def label_rows(self) -> int | None:
+        """The labeled rows of each label that the label map is fitted on; None without a label map."""
+        return self.per_class if self.labelmap else None
+
+    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> TrainingResult:
+        """Trains the manipulations, as `promptkit train` does.
+
+        Args:
+            out: The folder for the training runs.
+            cache: Whether to use the score cache.
+            progress: Called as steps finish.
+
+        Raises:
+            PromptkitError: The configuration cannot be trained.
+        """
+        from promptkit.training import trainer
+
+        task = self.load_task()
+        keywords = self.build_config(seed=self.seed).keywords()
+        return trainer.train(self.build(task), task, split=self.split, out=out, cache=cache, progress=progress, **keywords)
+
+    def evaluation(self, folders: Sequence[str | Path]) -> EvalConfig:
+        """Returns the configuration that evaluates what was trained.
+
+        Args:
+            folders: The folders of the trained manipulations.
+        """
+        of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields}
+        shared = {name: value for name, value in self if name not in of_training and name in EvalConfig.model_fields}
+        if not self.shots:
+            shared = {**shared, "seed": 0, "shots": None}  # without demonstrations the seed affects only the training
+        fixed = [spelling for spelling in self.manipulation or () if is_fixed(spelling)]
+        return EvalConfig(
+            **shared,
+            prompt=[str(folder) for folder in folders],
+            manipulation=fixed or None,
+            labelmap=self.labelmap or (),
+            per_class=self.label_rows,
+        )
+
+    def to_command(self, *, out: str | Path = OUT) -> str:
+        """Returns the `promptkit train` command with the options that differ from their defaults.
+
+        Args:
+            out: The folder for the training runs.
+        """
+        return shlex.join(command_words("train", self.changed(), out=out))

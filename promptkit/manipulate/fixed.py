@@ -1,0 +1,9 @@
+"""The table of fixed manipulations: modifiers without trained parameters, which the option `--manipulation` names."""
+
+from __future__ import annotations
+
+from promptkit.core.class_table import ClassTable
+from promptkit.core.manipulation import Modifier
+
+FIXED: ClassTable[Modifier] = ClassTable("fixed manipulation", (), group="promptkit.manipulations")
+"""The fixed manipulations by name. A package adds its own by entry points, a notebook by `@FIXED.register`."""

@@ -1,0 +1,34 @@
+"""The options that a run was made with, in its folder. They determine no result and are not part of the run's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from promptkit.core.files import write_atomically
+from promptkit.runs.files import damaged, read_json, to_file
+
+OPTIONS = "options.json"
+"""The file with the options that differ from the defaults."""
+
+
+def record_options(folder: Path, options: Mapping[str, object]) -> None:
+    """Writes the options of `promptkit eval` that a run was made with.
+
+    Args:
+        folder: The folder of the run or shard.
+        options: Option -> value, as JSON values.
+    """
+    write_atomically(folder / OPTIONS, to_file(options))
+
+
+def read_options(folder: Path) -> dict[str, object] | None:
+    """Returns the options that a run was made with, or None if it was made from Python objects.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    options = read_json(folder / OPTIONS)
+    if options is not None and not (isinstance(options, dict) and isinstance(options.get("task"), str)):
+        raise damaged(folder / OPTIONS, "it does not contain the options of a run")
+    return options
