@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.analysis.compare import compare as compare
+    from promptkit.config.evaluation import EvalConfig as EvalConfig
+    from promptkit.config.study import StudyConfig as StudyConfig
+    from promptkit.config.train import TrainConfig as TrainConfig
     from promptkit.core.errors import CheckpointError as CheckpointError
     from promptkit.core.errors import InputError as InputError
     from promptkit.core.errors import MissingPackage as MissingPackage
@@ -106,6 +109,7 @@ _ATTRIBUTES = {
     "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
     "compare": ("promptkit.analysis.compare", "compare"),
     "convert": ("promptkit.manipulate.learned.conversion", "convert"),
+    "EvalConfig": ("promptkit.config.evaluation", "EvalConfig"),
     "evaluate": ("promptkit.evaluation.evaluate", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation.evaluate", "evaluate_shard"),
     "extract_steering_vector": ("promptkit.interpret.steering_vectors", "extract_steering_vector"),
@@ -140,10 +144,12 @@ _ATTRIBUTES = {
     "Spsa": ("promptkit.training.optimizers.spsa", "Spsa"),
     "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),
     "study": ("promptkit.studies.run", "study"),
+    "StudyConfig": ("promptkit.config.study", "StudyConfig"),
     "Study": ("promptkit.studies.study", "Study"),
     "Task": ("promptkit.tasks.task", "Task"),
     "task": ("promptkit.tasks.task", "load_task"),
     "Template": ("promptkit.inputs.text.template", "Template"),
+    "TrainConfig": ("promptkit.config.train", "TrainConfig"),
     "train": ("promptkit.training.trainer", "train"),
     "TrainingConfig": ("promptkit.training.config", "TrainingConfig"),
     "TrainingResult": ("promptkit.training.result", "TrainingResult"),

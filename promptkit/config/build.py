@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from promptkit.config.modality import build_first_stages
 
 if TYPE_CHECKING:
-    from promptkit.config.evaluation import EvalConfig
-    from promptkit.config.train import TrainConfig
+    from promptkit.config.eval_options import EvalOptions
     from promptkit.core.manipulation import Manipulation, Modifier
     from promptkit.core.model import Model
     from promptkit.predictor.predictor import Predictor
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def build_predictors(config: EvalConfig, task: Task) -> list[Predictor]:
+def build_predictors(config: EvalOptions, task: Task) -> list[Predictor]:
     """Builds the uncalibrated predictor and one predictor for each calibration.
 
     A dry run finds errors in the rows and the prompt before the model is loaded. Learned manipulations depend on the model, so
@@ -38,7 +37,7 @@ def build_predictors(config: EvalConfig, task: Task) -> list[Predictor]:
     return with_model(config.load_model())
 
 
-def predictor_builder(config: EvalConfig, task: Task) -> Callable[[Model], list[Predictor]]:
+def predictor_builder(config: EvalOptions, task: Task) -> Callable[[Model], list[Predictor]]:
     """Returns a function that builds the predictors for a loaded model: the uncalibrated one, then one per calibration.
 
     Everything that needs no model is built and checked here, before the model is loaded.
@@ -75,24 +74,3 @@ def _warn_if_prompt_differs(folder: str, current: Mapping[str, object]) -> None:
             folder,
             ", ".join(different),
         )
-
-
-def build_trainable_predictor(config: TrainConfig, task: Task) -> Predictor:
-    """Builds the predictor to train. A dry run finds errors in the rows and the prompt before the model is loaded."""
-    from promptkit.config.answer import AnswerOptions
-    from promptkit.evaluation.evaluate import dry_run
-    from promptkit.models.registry import load
-    from promptkit.predictor.compatibility import check_engine
-    from promptkit.predictor.predictor import Predictor
-    from promptkit.training.checks import check
-
-    first = build_first_stages(task, config, AnswerOptions())
-    fixed, learnables = config.build_fixed(), config.build_learnables()
-    aligners = [first.reader, *config.build_label_map()]
-    check_engine([*fixed, *learnables], config.model)
-    # the fake model has no layers, so manipulations of hidden states are not part of the dry run
-    outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
-    fake = Predictor(load("fake"), [first.encoder, *fixed, *outside_layers], aligners)
-    check(fake, task, split=config.split, config=config.build_config(seed=config.seed))
-    dry_run([fake], task, split=config.split)
-    return Predictor(config.load_model(), [first.encoder, *fixed, *learnables], aligners)

@@ -6,19 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.config.answer import AnswerOptions
 from promptkit.config.build import build_predictors
-from promptkit.config.calibrations import CalibrationOptions
-from promptkit.config.manipulations import ManipulationOptions
-from promptkit.config.model import ModelOptions
-from promptkit.config.options import Options
-from promptkit.config.reasoning import ReasoningPromptOptions
-from promptkit.config.task import RowOptions, TaskOptions
+from promptkit.config.eval_options import EvalOptions
 from promptkit.core.paths import OUT
-from promptkit.runs.command import command_words
 from promptkit.runs.recorded import record_options
-from promptkit.tasks.options import DataOptions
-from promptkit.tasks.resolve import resolve_task
+from promptkit.runs.words import command_words
 
 if TYPE_CHECKING:
     from promptkit.evaluation.execution import Progress
@@ -26,32 +18,6 @@ if TYPE_CHECKING:
     from promptkit.runs.run import Run, ShardRun
     from promptkit.runs.shard import Shard
     from promptkit.tasks.task import Task
-
-
-class EvalOptions(  # pydantic orders the fields from the last group to the first
-    RowOptions,
-    DataOptions,
-    CalibrationOptions,
-    AnswerOptions,
-    ManipulationOptions,
-    ReasoningPromptOptions,
-    ModelOptions,
-    TaskOptions,
-    Options,
-):
-    """The options of an evaluation."""
-
-    def default_shots(self) -> int:
-        """Returns the number of demonstrations if it is not given: none with a learned prompt."""
-        return 0 if self.prompt else super().default_shots()
-
-    def load_task(self) -> Task:
-        """Loads the task.
-
-        Raises:
-            PromptkitError: There is no such task, its data cannot be read, or an option does not apply to it.
-        """
-        return resolve_task(self.task, self, template=self.template)
 
 
 class EvalConfig(EvalOptions):

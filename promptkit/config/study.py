@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from promptkit.config.build import predictor_builder
 from promptkit.config.calibrations import CalibrationOptions
-from promptkit.config.evaluation import EvalConfig, EvalOptions
+from promptkit.config.eval_options import EvalOptions
+from promptkit.config.evaluation import EvalConfig
 from promptkit.config.key_paths import name_key
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Spelled

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import NonNegativeInt
 
-from promptkit.config.build import build_trainable_predictor
+from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.manipulations import build_fixed, is_fixed
+from promptkit.config.modality import build_first_stages
 from promptkit.config.model import ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.prompt import PromptOptions
@@ -20,7 +21,7 @@ from promptkit.config.task import TaskOptions
 from promptkit.config.training import TrainingOptions
 from promptkit.config.values import Metavar, Several, Spelled
 from promptkit.core.paths import OUT
-from promptkit.runs.command import command_words
+from promptkit.runs.words import command_words
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import NamesFrom
@@ -70,7 +71,23 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         Raises:
             PromptkitError: An option is invalid, or the predictor cannot be trained on the task.
         """
-        return build_trainable_predictor(self, self.load_task() if task is None else task)
+        from promptkit.evaluation.evaluate import dry_run
+        from promptkit.models.registry import load
+        from promptkit.predictor.compatibility import check_engine
+        from promptkit.predictor.predictor import Predictor
+        from promptkit.training.checks import check
+
+        task = self.load_task() if task is None else task
+        first = build_first_stages(task, self, AnswerOptions())
+        fixed, learnables = self.build_fixed(), self.build_learnables()
+        aligners = [first.reader, *self.build_label_map()]
+        check_engine([*fixed, *learnables], self.model)
+        # the fake model has no layers, so manipulations of hidden states are not part of the dry run
+        outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
+        fake = Predictor(load("fake"), [first.encoder, *fixed, *outside_layers], aligners)
+        check(fake, task, split=self.split, config=self.build_config(seed=self.seed))
+        dry_run([fake], task, split=self.split)
+        return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners)
 
     def build_fixed(self) -> list[Modifier]:
         """Builds the fixed manipulations, which come before the trained ones."""

@@ -20,8 +20,9 @@ from promptkit.manipulate.learned.base_model import content_of
 from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manipulation
 from promptkit.manipulate.order.fixed import ORDERS, default_order
 from promptkit.runs.schema import RunSettings
+from promptkit.runs.words import TASK, command_words
 
-TASK, PROMPT, PMI = "task", "prompt", "pmi"
+PROMPT, PMI = "prompt", "pmi"
 CALIBRATION_OPTIONS = frozenset({"calibrate", "labelmap", "per_class"})
 """The options that the calibrations of a command replace."""
 TASK_PLACEHOLDER = "TASK"
@@ -60,30 +61,6 @@ _PromptSettings = TypedDict(
     },
     total=False,
 )
-
-
-def command_words(command: str, options: Mapping[str, object], *, out: str | Path = OUT) -> list[str]:
-    """Returns the words of a `promptkit` command.
-
-    Args:
-        command: The command, such as `eval`.
-        options: Option -> value, as JSON values; the option `task` is the argument of the command.
-        out: The folder for run folders.
-    """
-    words = [word for name, value in options.items() if name != TASK for word in _option_words(name, value)]
-    folder = [] if Path(out) == Path(OUT) else ["--out", str(out)]
-    return ["promptkit", command, str(options[TASK]), *words, *folder]
-
-
-def _option_words(name: str, value: object) -> list[str]:
-    """Returns the words of one option: a flag, the option with its value, or one option for each of several values."""
-    option = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{option}" if value else f"--no-{option}"]
-    if isinstance(value, Mapping):
-        value = [f"{key}={item}" for key, item in value.items()]
-    values = value if isinstance(value, list | tuple) else [value]
-    return [word for item in values for word in (f"--{option}", str(item))]
 
 
 def eval_command(

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from promptkit.cli.main import app
 from promptkit.cli.options import Expand, expand_options
-from promptkit.config.evaluation import EvalOptions
+from promptkit.config.eval_options import EvalOptions
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.task import read_shipped_specs
 
