@@ -11,7 +11,7 @@ from promptkit.core.errors import InputError
 from promptkit.tasks.strict_model import NamesFrom, StrictModel
 
 if TYPE_CHECKING:
-    from promptkit.core.alignment import Calibration
+    from promptkit.core.calibration import Calibration
 
 PER_CLASS = "per_class"
 """The keyword of aligners that are fitted on labeled rows: the number of these for each label."""

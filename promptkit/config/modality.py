@@ -9,8 +9,9 @@ from promptkit.config.answer import CHANNEL, PMI, AnswerOptions
 from promptkit.config.prompt import PromptOptions
 
 if TYPE_CHECKING:
-    from promptkit.align.chain import Aligners, Reader
+    from promptkit.align.chain import Aligners
     from promptkit.core.manipulation import Manipulation
+    from promptkit.core.output_reader import OutputReader
     from promptkit.tasks.task import Task
 
 
@@ -20,7 +21,7 @@ class FirstStages:
 
     encoder: Manipulation
     """Encodes rows as inputs of the model."""
-    reader: Reader
+    reader: OutputReader
     """Reads the answer from the model's output; calibrations follow it."""
     uncalibrated: Aligners
     """The aligners of the predictor without calibration."""

@@ -27,7 +27,7 @@ from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import NamesFrom
 
 if TYPE_CHECKING:
-    from promptkit.core.alignment import Calibration
+    from promptkit.core.calibration import Calibration
     from promptkit.core.manipulation import Learnable, Modifier
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
