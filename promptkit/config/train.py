@@ -27,6 +27,7 @@ from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import NamesFrom
 
 if TYPE_CHECKING:
+    from promptkit.align.chain import Aligners
     from promptkit.core.calibration import Calibration
     from promptkit.core.manipulation import Learnable, Modifier
     from promptkit.predictor.predictor import Predictor
@@ -80,7 +81,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         task = self.load_task() if task is None else task
         first = build_first_stages(task, self, AnswerOptions())
         fixed, learnables = self.build_fixed(), self.build_learnables()
-        aligners = [first.reader, *self.build_label_map()]
+        aligners: Aligners = [first.reader, *self.build_label_map()]
         check_engine([*fixed, *learnables], self.model)
         # the fake model has no layers, so manipulations of hidden states are not part of the dry run
         outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
