@@ -25,6 +25,8 @@ MEAN, STD = 127 / 255, 128 / 255
 class DemoSource:
     """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946, in its variant for mobile devices)."""
 
+    packages = ("efficientnet-lite-pytorch",)
+
     def __init__(self, size: tuple[int, int] | None) -> None:
         """Checks that the packages are installed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from importlib.metadata import version
 from typing import Literal, Self
 
 import torch
@@ -107,8 +108,6 @@ class VisionModel(BaseEngine):
 
     def identity(self) -> Mapping[str, object]:
         """Returns the content, settings and library versions that determine a result."""
-        import transformers
-
         preprocessing = self._source.preprocessing
         return {
             "engine": "vision",
@@ -121,7 +120,7 @@ class VisionModel(BaseEngine):
             "dtype": self._settings.dtype,
             "batch_size": self._batch_size,
             "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            **{package: version(package) for package in self._source.packages},
         }
 
     def notes(self) -> Sequence[str]:

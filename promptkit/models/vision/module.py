@@ -23,6 +23,8 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 class ModuleSource:
     """A module of PyTorch, copied when it was given, so that later changes of it have no effect."""
 
+    packages = ()
+
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str]) -> None:
         """Copies the module."""
         self._module = copy.deepcopy(module).float().cpu()

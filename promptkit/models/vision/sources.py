@@ -23,6 +23,11 @@ class ClassifierSource(Protocol):
     """A classifier that can be loaded."""
 
     @property
+    def packages(self) -> Sequence[str]:
+        """The packages besides torch whose code computes the logits."""
+        ...
+
+    @property
     def class_names(self) -> Sequence[str]:
         """The names of the classes, in the order of the logits."""
         ...
@@ -47,6 +52,8 @@ class ClassifierSource(Protocol):
 
 class TransformersSource:
     """An image classifier of transformers: a folder or a hub id."""
+
+    packages = ("transformers",)
 
     def __init__(self, name: str, *, revision: str | None, size: tuple[int, int] | None) -> None:
         """Resolves the name and reads the configuration.
