@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promptkit.align import probes as probes
     from promptkit.align import vote as vote
     from promptkit.align.choices import Choices as Choices
+    from promptkit.align.classes import Classes as Classes
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.analysis.compare import compare as compare
     from promptkit.config.evaluation import EvalConfig as EvalConfig
@@ -106,6 +107,7 @@ _ATTRIBUTES = {
     "AdamW": ("promptkit.training.optimizers.adamw", "AdamW"),
     "baselines": ("promptkit.studies.baselines", "baselines"),
     "Choices": ("promptkit.align.choices", "Choices"),
+    "Classes": ("promptkit.align.classes", "Classes"),
     "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
     "compare": ("promptkit.analysis.compare", "compare"),
     "convert": ("promptkit.manipulate.learned.conversion", "convert"),

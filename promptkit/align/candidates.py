@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -36,7 +36,6 @@ class CandidateScorer:
     name: ClassVar[str]
     labels: tuple[str, ...]
     verb: ClassVar[VerbName] = "Score"
-    has_scores: bool = True
     answer_tokens: ClassVar[int] = 0
 
     @property
@@ -50,9 +49,22 @@ class CandidateScorer:
         return "classification" if self.labels else "choice"
 
     @property
+    def has_scores(self) -> bool:
+        """Whether it scores the candidates itself."""
+        return True
+
+    @property
     def gold_scorer(self) -> OutputReader:
         """The aligner itself, which scores the gold answer among the other candidates."""
         return self
+
+    def for_model(self, card: object) -> Self:
+        """Returns the aligner itself, which is the same for every model."""
+        return self
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns nothing."""
+        return ()
 
     # ---- what subclasses define --------------------------------------------------------------------
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from promptkit.align import calibrate
 from promptkit.align.choices import Choices
+from promptkit.align.classes import Classes
 from promptkit.align.extract import EXTRACTIONS, Extraction
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
-from promptkit.core.calibration import Calibration
+from promptkit.core.calibration import Calibration, DeclaresScores
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
@@ -32,7 +33,7 @@ Aligners = (
 Answer = str | Mapping[str, Mapping[str, object] | None]
 """The extraction of a task file: its name, or {name: {keyword: value}}."""
 
-SCORERS: Mapping[str, Callable[..., OutputReader]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
+SCORERS: Mapping[str, Callable[..., OutputReader]] = {scorer.name: scorer for scorer in (Verbalizer, Choices, Classes)}
 """Aligners that score labels, by name."""
 CALIBRATIONS: Mapping[str, type[Calibration]] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
@@ -71,6 +72,7 @@ def make_chain(align: Aligners) -> Chain:
     calibration = _calibration(reader, rest)
     if calibration:
         _check_labels(reader, calibration)
+    _check_scores(reader, calibration)
     return Chain(reader=reader, calibration=calibration)
 
 
@@ -144,6 +146,33 @@ def _check_labels(reader: OutputReader, calibration: Calibration) -> None:
             code="no-fixed-labels",
             got=f"{reader.name}, whose answers differ from row to row",
             hint="Leave out the calibration, or give the task labels",
+            calibration=calibration.name,
+            aligner=reader.name,
+        )
+
+
+def needs_calibration(reader: OutputReader) -> bool:
+    """Returns whether a first aligner predicts nothing without a later one, so that a run has no uncalibrated branch."""
+    return reader.task_kind != "generation" and not reader.has_scores
+
+
+def _check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
+    """Raises if a first aligner has no label scores and no later aligner works without them."""
+    if not needs_calibration(reader):
+        return
+    hint = "Add a label map, a probe or centroids, such as --labelmap blm+, or give each label the names of its classes"
+    if calibration is None:
+        raise InputError(
+            f"The aligner {reader.name} alone predicts nothing: it does not know which classes mean which label",
+            code="needs-label-map",
+            hint=hint,
+            aligner=reader.name,
+        )
+    if not (isinstance(calibration, DeclaresScores) and not calibration.reads_scores):
+        raise Unsupported(
+            f"The calibration {calibration.name} corrects label scores, and the aligner {reader.name} has none",
+            code="no-label-scores",
+            hint=hint,
             calibration=calibration.name,
             aligner=reader.name,
         )

@@ -82,6 +82,11 @@ class LearnedAligner:
         raise NotImplementedError
 
     @property
+    def reads_scores(self) -> bool:
+        """Whether it reads the label scores of the first aligner; not if it learns from other outputs of the model alone."""
+        return False
+
+    @property
     def supports_unseen_labels(self) -> bool:
         """Whether a label without labeled rows can be predicted, for example by its name or its label word."""
         return False

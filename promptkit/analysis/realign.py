@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
+from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings, needs_calibration
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
@@ -144,7 +144,8 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
     stored = StoredOutputs(settings, answered(samples), answered(support), chains, read_outputs)
     available, unavailable = split_by_availability(_requested(calibrate, chains), stored)
-    new_chains = [Chain(reader=reader), *(Chain(reader=reader, calibration=each) for each in available)]
+    baseline = [] if needs_calibration(reader) else [Chain(reader=reader)]
+    new_chains = [*baseline, *(Chain(reader=reader, calibration=each) for each in available)]
     results = compute_results(new_chains, samples, support, read_outputs)
     return Alignments(
         task=title["task"],
@@ -154,11 +155,18 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         labels=reader.labels,
         gold=tuple(record["gold"] for record in samples),
         results=results,
-        differences=(None, *(paired_difference(result.correct, results[0].correct) for result in results[1:])),
+        differences=_differences(results, has_baseline=bool(baseline)),
         unavailable=tuple(unavailable),
         command=_collecting_command(settings, chains, unavailable, path),
         warnings=tuple(fit_warnings(new_chains, samples, support)),
     )
+
+
+def _differences(results: Sequence[Result], *, has_baseline: bool) -> tuple[Estimate | None, ...]:
+    """The gain of each result in accuracy over the first one, if that is the uncalibrated aligner."""
+    if not has_baseline:
+        return (None,) * len(results)
+    return (None, *(paired_difference(result.correct, results[0].correct) for result in results[1:]))
 
 
 def _described(path: Path, settings: RunSettings, rows: int) -> tuple[list[Chain], RunTitle]:

@@ -42,3 +42,13 @@ class Calibration(Protocol):
             data: What it may be fitted on: the evaluated rows without labels, and the value of each of its needs.
         """
         ...
+
+
+@runtime_checkable
+class DeclaresScores(Protocol):
+    """A later aligner that may work without label scores; one that does not declare it needs them."""
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether it reads the label scores of the first aligner."""
+        ...

@@ -96,6 +96,18 @@ class OutputReader(Protocol):
         """
         ...
 
+    def for_model(self, card: object) -> OutputReader:
+        """Returns the aligner for one model, by the card of the model; usually the aligner itself.
+
+        Raises:
+            InputError: The model lacks something that the aligner names, such as a class.
+        """
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what a reader of the results must know of it, such as a hand-written label map; usually nothing."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Returns everything about it that determines a result, as JSON values."""
         ...

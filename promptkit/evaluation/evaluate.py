@@ -174,7 +174,7 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         resumed=completed.resumed,
         too_long=count_too_long(completed.samples),
         no_answer=count_no_answer(completed.samples),
-        notes=(*warnings, *completed.notes),
+        notes=(*plan.reader.notes(), *warnings, *completed.notes),
     )
 
 

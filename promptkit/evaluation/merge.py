@@ -69,7 +69,12 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         resumed=len(samples),
         too_long=count_too_long(samples),
         no_answer=count_no_answer(samples),
-        notes=(*map(str, row_warnings(samples)), *fit_warnings(joined.chains, samples, support), *notes),
+        notes=(
+            *joined.chains[0].reader.notes(),
+            *map(str, row_warnings(samples)),
+            *fit_warnings(joined.chains, samples, support),
+            *notes,
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
@@ -47,6 +47,7 @@ class Predictor:
         manipulation = composed(manipulate)
         chain = make_chain(align)
         _check_requests(chain, model)
+        chain = replace(chain, reader=chain.reader.for_model(model.card))
         check(manipulation, model)
         self.model = model
         self.manipulate = manipulation

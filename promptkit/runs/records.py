@@ -24,26 +24,22 @@ class Query(AskedRow):
     """The file of the record."""
 
 
-class _Reasoning(TypedDict, total=False):
+class _PromptFields(TypedDict, total=False):
+    """The fields of a row's record that come from its prompt; absent for other inputs."""
+
     reasoning: str
-
-
-class _DemoLabels(TypedDict, total=False):
-    demo_labels: list[str]
-
-
-class _MayThink(TypedDict, total=False):
     may_think: bool
-
-
-class _PromptFields(_Reasoning, _DemoLabels, _MayThink):
-    """The fields of a row's record that come from the prompt."""
-
     demos: list[str]
+    demo_labels: list[str]
     dropped: list[str]
     boundary: int
-    prompt_hash: str
     tokens: int
+
+
+class _InputFields(_PromptFields):
+    """The fields of a row's record that come from what the model read."""
+
+    prompt_hash: str
 
 
 def row_record(query: Query, reader: OutputReader, output: Output) -> RowRecord:
@@ -60,12 +56,12 @@ def row_record(query: Query, reader: OutputReader, output: Output) -> RowRecord:
     """
     _check_finite(query.id, output)
     answer = reader.record(query.example, query.rendered, output, query.gold)
-    return {"id": query.id, **answer, **_prompt_fields(query.rendered)}
+    return {"id": query.id, **answer, **_input_fields(query.rendered)}
 
 
 def skipped_record(query: Query, reader: OutputReader) -> RowRecord:
     """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
-    return {"id": query.id, **reader.unanswered(query.gold), "skipped": True, **_prompt_fields(query.rendered)}
+    return {"id": query.id, **reader.unanswered(query.gold), "skipped": True, **_input_fields(query.rendered)}
 
 
 def is_complete(record: Mapping[str, object], query: Query, reader: OutputReader) -> bool:
@@ -76,26 +72,27 @@ def is_complete(record: Mapping[str, object], query: Query, reader: OutputReader
         query: The request with the record's id.
         reader: The first aligner.
     """
-    if any(record.get(key) != value for key, value in _prompt_fields(query.rendered).items()):
+    if any(record.get(key) != value for key, value in _input_fields(query.rendered).items()):
         return False
     return reader.is_complete(record, query.example, query.gold)
 
 
-def _prompt_fields(rendered: Rendered) -> _PromptFields:
-    text = "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
-    reasoning: _Reasoning = {"reasoning": text} if text else {}
-    labels: _DemoLabels = {"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}
-    may_think: _MayThink = {"may_think": True} if rendered.may_think else {}
-    return {
-        **reasoning,
-        **may_think,
-        "demos": list(rendered.demos),
-        **labels,
-        "dropped": list(rendered.dropped),
-        "boundary": rendered.rescored_tokens,
-        "prompt_hash": short_hash(repr(rendered.text.ids)),
-        "tokens": len(rendered.text.ids),
-    }
+def _input_fields(rendered: Rendered) -> _InputFields:
+    fingerprint = short_hash(rendered.input.fingerprint())
+    if rendered.input.modality != "text":
+        return {"prompt_hash": fingerprint}
+    fields: _PromptFields = {}
+    reasoning = "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
+    if reasoning:
+        fields["reasoning"] = reasoning
+    if rendered.may_think:
+        fields["may_think"] = True
+    fields["demos"] = list(rendered.demos)
+    if rendered.demo_labels:
+        fields["demo_labels"] = list(rendered.demo_labels)
+    fields["dropped"] = list(rendered.dropped)
+    fields["boundary"] = rendered.rescored_tokens
+    return {**fields, "prompt_hash": fingerprint, "tokens": rendered.input.cost}
 
 
 def _check_finite(row: str, output: Output) -> None:

@@ -67,9 +67,9 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "dropped-demonstrations": too_long["truncated"],
         "skipped": too_long["skipped"],
         "no-answer": sum(row.get("no_answer", False) for row in samples),
-        "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
+        "rescored-tokens": sum(bool(row.get("boundary")) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
-        "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
+        "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row.get("demos", ())) for row in samples),
         "contradictory-labels": _count_contradictory(samples),
         "may-think": sum("may_think" in row for row in samples),
         "unclosed-thought": sum(any("unclosed_thought" in text for text in row.get("generations", ())) for row in samples),
@@ -91,18 +91,18 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
 def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
     """Counts the evaluated rows that lost demonstrations or were skipped because their prompts are too long."""
     return {
-        "truncated": sum(bool(row["dropped"]) for row in samples),
+        "truncated": sum(bool(row.get("dropped")) for row in samples),
         "skipped": sum(row.get("skipped", False) for row in samples),
     }
 
 
 def count_no_answer(samples: Sequence[RowRecord]) -> int:
     """Counts the evaluated rows that were sent to the model and in whose reply or generated texts no answer was found."""
-    return sum(row["prediction"] is None and not row.get("skipped") for row in samples)
+    return sum(row.get("prediction", "") is None and not row.get("skipped") for row in samples)
 
 
 def _count_demos(row: RowRecord) -> int:
-    return len(row["demos"]) + len(row["dropped"])
+    return len(row.get("demos", ())) + len(row.get("dropped", ()))
 
 
 def _count_contradictory(samples: Sequence[RowRecord]) -> int:

@@ -39,20 +39,24 @@ class Record(TypedDict):
 
 
 class RowRecord(Record, AnswerRecord):
-    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it."""
+    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
+
+    The record of a row without a prompt, such as an image, has only `prompt_hash` in addition to the answer.
+    """
 
     reasoning: NotRequired[str]
     may_think: NotRequired[bool]
     """True if labels were scored where the model may begin a thought; absent otherwise."""
-    demos: list[str]
+    demos: NotRequired[list[str]]
     """Ids of the demonstrations in the prompt, in order."""
     demo_labels: NotRequired[list[str]]
-    dropped: list[str]
+    dropped: NotRequired[list[str]]
     """Ids of the demonstrations that did not fit the context."""
-    boundary: int
+    boundary: NotRequired[int]
     """Number of prompt tokens that are rescored with every continuation."""
     prompt_hash: str
-    tokens: int
+    """Hash of what the model read."""
+    tokens: NotRequired[int]
     """Number of tokens in the prompt."""
 
 

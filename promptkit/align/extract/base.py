@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
 from promptkit.align.extract.outcome import texts_outcome
@@ -100,6 +100,14 @@ class Extraction:
     def gold_scorer(self) -> OutputReader:
         """Scores the gold text."""
         return GoldText()
+
+    def for_model(self, card: object) -> Self:
+        """Returns the extraction itself, which is the same for every model."""
+        return self
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns nothing."""
+        return ()
 
     def settings(self) -> Mapping[str, object]:
         """Returns the name and all settings."""

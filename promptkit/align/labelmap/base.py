@@ -107,6 +107,11 @@ class LabelMapping(LearnedAligner):
         return (self.rows,) if self.sources == "words" else (self.rows, self.source_logprobs)
 
     @property
+    def reads_scores(self) -> bool:
+        """Whether label words are source classes."""
+        return self.sources == "words" or self.manual > 0
+
+    @property
     def supports_unseen_labels(self) -> bool:
         """Whether the manual verbalizer has a share, so that a label without rows can be predicted by its word."""
         return self.manual > 0

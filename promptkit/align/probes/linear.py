@@ -68,6 +68,11 @@ class LinearProbe(LearnedAligner):
         return FittedAligner(scores=lambda outputs: probe(self._log_probabilities(outputs)), label_map=label_map)
 
     @property
+    def reads_scores(self) -> bool:
+        """Whether the features are the log-probabilities of the label words."""
+        return self.on == "words"
+
+    @property
     def _sources(self) -> SourceLogprobs:
         return SourceLogprobs(self.tokens, self.rows)
 

@@ -48,6 +48,11 @@ class SoftVerbalizer(LearnedAligner):
         return (self._state, self.rows)
 
     @property
+    def reads_scores(self) -> bool:
+        """True: it starts from the scores of the manual verbalizer."""
+        return True
+
+    @property
     def _state(self) -> HiddenState:
         return HiddenState(self.layer)
 
