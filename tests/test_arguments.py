@@ -107,6 +107,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
         **dict(progress=lambda done, total, text: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
+    "Classes": lambda: dict(labels=["no", "yes"], classes={"no": "cat", "yes": ["dog"]}),
     "Verbalizer": lambda: dict(words=WORDS, score="sum", pool="max"),
     # methods
     "HeadEffects.best": lambda: dict(heads=1, up_to=1),

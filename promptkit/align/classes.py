@@ -20,6 +20,7 @@ import numpy as np
 
 from promptkit.align.candidates import CandidateScorer
 from promptkit.core.answer_record import AnswerRecord
+from promptkit.core.arguments import check_arguments
 from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
@@ -53,6 +54,7 @@ class Classes(CandidateScorer):
     name: ClassVar[str] = "classes"
     verb: ClassVar[VerbName] = "Classify"
 
+    @check_arguments("Classes")
     def __init__(self, labels: Sequence[str], *, classes: Mapping[str, str | Sequence[str]] | None = None) -> None:
         self.labels = tuple(labels)
         self.classes = None if classes is None else _class_names(self.labels, classes)
