@@ -142,6 +142,7 @@ CREATED_BY_FUNCTIONS = {"HeadEffects", "Run", "SearchResult", "Study", "Task", "
 """The results of public functions, which users do not create themselves."""
 ACCEPTED: dict[str, list[Any]] = {
     "baselines.model": [None],
+    "Classes.classes": [None],
     "convert.model": [None],
     "Study.baselines.model": [None],
     "split": [None],
