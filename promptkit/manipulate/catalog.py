@@ -8,14 +8,11 @@ from inspect import getdoc
 from typing import ClassVar, Protocol
 
 from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.fixed import FIXED
 from promptkit.manipulate.image.affine import Affine
-from promptkit.manipulate.image.autocontrast import Autocontrast
 from promptkit.manipulate.image.border import Border
 from promptkit.manipulate.image.filter import Filter
-from promptkit.manipulate.image.fixed import FixedProgram
-from promptkit.manipulate.image.invert import Invert
 from promptkit.manipulate.image.mask import SampleMask
-from promptkit.manipulate.image.place import Place
 from promptkit.manipulate.image.watermark import Watermark
 from promptkit.manipulate.learned.loreft import LoReFT
 from promptkit.manipulate.learned.prefix import Prefix
@@ -32,8 +29,6 @@ class HasKind(Protocol):
     """The coordinates."""
 
 
-FIXED: Mapping[str, type[FixedProgram]] = {program.name: program for program in (Place, Autocontrast, Invert)}
-"""Modifiers without trained parameters, by their names on the command line."""
 MANIPULATIONS: Mapping[str, type[HasKind]] = {
     manipulation.__name__: manipulation
     for manipulation in (
