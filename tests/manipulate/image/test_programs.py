@@ -23,7 +23,8 @@ from promptkit.core.manipulation import BindContext, Learnable, Modifier
 from promptkit.core.model import ImageCard
 from promptkit.core.registry import build
 from promptkit.core.requests import Prepared
-from promptkit.manipulate.catalog import FIXED, MANIPULATIONS
+from promptkit.manipulate.catalog import MANIPULATIONS
+from promptkit.manipulate.fixed import FIXED
 from promptkit.manipulate.learned.storage import LEARNABLE, load_manipulation
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.models.vision.operations import apply
@@ -124,7 +125,8 @@ def test_the_examples_cover_every_program() -> None:
     assert {program.name for program in LEARNED.values()} == {
         name for name, kind in LEARNABLE.items() if kind.__module__.startswith("promptkit.manipulate.image")
     }
-    assert {program.name for program in FIXED_PROGRAMS.values()} == set(FIXED)
+    fixed = {name for name, kind in FIXED.items() if kind.__module__.startswith("promptkit.manipulate.image")}
+    assert {program.name for program in FIXED_PROGRAMS.values()} == fixed
     assert {type(program).__name__ for program in PROGRAMS.values()} <= set(MANIPULATIONS)
 
 
