@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from promptkit.studies.baselines import baselines as baselines
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
+    from promptkit.tasks.images.from_arrays import image_task as image_task
     from promptkit.tasks.task import Task as Task
     from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
     from promptkit.training.config import TrainingConfig as TrainingConfig
@@ -118,6 +119,7 @@ _ATTRIBUTES = {
     "head_effects": ("promptkit.interpret.function_vectors", "head_effects"),
     "HeadEffects": ("promptkit.interpret.function_vectors", "HeadEffects"),
     "HotFlip": ("promptkit.training.optimizers.hotflip", "HotFlip"),
+    "image_task": ("promptkit.tasks.images.from_arrays", "image_task"),
     "load": ("promptkit.models.registry", "load"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
     "load_module": ("promptkit.models.vision.module", "load_module"),

@@ -8,11 +8,15 @@ from math import isnan
 
 from promptkit.core.errors import TaskError, unknown
 from promptkit.tasks.readers import Row
-from promptkit.tasks.spec import ChoicesSource, Column, RegexColumn, Source
+from promptkit.tasks.source import ChoicesSource, Column, RegexColumn, Source
 
 
-def _cell(row: Row, column: str, where: str) -> object:
-    """The value of a column, or of its field as in `a.b`; raises TaskError if it is missing or null."""
+def cell(row: Row, column: str, where: str) -> object:
+    """Returns the value of a column, or of its field as in `a.b`, as it was read.
+
+    Raises:
+        TaskError: The column is missing, or the value is null.
+    """
     value: object = row
     for key in [column] if column in row else column.split("."):
         if not isinstance(value, Mapping) or key not in value:
@@ -23,7 +27,12 @@ def _cell(row: Row, column: str, where: str) -> object:
     if value is None or (isinstance(value, float) and isnan(value)):
         reason = f"The column {column} is empty (null) in {where}"
         raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
-    return decoded(value, column, where)
+    return value
+
+
+def _cell(row: Row, column: str, where: str) -> object:
+    """The value of a column with binary data decoded as UTF-8."""
+    return decoded(cell(row, column, where), column, where)
 
 
 def decoded(value: object, column: str, where: str) -> object:

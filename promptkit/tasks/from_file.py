@@ -11,7 +11,8 @@ from promptkit.core.paths import expanded
 from promptkit.inputs.text.template import LABEL, Template
 from promptkit.tasks.columns import cell_text, decoded
 from promptkit.tasks.readers import Row, data_suffix, read_file
-from promptkit.tasks.spec import Source, TaskSpec
+from promptkit.tasks.source import Source
+from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
 
 MAX_LABELS = 20

@@ -15,6 +15,7 @@ from promptkit.tasks.hub import go_offline_if_unreachable
 from promptkit.tasks.separated import separated_rows
 
 GZIP = ".gz"
+_MIRROR_SUFFIXES = (".jsonl", ".parquet")
 Row = Mapping[str, object]
 """Column -> value."""
 
@@ -57,7 +58,7 @@ def unreadable(path: Path) -> TaskError:
 
 
 def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
-    """Reads the rows of DATA/FOLDER/SPLIT.jsonl, the layout of a local mirror of datasets.
+    """Reads the rows of DATA/FOLDER/SPLIT.jsonl or SPLIT.parquet, the layout of a local mirror of datasets.
 
     Raises:
         TaskError: There is no such folder or split, or the file cannot be read.
@@ -67,16 +68,24 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
         hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
         reason = f"The data folder {data} has no folder {folder}"
         raise TaskError(reason, code="no-such-folder", hint=hint, data=str(data), folder=folder)
-    path = root / f"{split}.jsonl"
-    if not path.is_file():
-        known = [file.stem for file in root.glob("*.jsonl")]
+    paths = [root / f"{split}{suffix}" for suffix in _MIRROR_SUFFIXES]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        known = [file.stem for file in root.iterdir() if file.suffix in _MIRROR_SUFFIXES]
         hint = f"It was searched for in {root}"
         raise unknown("split", split, known, hint=hint, error=TaskError, data=str(data), folder=folder)
     return read_file(path)
 
 
-def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
-    """Reads the rows of a dataset on the Hugging Face hub.
+def read_hub(name: str, config: str | None, revision: str | None, split: str, obtain: str | None = None) -> list[Row]:
+    """Reads the rows of a dataset on the Hugging Face hub. Images are not decoded: their cells are {"bytes": ..., "path": ...}.
+
+    Args:
+        name: The dataset.
+        config: Its configuration, if it has several.
+        revision: Its branch, tag or commit.
+        split: The split.
+        obtain: How to get the data elsewhere, for the error that the hub cannot be reached.
 
     Raises:
         TaskError: The dataset cannot be loaded.
@@ -86,14 +95,18 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
 
     datasets.disable_progress_bars()
     try:
-        return list(datasets.load_dataset(name, config, revision=revision, split=split))
+        rows = datasets.load_dataset(name, config, revision=revision, split=split)
+        for column, feature in rows.features.items():
+            if isinstance(feature, datasets.Image):
+                rows = rows.cast_column(column, datasets.Image(decode=False))
+        return list(rows)
     except Exception as error:
         reason = first_line(error)
         raise TaskError(
             f"The dataset {name} could not be read from the hub: {reason}",
             code="unreadable-dataset",
-            hint="Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); "
-            "the task sentiment needs neither",
+            hint=obtain
+            or "Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); the task sentiment needs neither",
             dataset=name,
             split=split,
         ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
 from promptkit.core.paths import expanded, folder, names
-from promptkit.tasks.columns import cell_text, read_choices, read_correct_choice, text, texts
-from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
-from promptkit.tasks.spec import Source, TaskSpec, read_spec
+from promptkit.tasks.columns import cell, cell_text, read_choices, read_correct_choice, text, texts
+from promptkit.tasks.images.cells import image_value
+from promptkit.tasks.readers import Row, unreadable
+from promptkit.tasks.source import Source
+from promptkit.tasks.sources import Tables, base_of, folder_of_files, known_splits, read_source
+from promptkit.tasks.spec import TaskSpec, read_spec
 from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
 from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
@@ -40,6 +43,8 @@ class Task:
     """The folder that paths of the source are relative to, or the root of the mirror."""
     file: Path | None = None
     """The task file, which errors name; None for a data file."""
+    tables: Tables = field(default_factory=dict, repr=False)
+    """Split -> rows that are in memory, for a task of arrays."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,7 +96,8 @@ class Task:
             TaskError: The task has no train split, or a row is invalid.
         """
         source = self.source
-        if source.hold_out is None and source.files is not None and source.splits.get("train", "train") not in source.files:
+        known = known_splits(source, self.base) if source.hold_out is None else None
+        if known is not None and source.splits.get("train", "train") not in known:
             raise TaskError(
                 f"The task {self.name} has no train split, from which demonstrations and calibrations take their rows",
                 code="no-train-split",
@@ -129,27 +135,26 @@ class Task:
         return self._splits[split]
 
     def _read(self, split: str) -> list[LabeledExample]:
-        source = self.source
-        source_split = source.splits.get(split, split)
-        if source.files is not None:
-            if source_split not in source.files:
-                hint = f"The task is {self.name}"
-                error = unknown("split", split, source.files, hint=hint, error=TaskError, task=self.name)
-                raise error.at(self.file, "split") if self.file and split == self.spec.split else error
-            with errors_at(
-                self.file, f"{self._source_key}.files.{source_split}", only=("unreadable-file", "unsupported-file-type")
-            ):
-                rows = read_file(self.base / source.files[source_split])
-        elif source.mirror is not None:
-            rows = read_mirror(self.base, source.mirror, source_split)
-        else:
-            rows = read_hub(str(source.hub), source.config, source.revision, source_split)
+        source_split = self.source.splits.get(split, split)
+        rows = self._rows_of_source(source_split, split)
+        folder = folder_of_files(self.source, self.base, source_split)
         suffix = f"of the {split} split of {self.name}"
         try:
-            examples = [self._example(row, f"row {number} {suffix}", split) for number, row in enumerate(rows, start=1)]
+            examples = [self._example(row, f"row {number} {suffix}", split, folder) for number, row in enumerate(rows, start=1)]
         except TaskError as error:
             raise self._name_column_key(error) from None
         return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
+
+    def _rows_of_source(self, source_split: str, split: str) -> Sequence[Row]:
+        key, source = self._source_key, self.source
+        with errors_at(self.file, f"{key}.folder", only=("unreadable-folder", "no-images")):
+            known = known_splits(source, self.base)
+            if known is not None and source_split not in known:
+                hint = f"The task is {self.name}"
+                error = unknown("split", split, known, hint=hint, error=TaskError, task=self.name)
+                raise error.at(self.file, "split") if self.file and split == self.spec.split else error
+            with errors_at(self.file, f"{key}.files.{source_split}", only=("unreadable-file", "unsupported-file-type")):
+                return read_source(source, self.base, source_split, self.tables, self.spec.obtain)
 
     @property
     def _source_key(self) -> str:
@@ -164,8 +169,10 @@ class Task:
         steps = next((steps for steps, value in leaves(columns) if value == error.fields["name"]), ())
         return error.at(self.file, f"{self._source_key}.{key_path(steps)}") if steps else error
 
-    def _example(self, row: Row, where: str, split: str) -> LabeledExample:
+    def _example(self, row: Row, where: str, split: str, folder: Path) -> LabeledExample:
         """Converts a row to an example, with an empty id."""
+        if self.spec.modality == "image":
+            return self._image_example(row, where, split, folder)
         source = self.source
         inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
         rationale = {variable: text(row, column, where) for variable, column in source.rationale.items()}
@@ -180,6 +187,13 @@ class Task:
         else:
             label = self._label(text(row, source.label, where), where, split)
         return LabeledExample(id="", inputs=inputs, label=label, choices=choices, accepted=accepted, rationale=rationale)
+
+    def _image_example(self, row: Row, where: str, split: str, folder: Path) -> LabeledExample:
+        inputs = {
+            variable: image_value(cell(row, str(column), where), str(column), where, folder)
+            for variable, column in self.source.inputs.items()
+        }
+        return LabeledExample(id="", inputs=inputs, label=self._label(text(row, self.source.label, where), where, split))
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}
@@ -224,21 +238,29 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     spec = read_spec(path)
     if spec.template.endswith(".j2"):  # relative to the task file
         spec = spec.model_copy(update={"template": str(path.parent / spec.template)})
-    mirror = data or os.environ.get("PROMPTKIT_DATA")
+    given = data or os.environ.get("PROMPTKIT_DATA")
+    mirror = Path(given).expanduser() if given else None
     label = path.stem if path == Path(name) else str(name)
     for source in spec.sources:
-        if source.files is not None:
-            return Task(label, spec, source, path.parent, path)
-        if source.mirror is not None and mirror:
-            return Task(label, spec, source, Path(mirror).expanduser(), path)
-        if source.hub is not None and not mirror:
-            return Task(label, spec, source, path.parent, path)
+        base = base_of(source, path.parent, mirror)
+        if base is not None:
+            return Task(label, spec, source, base, path)
+    raise _no_source(str(name), spec, mirror)
+
+
+def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:
+    """The error for a task without an available source."""
+    if spec.obtain is not None:
+        where = f"The data of the task {name} are not on this machine"
+        return TaskError(
+            where, code="data-not-found", got=f"--data {mirror}" if mirror else None, hint=spec.obtain, task=name, data=mirror
+        )
     kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
-    raise TaskError(
+    return TaskError(
         f"The task {name} can only be read from {kinds}",
         code="needs-hub" if mirror else "needs-mirror",
         hint="See its `sources`",
-        task=str(name),
+        task=name,
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from promptkit.core.errors import TaskError
 from promptkit.manipulate import demos
 from promptkit.tasks.columns import read_choices, read_correct_choice
-from promptkit.tasks.spec import ChoicesSource, Source
+from promptkit.tasks.source import ChoicesSource, Source
 from tests.support.errors import refused
 
 

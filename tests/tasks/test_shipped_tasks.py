@@ -10,11 +10,17 @@ import promptkit as pk
 from promptkit.align.chain import reader_for
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
+from promptkit.core.errors import PromptkitError
+from promptkit.inputs.image import image_input
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.task import Task, load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
 
 SHIPPED = resources.names("evals", ".yaml")
+OF_TEXTS = [name for name, spec in read_shipped_specs().items() if spec.modality == "text"]
+OF_IMAGES = [name for name, spec in read_shipped_specs().items() if spec.modality == "image"]
+ROWS = {"digits": (898, 899), "fashion_mnist": (60000, 10000), "mnist": (60000, 10000)}
+"""Task of images -> the numbers of its train and test rows."""
 
 
 def test_every_shipped_task_has_a_definition():
@@ -22,7 +28,7 @@ def test_every_shipped_task_has_a_definition():
     assert "sentiment" in SHIPPED
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", OF_TEXTS)
 def test_every_source_provides_the_variables_of_the_template(name):
     spec = read_shipped_specs()[name]
     needed = Template.load(spec.template).variables - {"label", "labels"}
@@ -92,7 +98,25 @@ def test_the_bundled_sentiment_parts_have_enough_rows_of_each_label(sentiment):
         assert min(labels.count("negative"), labels.count("positive")) >= 8
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_images_of_shipped_tasks_have_the_declared_labels(name):
+    try:
+        task = load_task(name)
+        rows = {split: task.rows(split) for split in ("train", "test")}
+    except PromptkitError as error:
+        if error.code not in ("data-not-found", "unreadable-dataset"):
+            raise
+        pytest.skip(str(error))
+    counts = tuple(len(rows[split]) for split in ("train", "test"))
+    assert counts == (ROWS[name] if task.source.bundled != "mnist-5k" else (3000, 2000))
+    assert all({row.label for row in rows[split]} == set(task.labels) for split in rows)
+    assert not {row.id for row in rows["train"]} & {row.id for row in rows["test"]} or name != "digits"
+    pixels = image_input(rows["test"][0].inputs["image"], rows["test"][0].id).pixels
+    assert pixels.shape == ((3, 8, 8) if name == "digits" else (3, 28, 28))
+    assert 0.5 < pixels.numpy().max() <= 1
+
+
+@pytest.mark.parametrize("name", OF_TEXTS)
 def test_shipped_tasks_run_and_resume(name, tmp_path):
     spec = read_shipped_specs()[name]
     mirrored = next((source.mirror for source in spec.sources if source.mirror), None)

