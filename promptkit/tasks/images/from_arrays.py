@@ -5,37 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import Array, as_array, as_uint8_array
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import short_hash
 from promptkit.core.values import value_identity
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.readers import Row
-from promptkit.tasks.source import Source
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike
 
 _CHANNELS = (1, 3, 4)
 _LAYOUT = "(images, height, width) or (images, height, width, channels) with 1, 3 or 4 channels"
 
 
+Labels = Sequence[int | str] | NDArray[np.generic]
+
+
+@check_arguments("image_task")
 def image_task(
-    images: ArrayLike,
-    labels: Sequence[int | str] | ArrayLike,
+    images: NDArray[np.generic],
+    labels: Labels,
     *,
-    test_images: ArrayLike | None = None,
-    test_labels: Sequence[int | str] | ArrayLike | None = None,
+    test_images: NDArray[np.generic] | None = None,
+    test_labels: Labels | None = None,
     label_names: Sequence[str] | None = None,
     classes: Mapping[str, str | Sequence[str]] | None = None,
-    hold_out: float = 0.5,
+    hold_out: float | None = None,
     name: str = "images",
 ) -> Task:
     """Creates a task from arrays of images.
@@ -48,12 +49,11 @@ def image_task(
         test_labels: The labels of `test_images`.
         label_names: The names of the labels, if these are numbers from 0; by default the different labels in order.
         classes: Label -> the classes of a pretrained classifier that mean it, by their names.
-        hold_out: Without `test_images`, the number or fraction of the images that become the train split.
+        hold_out: Without `test_images`, the number or fraction of the images that become the train split; by default half.
         name: The name of the task.
 
     Raises:
-        InputError: The arrays do not fit together, or contain something else than images.
-        TaskError: `classes` does not agree with the labels.
+        InputError: The arrays do not fit together, contain something else than images, or `classes` does not fit the labels.
     """
     tables = {"test": _table(images, labels, label_names)}
     if test_images is not None and test_labels is not None:
@@ -62,29 +62,30 @@ def image_task(
         given = "test_images" if test_labels is None else "test_labels"
         hint = "Give both or none"
         raise InputError("There are test images or test labels, but not both", code="half-a-split", hint=hint, given=given)
+    if hold_out is not None and "train" in tables:
+        hint = "Leave out one of them"
+        raise InputError("hold_out is for a task without test images", code="unused-hold-out", hint=hint, hold_out=hold_out)
     found = {str(row["label"]) for rows in tables.values() for row in rows}
-    source = Source(
-        arrays={split: _digest(rows) for split, rows in tables.items()},
-        inputs={"image": "image"},
-        label="label",
-        hold_out=None if "train" in tables else hold_out,
-    )
+    source = {
+        "arrays": {split: _digest(rows) for split, rows in tables.items()},
+        "inputs": {"image": "image"},
+        "label": "label",
+        "hold_out": None if "train" in tables else hold_out if hold_out is not None else 0.5,
+    }
     spec = _spec(label_names or sorted(found, key=_label_order), classes, source)
-    return Task(name, spec, source, Path(), tables=tables)
+    return Task(name, spec, spec.sources[0], Path(), tables=tables)
 
 
-def _spec(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]] | None, source: Source) -> TaskSpec:
-    lists = None if classes is None else {k: [v] if isinstance(v, str) else list(v) for k, v in classes.items()}
+def _spec(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]] | None, source: Mapping[str, object]) -> TaskSpec:
+    values = {
+        "description": "images in memory",
+        "modality": "image",
+        "labels": {label: label for label in labels},
+        "classes": classes and {label: [given] if isinstance(given, str) else [*given] for label, given in classes.items()},
+        "sources": [source],
+    }
     try:
-        return TaskSpec.model_validate(
-            {
-                "description": "images in memory",
-                "modality": "image",
-                "labels": {label: label for label in labels},
-                "classes": lists,
-                "sources": [source],
-            }
-        )
+        return TaskSpec.model_validate(values)
     except ValidationError as error:
         details = error.errors()[0]
         reason = f"The task of images is invalid: {details['msg']}"
@@ -96,10 +97,8 @@ def _label_order(label: str) -> tuple[float, str]:
     return (int(label) if label.isdecimal() else float("inf"), label)
 
 
-def _table(images: ArrayLike, labels: Sequence[int | str] | ArrayLike, label_names: Sequence[str] | None) -> list[Row]:
-    import numpy as np
-
-    pixels, texts = _pixels(np.asarray(images)), [cell_text(label) for label in np.asarray(labels).tolist()]
+def _table(images: NDArray[np.generic], labels: Labels, label_names: Sequence[str] | None) -> list[Row]:
+    pixels, texts = _pixels(images), [cell_text(label) for label in np.asarray(labels).tolist()]
     if len(pixels) != len(texts):
         raise InputError(
             f"There are {len(pixels)} images and {len(texts)} labels",
@@ -112,9 +111,7 @@ def _table(images: ArrayLike, labels: Sequence[int | str] | ArrayLike, label_nam
     return [{"image": image, "label": label} for image, label in zip(pixels, named, strict=True)]
 
 
-def _pixels(images: np.ndarray) -> Sequence[Array[np.uint8] | Array[np.float32]]:
-    import numpy as np
-
+def _pixels(images: NDArray[np.generic]) -> Sequence[Array[np.uint8] | Array[np.float32]]:
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if not len(images) or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in _CHANNELS):

@@ -258,6 +258,8 @@ def test_test_images_are_a_split_of_their_own() -> None:
         ({"labels": LABELS[:-1]}, "wrong-number-of-labels"),
         ({"test_images": IMAGES}, "half-a-split"),
         ({"test_labels": LABELS}, "half-a-split"),
+        ({"hold_out": 0.0}, "invalid-image-task"),
+        ({"hold_out": 0.5, "test_images": IMAGES, "test_labels": LABELS}, "unused-hold-out"),
         ({"labels": [0] * len(IMAGES)}, "invalid-image-task"),
         ({"classes": {"0": "cat"}}, "invalid-image-task"),
     ],
