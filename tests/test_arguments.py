@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import promptkit as pk
 from promptkit.core.errors import InputError, PromptkitError
@@ -91,6 +92,10 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "load": lambda: dict(name="fake", batch_tokens=64),
     "load_manipulation": lambda: dict(folder="saved"),
+    "load_module": lambda: dict(
+        **dict(module=torch.nn.Linear(1, 2), size=8, normalization=([0.5], [0.25]), class_names=["a", "b"]),
+        **dict(name="mine", batch_size=4),
+    ),
     "merge": lambda: dict(shards=[*Path().glob("shard?/*.shard-*-of-2")], out="merged"),
     "Choices": lambda: dict(score="sum"),
     "Predictor": lambda: dict(model=pk.load("fake"), manipulate=pk.Prompt(PROMPT), align=WORDS),
@@ -145,6 +150,9 @@ OWNERS: dict[str, Callable[[], Any]] = {"HeadEffects": heads, "Study": study, "T
 CREATED_BY_FUNCTIONS = {"HeadEffects", "Run", "SearchResult", "Study", "Task", "TrainingResult"}
 """The results of public functions, which users do not create themselves."""
 ACCEPTED: dict[str, list[Any]] = {
+    "load_module.size": [5],
+    "load_module.name": ["x", ""],
+    "load_module.batch_size": [5, None],
     "baselines.model": [None],
     "Classes.classes": [None],
     "convert.model": [None],
