@@ -62,14 +62,19 @@ class LearnedAligner:
     def __post_init__(self) -> None:
         """Checks the settings."""
         checked(self)
-        if self.per_class < 1:
+        if self.per_class < self.min_per_class:
             raise InputError(
-                f"The aligner {self.name} needs at least one labeled row for each label",
+                f"The aligner {self.name} needs at least {self.min_per_class} labeled rows for each label",
                 code="out-of-range",
                 got=f"per_class={self.per_class}",
                 aligner=self.name,
                 per_class=self.per_class,
             )
+
+    @property
+    def min_per_class(self) -> int:
+        """The fewest labeled rows for each label that it can be fitted on."""
+        return 1
 
     @property
     def rows(self) -> LabeledRows:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.logprobs import LOG_TINY, TINY
+from promptkit.align.logprobs import LOG_TINY, TINY, normalize_logprobs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ Over = Literal["probabilities", "logprobs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMap:
-    """A linear map from S source classes to K labels."""
+    """A linear map from S source classes to K labels, followed by normalization over the labels."""
 
     sources: tuple[str, ...]
     """Names of the source classes."""
@@ -34,24 +34,27 @@ class LabelMap:
     weights: Floats
     """Shape (S, K)."""
     over: Over = "probabilities"
-    """Whether the weights multiply probabilities or log-probabilities."""
+    """Whether the weights multiply probabilities or log-probabilities. If columns have equal sums, a map over log-probabilities
+    equals the map over logits, since normalization removes what all labels of a row have in common."""
+    bias: Floats | None = None
+    """Added to the scores of the labels before normalization, shape (K,)."""
 
     def __call__(self, logprobs: Floats) -> Floats:
-        """Computes label scores in natural-log units: log(p W), or (log p) W.
+        """Computes label log-probabilities: log(p W / sum of p W), or log softmax((log p) W + bias).
 
         Args:
             logprobs: Log-probabilities of the source classes, shape (rows, S).
 
         Returns:
-            Scores of shape (rows, K).
+            Label log-probabilities of shape (rows, K).
         """
         finite = np.maximum(logprobs, LOG_TINY)
         if self.over == "logprobs":
-            scores: Floats = finite @ self.weights
+            scores = finite @ self.weights
         else:
             best = finite.max(1, keepdims=True)
-            scores = np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY)) + best
-        return scores
+            scores = np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY))
+        return normalize_logprobs(scores if self.bias is None else scores + self.bias)
 
     def scores_tensor(self, logprobs: Tensor) -> Tensor:
         """Returns the same scores as a differentiable tensor.

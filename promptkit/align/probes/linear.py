@@ -2,8 +2,9 @@
 
     log q[y] = w_y . z + b_y
 
-The features z are hidden states, or log-probabilities of source classes; on the latter the weights are a full label map. The
-penalty is chosen by cross-validation within the labeled rows.
+The features z are hidden states, or log-probabilities of source classes; on the latter the weights are a full label map. They
+are standardized, or divided by their norm, which is better for few rows of features that are at least 0, such as the pooled
+features of image classifiers. The penalty is chosen by cross-validation within the labeled rows.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 DEFAULT_STRENGTH = 1e-2
 """C where there are too few rows for cross-validation."""
 
+Scale = Literal["standardize", "normalize"]
+"""Whether each feature is divided by its standard deviation over the rows, or each row by its norm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe(LearnedAligner):
@@ -43,6 +47,9 @@ class LinearProbe(LearnedAligner):
     the layer of `LAYERS` with the lowest cross-validated log loss."""
     tokens: int = 500
     """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    scale: Literal["standardize", "normalize", "best"] = "standardize"
+    """Whether each feature is divided by its standard deviation over the labeled rows, or each row by its norm; `best` is the
+    one with the lower cross-validated log loss, and `normalize` where there are too few rows for cross-validation."""
     name: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
@@ -59,13 +66,22 @@ class LinearProbe(LearnedAligner):
         """Fits the probe, on the layer with the lowest cross-validated loss."""
         labels, gold = len(data.labels), rows.gold
         if self.on == "hidden":
-            probes = {state: fit_probe(rows.outputs[state], gold, labels) for state in self._states}
+            probes = {state: self._fit(rows.outputs[state], gold, labels) for state in self._states}
             best = min(probes, key=lambda state: probes[state].validation_loss)
             return FittedAligner(scores=lambda outputs: probes[best](outputs[best]))
-        probe = fit_probe(self._log_probabilities(rows.outputs), gold, labels)
-        sources = data[self._sources] if self.on == "tokens" else data.labels
-        label_map = LabelMap(sources=sources, labels=data.labels, weights=probe.weights, over="logprobs")
+        probe = self._fit(self._log_probabilities(rows.outputs), gold, labels)
+        label_map = None
+        if probe.scale == "standardize":
+            sources = data[self._sources] if self.on == "tokens" else data.labels
+            weights, bias = probe.weights, probe.bias
+            label_map = LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over="logprobs")
         return FittedAligner(scores=lambda outputs: probe(self._log_probabilities(outputs)), label_map=label_map)
+
+    def _fit(self, features: Floats, gold: Integers, labels: int) -> FittedProbe:
+        """Fits a probe for each scale, and returns the one with the lowest cross-validated loss; ties go to `normalize`."""
+        scales: tuple[Scale, ...] = ("normalize", "standardize") if self.scale == "best" else (self.scale,)
+        probes = (fit_probe(features, gold, labels, scale=scale) for scale in scales)
+        return min(probes, key=lambda probe: probe.validation_loss)
 
     @property
     def reads_scores(self) -> bool:
@@ -96,50 +112,63 @@ class FittedProbe:
     """Shape (K,); the logarithm of 0 for a label without rows."""
     strength: float
     """The value of C."""
+    scale: Scale = "standardize"
+    """`normalize` if each row is divided by its norm before it is multiplied by the weights."""
     validation_loss: float = 0.0
     """Sum of the log loss over the held-out rows; 0 without cross-validation."""
 
     def __call__(self, features: Floats) -> Floats:
         """Returns scores in natural-log units, shape (rows, width) -> (rows, K)."""
-        scores: Floats = features @ self.weights + self.bias
+        scores: Floats = scaled_rows(features, self.scale) @ self.weights + self.bias
         return scores
 
 
-def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> FittedProbe:
-    """Fits logistic regression on standardized features, with the penalty chosen by cross-validation.
+def scaled_rows(features: Floats, scale: Scale) -> Floats:
+    """Divides each row by its norm if the scale says so; a row of zeros remains."""
+    if scale == "standardize":
+        return features
+    from sklearn.preprocessing import normalize
+
+    normalized: Floats = normalize(features)
+    return normalized
+
+
+def fit_probe(
+    features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS, scale: Scale = "standardize"
+) -> FittedProbe:
+    """Fits logistic regression on scaled features, with the penalty chosen by cross-validation.
 
     Args:
         features: Shape (rows, width).
         gold: Indices of the labels, shape (rows,).
         labels: Number of labels K; some may have no rows.
         strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
+        scale: How features are scaled.
     """
     splits = [*folds(gold)]
     strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
     if len(np.unique(gold)) == 1:
         return _constant_probe(features.shape[1], gold[0], labels, strength)
     if len(strengths) == 1 or not splits:
-        return next(_fit_each(features, gold, labels, [strength]))
+        return next(_fit_each(features, gold, labels, [strength], scale))
     losses = np.zeros(len(strengths))
     for train, held_out in splits:
-        probes = _fit_each(features[train], gold[train], labels, strengths)
+        probes = _fit_each(features[train], gold[train], labels, strengths, scale)
         losses += [negative_log_likelihood(probe(features[held_out]), gold[held_out]).sum() for probe in probes]
     best = int(losses.argmin())
-    probe = next(_fit_each(features, gold, labels, [strengths[best]]))
+    probe = next(_fit_each(features, gold, labels, [strengths[best]], scale))
     return replace(probe, validation_loss=float(losses[best]))
 
 
-def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence[float]) -> Iterator[FittedProbe]:
+def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence[float], scale: Scale) -> Iterator[FittedProbe]:
     """Yields a probe for each value of C, in their order; at least two labels must have rows.
 
     The values share the preparation of the features, and each fit starts at the solution of the one before. scikit-learn's
     `GridSearchCV` repeats both for each value, and `LogisticRegressionCV` cannot standardize within the training rows.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler()
-    inputs = scaler.fit_transform(features)
+    center, deviation, inputs = _standardized(scaled_rows(features, scale), scale)
     # With fewer rows than features the solution lies in the span of the rows: a rotation into it changes nothing but the time.
     basis = np.linalg.qr(inputs.T)[0] if features.shape[1] > len(features) else None
     inputs = inputs if basis is None else inputs @ basis
@@ -149,10 +178,27 @@ def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence
         weights, bias = model.coef_.T, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn has the log-odds of the second label only
             weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
-        weights = (weights if basis is None else basis @ weights) / scaler.scale_[:, None]
+        weights = (weights if basis is None else basis @ weights) / deviation[:, None]
         all_weights, all_bias = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
-        all_weights[:, model.classes_], all_bias[model.classes_] = weights, bias - scaler.mean_ @ weights
-        yield FittedProbe(weights=all_weights, bias=all_bias, strength=strength)
+        all_weights[:, model.classes_], all_bias[model.classes_] = weights, bias - center @ weights
+        yield FittedProbe(weights=all_weights, bias=all_bias, strength=strength, scale=scale)
+
+
+def _standardized(features: Floats, scale: Scale) -> tuple[Floats, Floats, Floats]:
+    """Returns the mean and the divisor of each feature, and the features after subtraction and division.
+
+    Normalized rows are divided by one number, so that the mean squared norm of a row equals the number of features, as it does
+    for standardized features.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    inputs = scaler.fit_transform(features)
+    center: Floats = scaler.mean_
+    if scale == "standardize":
+        return center, scaler.scale_, inputs
+    deviation = np.full(len(center), np.sqrt(scaler.var_.mean()) or 1.0)
+    return center, deviation, (features - center) / deviation
 
 
 def _constant_probe(width: int, label: int, labels: int, strength: float) -> FittedProbe:

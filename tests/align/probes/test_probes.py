@@ -16,7 +16,7 @@ from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
-from promptkit.align.probes.linear import fit_probe
+from promptkit.align.probes.linear import LinearProbe, fit_probe
 from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
 from promptkit.core.needs import FitData, LabeledOutputs, Outputs, with_required
 from promptkit.core.registry import build, spelling
@@ -117,6 +117,41 @@ def test_probe_equals_logistic_regression_of_standardized_features(labels, rows,
     queries = np.random.default_rng(1).normal(size=(20, width))
     scores = fit_probe(features, gold, labels, (strength,))(queries)
     np.testing.assert_allclose(softmax(scores, axis=1), fit_reference(features, gold, strength)(queries), atol=1e-4)
+
+
+@pytest.mark.parametrize(("labels", "rows", "width"), [(3, 30, 5), (3, 12, 50)])
+def test_normalized_probe_equals_logistic_regression_of_unit_rows(labels, rows, width):
+    """The features of all rows together have a mean square of 1, as standardized features have, so that C means the same."""
+    features, gold = make_rows(np.random.default_rng(0), labels, rows, width)
+    queries = np.random.default_rng(1).normal(size=(20, width))
+    units, unit_queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (features, queries))
+    center = units.mean(0)
+    deviation = np.sqrt(((units - center) ** 2).mean())
+    reference = LogisticRegression(C=0.1, max_iter=10_000, tol=1e-9).fit((units - center) / deviation, gold)
+    probe = fit_probe(features, gold, labels, (0.1,), scale="normalize")
+    expected = reference.predict_proba((unit_queries - center) / deviation)
+    np.testing.assert_allclose(softmax(probe(queries), axis=1), expected, atol=1e-4)
+    np.testing.assert_allclose(probe(7 * queries), probe(queries))
+
+
+@pytest.mark.parametrize(("informative", "scale"), [("direction", "normalize"), ("small feature", "standardize")])
+def test_better_scale_is_chosen(informative, scale):
+    """Rows of very different lengths need normalization; a small feature that decides the label needs standardization."""
+    generator = np.random.default_rng(5)
+    features, gold = generator.normal(size=(60, 8)), np.arange(60) % 3
+    if informative == "direction":
+        features = (features + 4 * np.eye(3, 8)[gold]) * np.exp(generator.normal(scale=3, size=(60, 1)))
+    else:
+        features = np.hstack([features, 1e-3 * (np.eye(3)[gold] + 0.1 * generator.normal(size=(60, 3)))])
+    support = FitData(
+        items=(outputs := Outputs(logprobs=np.zeros((60, 3)), context=np.zeros(60, int), hidden={-1: features})),
+        rows=outputs,
+        content_free={},
+        premise=None,
+        labeled={LinearProbe().rows: np.arange(60)},
+    )
+    best, one = (LinearProbe(layer=-1, scale=each).fit(support, gold).apply(outputs) for each in ("best", scale))
+    np.testing.assert_array_equal(best, one)
 
 
 @pytest.mark.parametrize("width", [4, 60])

@@ -1,0 +1,130 @@
+"""Multinomial logistic regression towards given scores, with a penalty that is chosen by cross-validation.
+
+    log q = log softmax(a z + x W + b)
+
+z is the anchor: scores of the labels that are known before any row is labeled, or 0. The loss is
+
+    sum_i -log q_i[gold_i] + |W|^2 / (2 C) + |b|^2 / 2 + (a - 1)^2 / (2 A)
+
+so that without labeled rows the prediction is that of the anchor. If the anchor is itself a linear map of x, this penalizes the
+squared distance of the map from it.
+
+The features x are centered and standardized over the labeled rows and divided by the root of their number, so that a row has a
+norm of about 1 and C does not depend on how many source classes there are. With fewer rows than features W lies in the span of
+the rows, and is fitted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.align.logprobs import negative_log_likelihood
+from promptkit.align.probes.folds import folds
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats, Integers
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""Candidate values of C, the strongest penalty first."""
+DEFAULT_STRENGTH = 1.0
+"""C where no label has two rows, so that there is no cross-validation."""
+ANCHOR_VARIANCE = 0.1
+"""A, the variance of the anchor's weight around 1 that the penalty stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """A fitted regression."""
+
+    anchor: float
+    """The weight a of the anchor scores."""
+    weights: Floats
+    """W for the features as they are given, without standardization, shape (width, K)."""
+    bias: Floats
+    """b for the same features, shape (K,)."""
+    strength: float
+    """The value of C."""
+
+    def __call__(self, features: Floats, anchor: Floats) -> Floats:
+        """Computes scores, which are not normalized.
+
+        Args:
+            features: Shape (rows, width).
+            anchor: Anchor scores z, shape (rows, K).
+
+        Returns:
+            Scores of shape (rows, K).
+        """
+        scores: Floats = self.anchor * anchor + features @ self.weights + self.bias
+        return scores
+
+
+def fit_regression(features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> Regression:
+    """Fits the regression, with the value of C that has the lowest cross-validated log loss.
+
+    Args:
+        features: Shape (rows, width).
+        anchor: Anchor scores z of the same rows, shape (rows, K); 0 for none.
+        gold: Indices of the labels, shape (rows,); some labels may have no rows.
+        strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
+    """
+    strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
+    splits = [*folds(gold)] if len(strengths) > 1 else []
+    if splits:
+        losses = np.zeros(len(strengths))
+        for train, held_out in splits:
+            for index, fitted in enumerate(_fit_each(features[train], anchor[train], gold[train], strengths)):
+                scores = fitted(features[held_out], anchor[held_out])
+                losses[index] += negative_log_likelihood(scores, gold[held_out]).sum()
+        strength = strengths[int(losses.argmin())]
+    return next(_fit_each(features, anchor, gold, [strength]))
+
+
+def _fit_each(features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float]) -> Iterator[Regression]:
+    """Yields a regression for each value of C; each fit starts at the solution of the one before."""
+    center = features.mean(0)
+    deviation = features.std(0)
+    # A constant feature differs from its mean by rounding errors, which must not be amplified.
+    constant = deviation <= 1e-9 * np.maximum(1.0, np.abs(center))
+    divisor = np.where(constant, np.inf, deviation * np.sqrt(features.shape[1]))
+    inputs = (features - center) / divisor
+    basis = np.linalg.qr(inputs.T)[0] if inputs.shape[1] > len(inputs) else None
+    inputs = inputs if basis is None else inputs @ basis
+    width, labels = inputs.shape[1], anchor.shape[1]
+    parameters = np.concatenate([[1.0], np.zeros((width + 1) * labels)])
+    for strength in strengths:
+        parameters = _minimize(inputs, anchor, gold, strength, parameters)
+        reduced, bias = parameters[1:-labels].reshape(width, labels), parameters[-labels:]
+        weights = (reduced if basis is None else basis @ reduced) / divisor[:, None]
+        yield Regression(anchor=float(parameters[0]), weights=weights, bias=bias - center @ weights, strength=strength)
+
+
+def _minimize(inputs: Floats, anchor: Floats, gold: Integers, strength: float, start: Floats) -> Floats:
+    """Minimizes the loss by L-BFGS over the parameters (a, W, b).
+
+    scikit-learn's logistic regression cannot be used because it has neither given scores nor a penalty of b.
+    """
+    from scipy.optimize import minimize
+
+    width, labels = inputs.shape[1], anchor.shape[1]
+    one_hot = np.eye(labels)[gold]
+    center = np.zeros_like(start)
+    center[0] = 1.0
+    precision = np.concatenate([[1 / ANCHOR_VARIANCE], np.full(width * labels, 1 / strength), np.ones(labels)])
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        weights, bias = parameters[1:-labels].reshape(width, labels), parameters[-labels:]
+        scores = parameters[0] * anchor + inputs @ weights + bias
+        normalizer = np.logaddexp.reduce(scores, axis=1)
+        residual = np.exp(scores - normalizer[:, None]) - one_hot
+        gradient = np.concatenate([[(residual * anchor).sum()], (inputs.T @ residual).ravel(), residual.sum(0)])
+        loss = (normalizer - (scores * one_hot).sum(1)).sum() + (precision * (parameters - center) ** 2).sum() / 2
+        return float(loss), gradient + precision * (parameters - center)
+
+    options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12}
+    solution: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    return solution

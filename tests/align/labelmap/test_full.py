@@ -1,0 +1,275 @@
+"""The full label map: laws with labels that have no rows, and comparisons with independent computations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from promptkit.align.labelmap import Full
+from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, fit_regression
+from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
+from promptkit.core.alignment import FitData, Outputs
+from promptkit.core.errors import InputError
+from tests.support.errors import refused
+
+TOWARDS = ("none", "verbalizer", "semantic")
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def logprobs_of(logits):
+    return log_softmax(logits, axis=1)
+
+
+def make_outputs(generator, gold, labels, noise=1.0, sources=12):
+    """Log-probabilities of labels and of source classes that both say something about the label."""
+    words = 2 * np.eye(labels)[gold] + generator.normal(size=(len(gold), labels))
+    tokens = np.hstack([words, generator.normal(size=(len(gold), sources - labels))]) + noise * generator.normal(
+        size=(len(gold), sources)
+    )
+    return logprobs_of(words), logprobs_of(tokens)
+
+
+def make_support(technique, generator, labels, gold, *, missing=None, unlabeled=20):
+    """Fit data with unlabeled rows before the labeled ones; `missing` is a label without labeled rows."""
+    drawn = np.flatnonzero(gold != missing) if missing is not None else np.arange(len(gold))
+    classes = np.concatenate([generator.integers(labels, size=unlabeled), gold])
+    words, tokens = make_outputs(generator, classes, labels)
+    rows = Outputs(logprobs=words, context=np.zeros(len(words), int), tokens={technique.source_tokens: tokens})
+    vectors = generator.normal(size=(labels, 4))
+    support = FitData(
+        items=rows,
+        rows=rows,
+        content_free={},
+        premise=None,
+        labels=tuple(f"t{i}" for i in range(labels)),
+        labeled={technique.rows: drawn + unlabeled},
+        names={technique.source_tokens: tuple(f"s{i}" for i in range(tokens.shape[1]))},
+        name_vectors={technique.source_tokens: np.vstack([vectors, generator.normal(size=(tokens.shape[1] - labels, 4))])},
+        label_vectors=vectors,
+    )
+    return support, classes
+
+
+def shifted(outputs, technique, constants):
+    """The same rows, with a constant added to all logits of each of them."""
+    tokens = {technique.source_tokens: outputs.tokens[technique.source_tokens] + constants}
+    return replace(outputs, logprobs=outputs.logprobs + constants, tokens=tokens)
+
+
+# ---- laws -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("towards", TOWARDS)
+@pytest.mark.parametrize("shares", ["estimated", "labeled"])
+@settings(max_examples=15)
+@given(generator=seeds, labels=st.integers(2, 6), per_class=st.integers(1, 4), data=st.data())
+def test_every_label_may_be_missing(towards, shares, generator, labels, per_class, data):
+    """Scores are finite and normalized; a label without rows is predicted only if the scores to pull towards support it."""
+    technique = Full(towards=towards, shares=shares, strength=1.0)
+    missing = data.draw(st.integers(0, labels - 1))
+    support, gold = make_support(technique, generator, labels, np.arange(labels * per_class) % labels, missing=missing)
+    fitted = technique.fit(support, gold)
+    scores = fitted.apply(support.items)
+    assert np.isfinite(scores).all()
+    if towards == "none":
+        assert missing not in scores.argmax(1)
+    else:
+        np.testing.assert_allclose(np.exp(scores).sum(1), 1)
+
+
+@pytest.mark.parametrize("towards", TOWARDS)
+@settings(max_examples=10)
+@given(generator=seeds, labels=st.integers(2, 5))
+def test_only_differences_of_logits_count(towards, generator, labels):
+    """Columns of the map have equal sums, so that a constant added to the logits of a row has no effect."""
+    technique = Full(towards=towards, strength=1.0)
+    support, gold = make_support(technique, generator, labels, np.arange(labels * 3) % labels)
+    fitted = technique.fit(support, gold)
+    sums = fitted.label_map.weights[:12].sum(0)
+    np.testing.assert_allclose(sums, sums[0], atol=1e-8)
+    constants = generator.normal(scale=5, size=(len(gold), 1))
+    moved = shifted(support.items, technique, constants)
+    np.testing.assert_allclose(fitted.apply(moved), fitted.apply(support.items), atol=1e-6)
+    refitted = technique.fit(replace(support, rows=moved), gold)
+    np.testing.assert_allclose(refitted.apply(support.items), fitted.apply(support.items), atol=1e-3)
+
+
+@pytest.mark.parametrize("towards", TOWARDS)
+@settings(max_examples=10)
+@given(generator=seeds, labels=st.integers(2, 5), random=st.randoms(use_true_random=False))
+def test_permuting_labels_and_source_classes_permutes_the_scores(towards, generator, labels, random):
+    technique = Full(towards=towards, strength=1.0)
+    support, gold = make_support(technique, generator, labels, np.arange(labels * 3) % labels)
+    label_order, source_order = random.sample(range(labels), labels), random.sample(range(12), 12)
+    top, rows = technique.source_tokens, support.rows
+    permuted_rows = replace(rows, logprobs=rows.logprobs[:, label_order], tokens={top: rows.tokens[top][:, source_order]})
+    permuted = replace(
+        support,
+        items=permuted_rows,
+        rows=permuted_rows,
+        labels=tuple(support.labels[i] for i in label_order),
+        names={top: tuple(support.names[top][i] for i in source_order)},
+        name_vectors={top: support.name_vectors[top][source_order]},
+        label_vectors=support.label_vectors[label_order],
+    )
+    scores = technique.fit(permuted, np.argsort(label_order)[gold]).apply(permuted_rows)
+    np.testing.assert_allclose(scores, technique.fit(support, gold).apply(rows)[:, label_order], atol=1e-3)
+
+
+@pytest.mark.parametrize("towards", ["verbalizer", "semantic"])
+def test_without_labeled_rows_the_anchor_alone_predicts(towards):
+    technique = Full(towards=towards, per_class=0)
+    support, gold = make_support(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
+    words, tokens = support.items.logprobs, support.items.tokens[technique.source_tokens]
+    # the first source classes have the vectors of the labels
+    expected = words if towards == "verbalizer" else log_softmax(tokens[:, :3], axis=1)
+    np.testing.assert_allclose(technique.fit(support, gold).apply(support.items), expected)
+
+
+def test_without_labeled_rows_the_verbalizer_needs_no_outputs():
+    assert Full(towards="verbalizer", per_class=0).needs == type(Full().needs)()
+
+
+@pytest.mark.parametrize("towards", ["verbalizer", "semantic"])
+def test_a_strong_penalty_leaves_a_multiple_of_the_anchor(towards):
+    technique = Full(towards=towards, strength=1e-9)
+    support, gold = make_support(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
+    weights = technique.fit(support, gold).label_map.weights
+    anchor = np.zeros_like(weights)
+    anchor[-3:] = np.eye(3)
+    if towards == "semantic":  # the first source classes have the vectors of the labels
+        anchor = np.eye(12, 3)
+    scale = (weights * anchor).sum() / 3
+    assert scale > 0.5
+    np.testing.assert_allclose(weights, scale * anchor, atol=1e-6)
+
+
+def test_pulling_towards_the_verbalizer_helps_with_few_rows():
+    """With one row per label, over many draws."""
+    correct = {towards: [] for towards in ("none", "verbalizer")}
+    for seed in range(20):
+        for towards, shares in correct.items():
+            technique, generator = Full(towards=towards), np.random.default_rng(seed)
+            support, gold = make_support(technique, generator, 4, np.arange(4), unlabeled=100)
+            shares.append((technique.fit(support, gold).apply(support.items).argmax(1) == gold)[:100].mean())
+    assert np.mean(correct["verbalizer"]) > np.mean(correct["none"]) + 0.1
+
+
+def test_table_shows_source_classes_and_label_words():
+    technique = Full(towards="verbalizer")
+    support, gold = make_support(technique, np.random.default_rng(1), 2, np.arange(8) % 2)
+    label_map = technique.fit(support, gold).label_map
+    assert label_map.sources == (*(f"s{i}" for i in range(12)), "[t0]", "[t1]")
+    assert "[t1]" in label_map.table(most=13)["t1"]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "fields"),
+    [
+        ({"per_class": 0}, {"per_class": 0}),
+        ({"strength": 0.0}, {"option": "strength", "value": 0.0}),
+        ({"unlabeled": 0}, {"option": "unlabeled", "value": 0}),
+        ({"tokens": 0}, {"tokens": 0}),
+    ],
+)
+def test_invalid_settings_are_refused(settings_, fields):
+    with refused(InputError, "out-of-range", aligner="full", **fields):
+        Full(**settings_)
+
+
+# ---- the regression ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labels", "rows", "width"), [(3, 30, 5), (4, 10, 40), (2, 6, 30)])
+def test_solution_minimizes_the_loss_over_all_parameters(labels, rows, width):
+    """Minimized without the subspace of the rows and with numerical gradients."""
+    generator = np.random.default_rng(0)
+    features, anchor = generator.normal(size=(rows, width)), generator.normal(size=(rows, labels))
+    gold = generator.integers(labels, size=rows)
+    inputs = (features - features.mean(0)) / features.std(0) / np.sqrt(width)
+
+    def loss(parameters):
+        scale, weights, bias = parameters[0], parameters[1:-labels].reshape(width, labels), parameters[-labels:]
+        shares = log_softmax(scale * anchor + inputs @ weights + bias, axis=1)
+        penalty = (weights**2).sum() / (2 * 3.0) + (bias**2).sum() / 2 + (scale - 1) ** 2 / (2 * ANCHOR_VARIANCE)
+        return penalty - shares[np.arange(rows), gold].sum()
+
+    start = np.concatenate([[1.0], np.zeros((width + 1) * labels)])
+    best = minimize(loss, start, method="BFGS", options={"gtol": 1e-4}).fun
+    fitted = fit_regression(features, anchor, gold, (3.0,))
+    weights = fitted.weights * features.std(0)[:, None] * np.sqrt(width)
+    bias = fitted.bias + features.mean(0) @ fitted.weights
+    assert loss(np.concatenate([[fitted.anchor], weights.ravel(), bias])) == pytest.approx(best, rel=1e-5)
+
+
+def test_without_an_anchor_it_is_ridge_logistic_regression():
+    """scikit-learn penalizes the intercept as well if it is the weight of a constant feature."""
+    generator = np.random.default_rng(1)
+    features, gold = generator.normal(size=(40, 6)), np.arange(40) % 4
+    inputs = (features - features.mean(0)) / features.std(0) / np.sqrt(6)
+    with_constant = np.hstack([inputs, np.ones((40, 1))])
+    reference = LogisticRegression(C=1.0, fit_intercept=False, max_iter=10_000, tol=1e-10).fit(with_constant, gold)
+    fitted = fit_regression(features, np.zeros((40, 4)), gold, (1.0,))
+    scores = log_softmax(fitted(features, np.zeros((40, 4))), axis=1)
+    np.testing.assert_allclose(scores, reference.predict_log_proba(with_constant), atol=1e-4)
+
+
+def test_strength_is_chosen_by_cross_validation():
+    """Features that determine the label get a weak penalty, and noise a strong one."""
+    generator = np.random.default_rng(2)
+    gold = np.arange(40) % 4
+    anchor = logprobs_of(np.eye(4)[gold] + generator.normal(size=(40, 4)))
+    informative = 3 * np.eye(4)[gold] + 0.1 * generator.normal(size=(40, 4))
+    assert fit_regression(informative, anchor, gold).strength >= 100
+    assert fit_regression(generator.normal(size=(40, 30)), anchor, gold).strength <= 1
+
+
+def test_constant_features_have_no_effect():
+    generator = np.random.default_rng(3)
+    features, gold = generator.normal(size=(12, 3)), np.arange(12) % 3
+    constant = np.hstack([features, np.full((12, 1), 1e6)])
+    fitted = fit_regression(constant, np.zeros((12, 3)), gold, (1.0,))
+    assert (fitted.weights[3] == 0).all()
+    other = constant + np.array([0, 0, 0, 1e3])
+    np.testing.assert_allclose(fitted(other, np.zeros((12, 3))), fitted(constant, np.zeros((12, 3))))
+
+
+# ---- class shares -----------------------------------------------------------------------------------
+
+
+def test_shares_of_calibrated_predictions_are_found():
+    """Saerens et al. 2002 on 20,000 rows of two Gaussian classes, 20% and 80%, with predictions that assume equal shares."""
+    generator = np.random.default_rng(0)
+    gold = (generator.random(20_000) < 0.8).astype(int)
+    features = generator.normal(loc=2.0 * gold - 1)
+    equal = np.array([0.5, 0.5])
+    logprobs = logprobs_of(np.stack([-2 * features, np.zeros_like(features)], axis=1))
+    np.testing.assert_allclose(estimate_shares(logprobs, equal, 0), [0.2, 0.8], atol=0.01)
+    shrunk = estimate_shares(logprobs, equal, 20_000)
+    assert 0.2 < shrunk[0] < 0.5
+    np.testing.assert_allclose(estimate_shares(logprobs, equal, 1e12), equal, atol=1e-6)
+
+
+@given(generator=seeds, labels=st.integers(2, 6), rows=st.integers(0, 20), weight=st.floats(0.5, 1000))
+def test_shares_are_positive_and_sum_to_1(generator, labels, rows, weight):
+    shares = labeled_shares(generator.integers(labels, size=rows), labels)
+    estimate = estimate_shares(logprobs_of(generator.normal(scale=30, size=(rows, labels))), shares, weight)
+    assert (estimate > 0).all()
+    assert estimate.sum() == pytest.approx(1)
+    if not rows:
+        np.testing.assert_array_equal(estimate, shares)
+
+
+def test_shares_maximize_the_posterior():
+    """EM reaches the mode of likelihood times Dirichlet prior, found here on a grid."""
+    generator = np.random.default_rng(4)
+    logprobs, shares, weight = logprobs_of(generator.normal(scale=2, size=(30, 2))), np.array([0.4, 0.6]), 5.0
+    grid = np.linspace(0.001, 0.999, 999)[:, None] * [1, -1] + [0, 1]
+    likelihood = np.log(np.exp(logprobs)[None] * (grid / shares)[:, None]).copy()
+    posterior = np.logaddexp.reduce(likelihood, axis=2).sum(1) + weight * (shares * np.log(grid)).sum(1)
+    np.testing.assert_allclose(estimate_shares(logprobs, shares, weight), grid[posterior.argmax()], atol=2e-3)
