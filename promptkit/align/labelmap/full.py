@@ -35,7 +35,7 @@ from promptkit.core.errors import InputError
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-SHARES_WEIGHT = 512.0
+SHARES_WEIGHT = 2048.0
 """Weight of the labeled rows' class shares in the estimate of the shares, divided by the number of labeled rows per class."""
 
 
@@ -59,7 +59,7 @@ class Full(LearnedAligner):
     shares: Literal["estimated", "labeled"] = "estimated"
     """The class shares that are expected: estimated on unlabeled rows, or those of the labeled rows."""
     unlabeled: int = 128
-    """Maximum number of unlabeled rows of the fit part on which the shares are estimated."""
+    """Maximum number of unlabeled rows of the fit part, over which source classes are standardized and shares estimated."""
     name: ClassVar[str] = "full"
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class Full(LearnedAligner):
             return Needs()
         tokens = () if self.sources == "words" else (self.source_tokens,)
         return Needs(
-            rows=self.unlabeled if self.per_class and self.shares == "estimated" else 0,
+            rows=self.unlabeled if self.per_class else 0,
             labels=True,
             labeled=(self.rows,),
             tokens=tokens,
@@ -138,9 +138,10 @@ class Full(LearnedAligner):
         if not len(rows):
             return self._label_map(support, initial, np.zeros(len(labels)))
         inputs = self._inputs(support.rows)[rows]
-        features = centered(self._source_logprobs(support.rows)[rows])
+        features = centered(self._source_logprobs(support.rows))
         strengths = STRENGTHS if self.strength is None else (self.strength,)
-        fitted = fit_regression(features, normalize_logprobs(inputs @ initial), gold, strengths)
+        anchor = normalize_logprobs(inputs @ initial)
+        fitted = fit_regression(features[rows], anchor, gold, strengths, features[: self.unlabeled])
         weights = fitted.anchor * initial
         weights[: features.shape[1]] += fitted.weights - fitted.weights.mean(0)
         return self._label_map(support, weights, fitted.bias)

@@ -9,9 +9,10 @@ z is the anchor: scores of the labels that are known before any row is labeled, 
 so that without labeled rows the prediction is that of the anchor. If the anchor is itself a linear map of x, this penalizes the
 squared distance of the map from it.
 
-The features x are centered and standardized over the labeled rows and divided by the root of their number, so that a row has a
-norm of about 1 and C does not depend on how many source classes there are. With fewer rows than features W lies in the span of
-the rows, and is fitted there.
+The features x are centered over the labeled rows and divided by their standard deviation over labeled and unlabeled rows, since
+that of a few labeled rows is unreliable. They are also divided by the root of their number, so that a row has a norm of about 1
+and C does not depend on how many source classes there are. With fewer rows than features W lies in the span of the rows, and is
+fitted there.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Regression:
         return scores
 
 
-def fit_regression(features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> Regression:
+def fit_regression(
+    features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS, unlabeled: Floats | None = None
+) -> Regression:
     """Fits the regression, with the value of C that has the lowest cross-validated log loss.
 
     Args:
@@ -71,26 +74,35 @@ def fit_regression(features: Floats, anchor: Floats, gold: Integers, strengths: 
         anchor: Anchor scores z of the same rows, shape (rows, K); 0 for none.
         gold: Indices of the labels, shape (rows,); some labels may have no rows.
         strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
+        unlabeled: Features of further rows, for standardization, shape (more rows, width).
     """
+    divisor = _divisor(features if unlabeled is None else np.vstack([features, unlabeled]))
     strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
     splits = [*folds(gold)] if len(strengths) > 1 else []
     if splits:
         losses = np.zeros(len(strengths))
         for train, held_out in splits:
-            for index, fitted in enumerate(_fit_each(features[train], anchor[train], gold[train], strengths)):
+            for index, fitted in enumerate(_fit_each(features[train], anchor[train], gold[train], strengths, divisor)):
                 scores = fitted(features[held_out], anchor[held_out])
                 losses[index] += negative_log_likelihood(scores, gold[held_out]).sum()
         strength = strengths[int(losses.argmin())]
-    return next(_fit_each(features, anchor, gold, [strength]))
+    return next(_fit_each(features, anchor, gold, [strength], divisor))
 
 
-def _fit_each(features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float]) -> Iterator[Regression]:
-    """Yields a regression for each value of C; each fit starts at the solution of the one before."""
-    center = features.mean(0)
+def _divisor(features: Floats) -> Floats:
+    """Returns what each feature is divided by, shape (width,); infinity for a constant feature."""
     deviation = features.std(0)
     # A constant feature differs from its mean by rounding errors, which must not be amplified.
-    constant = deviation <= 1e-9 * np.maximum(1.0, np.abs(center))
-    divisor = np.where(constant, np.inf, deviation * np.sqrt(features.shape[1]))
+    constant = deviation <= 1e-9 * np.maximum(1.0, np.abs(features.mean(0)))
+    divisor: Floats = np.where(constant, np.inf, deviation * np.sqrt(features.shape[1]))
+    return divisor
+
+
+def _fit_each(
+    features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float], divisor: Floats
+) -> Iterator[Regression]:
+    """Yields a regression for each value of C; each fit starts at the solution of the one before."""
+    center = features.mean(0)
     inputs = (features - center) / divisor
     basis = np.linalg.qr(inputs.T)[0] if inputs.shape[1] > len(inputs) else None
     inputs = inputs if basis is None else inputs @ basis
