@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from promptkit.core.arrays import Floats, Integers
 
-WEIGHTS = "weights"
+WEIGHTS, BIAS = "weights", "bias"
 
 
 class RowScorer(Protocol):
@@ -71,13 +71,15 @@ class JointLabelMap:
             The numbers of the map, rounded as a checkpoint stores them.
         """
         fitted = self._mapping.fit_classes(self._labels, self._classes, logprobs, gold)
-        return {WEIGHTS: as_array(fitted.weights)}
+        bias = {} if fitted.bias is None else {BIAS: as_array(fitted.bias)}
+        return {WEIGHTS: as_array(fitted.weights), **bias}
 
     def loss(self, numbers: Mapping[str, Array]) -> MapLoss:
         """Returns the loss with the numbers of a fitted map."""
         weights = numbers[WEIGHTS].numpy().astype(float)
+        bias = numbers[BIAS].numpy().astype(float) if BIAS in numbers else None
         over: Over = self._mapping.over
-        return MapLoss(LabelMap(sources=self._classes, labels=self._labels, weights=weights, over=over))
+        return MapLoss(LabelMap(sources=self._classes, labels=self._labels, weights=weights, bias=bias, over=over))
 
 
 def joint_label_map(predictor: Predictor) -> JointLabelMap | None:

@@ -37,8 +37,8 @@ def logprobs_of(logits: Any) -> Any:
 @given(seed=st.integers(0, 999), over=st.sampled_from(["probabilities", "logprobs"]))
 def test_differentiable_scores_equal_those_of_the_map(seed: int, over: Any) -> None:
     draw = np.random.default_rng(seed)
-    weights = draw.random((len(CLASSES), len(LABELS)))
-    label_map = LabelMap(sources=CLASSES, labels=LABELS, weights=weights, over=over)
+    weights, bias = draw.random((len(CLASSES), len(LABELS))), draw.normal(size=len(LABELS)) if seed % 2 else None
+    label_map = LabelMap(sources=CLASSES, labels=LABELS, weights=weights, bias=bias, over=over)
     logprobs = logprobs_of(drawn(seed)[0])
     np.testing.assert_allclose(label_map.scores_tensor(torch.from_numpy(logprobs)).numpy(), label_map(logprobs), atol=1e-9)
 
@@ -68,6 +68,8 @@ def test_a_map_can_be_restored_from_its_numbers(mapping: Any) -> None:
     numbers = joint.fit(logprobs_of(logits), gold)
     fitted = mapping.fit_classes(LABELS, CLASSES, logprobs_of(logits), gold)
     np.testing.assert_allclose(numbers["weights"].numpy(), fitted.weights, rtol=1e-6)
+    if fitted.bias is not None:
+        np.testing.assert_allclose(numbers["bias"].numpy(), fitted.bias, rtol=1e-6)
 
 
 def test_maps_that_follow_the_outputs_are_fitted_again() -> None:
@@ -76,7 +78,11 @@ def test_maps_that_follow_the_outputs_are_fitted_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "mapping", [pk.labelmap.Semantic(), pk.labelmap.Bayesian(manual=0.5), pk.labelmap.Bayesian(sources="words")]
+    "mapping",
+    [
+        *(pk.labelmap.Semantic(), pk.labelmap.Bayesian(manual=0.5), pk.labelmap.Bayesian(sources="words")),
+        *(pk.labelmap.Full(towards="verbalizer"), pk.labelmap.Full(sources="words")),
+    ],
 )
 def test_maps_that_read_more_than_class_probabilities_are_refused(mapping: Any) -> None:
     logits, gold = drawn(0)

@@ -8,7 +8,7 @@ penalized (see `regression`). Towards scores z that need no labels, it needs far
 - `verbalizer`: z are the label scores of the first aligner: of the manual verbalizer, or of hand-written classes of an image
   model. A label without rows can still be predicted by its words.
 - `semantic`: z = x W_0, where W_0 assigns each label the source class with the most similar name (see `semantic`), and the
-  penalty is that of the distance of W from a W_0.
+  penalty is that of the squared distance of the map from a W_0.
 - `none`: z = 0, multinomial ridge regression.
 
 Labeled rows are drawn evenly from the classes, and evaluated rows need not be. The class shares p of the latter are estimated
@@ -22,15 +22,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.align.labelmap.base import untrainable
 from promptkit.align.labelmap.injective import assign_greedily
-from promptkit.align.labelmap.mapping import LabelMap
-from promptkit.align.labelmap.regression import STRENGTHS, fit_regression
+from promptkit.align.labelmap.mapping import LabelMap, Over
+from promptkit.align.labelmap.regression import STRENGTHS, Regression, fit_regression
 from promptkit.align.labelmap.semantic import centered_cosines
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, normalize_logprobs
-from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, TopTokens
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.needs.fit_rows import FitRows
+from promptkit.needs.labeled_rows import LabeledRows
+from promptkit.needs.name_vectors import NameVectors
+from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -61,6 +66,8 @@ class Full(LearnedAligner):
     unlabeled: int = 128
     """Maximum number of unlabeled rows of the fit part, over which source classes are standardized and shares estimated."""
     name: ClassVar[str] = "full"
+    over: ClassVar[Over] = "logprobs"
+    is_refitted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -86,77 +93,77 @@ class Full(LearnedAligner):
         return self.towards != "none"
 
     @property
-    def rows(self) -> PerClass:
+    def rows(self) -> LabeledRows:
         """The labeled rows; without any, the source tokens are still chosen by the prompts of one row of each label."""
-        return PerClass(max(1, self.per_class), self.seed)
+        return LabeledRows(max(1, self.per_class), self.seed)
 
     @property
     def needs(self) -> Needs:
         """The labeled and unlabeled rows, the source tokens' log-probabilities, and their names if these are compared."""
-        if self.per_class == 0 and self.towards == "verbalizer":
-            return Needs()
-        tokens = () if self.sources == "words" else (self.source_tokens,)
-        return Needs(
-            rows=self.unlabeled if self.per_class else 0,
-            labels=True,
-            labeled=(self.rows,),
-            tokens=tokens,
-            named_tokens=(self.source_tokens,) if self.towards == "semantic" else (),
-            min_tokens_per_label=1 if self.towards == "semantic" and tokens else 0,
-        )
+        names = (self.name_vectors,) if self.towards == "semantic" else ()
+        tokens = (self.source_logprobs,) if self._reads_sources and self.sources == "tokens" else ()
+        return (*names, *tokens, *((self.rows, self.unlabeled_rows) if self.per_class else ()))
 
     @property
-    def source_tokens(self) -> TopTokens:
-        """The tokens that are the source classes."""
-        return TopTokens(self.tokens, self.rows)
+    def unlabeled_rows(self) -> FitRows:
+        """The unlabeled rows."""
+        return FitRows(self.unlabeled)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> FittedAligner:
+    @property
+    def source_logprobs(self) -> SourceLogprobs:
+        """The log-probabilities of the source classes, unless these are the label words."""
+        return SourceLogprobs(self.tokens, self.rows, per_label=1 if self.towards == "semantic" else 0)
+
+    @property
+    def name_vectors(self) -> NameVectors:
+        """The embeddings of the names of source classes and labels."""
+        return NameVectors(None if self.sources == "words" else self.source_logprobs)
+
+    def fit(self, data: FitData) -> FittedAligner:
         """Fits the map; without labeled rows the prediction is that of the scores that it is pulled towards."""
-        if self.per_class == 0:
-            none = np.empty(0, int)
-            return self.fit_labeled(support, none, none)
-        return super().fit(support, labels)
+        if self.per_class:
+            return super().fit(data)
+        label_map = self._label_map(data, self._initial_weights(data), np.zeros(len(data.labels)))
+        return FittedAligner(scores=lambda outputs: label_map(self._inputs(outputs)), label_map=label_map)
 
-    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Fits the map on labeled rows, and estimates the class shares on unlabeled ones."""
-        label_map = self._map(support, rows, gold)
-
-        def scores(outputs: Outputs) -> Floats:
-            return label_map(self._inputs(outputs))
-
-        if len(rows) and self.shares == "estimated":
-            expected = labeled_shares(gold, len(support.labels))
-            weight = SHARES_WEIGHT * len(support.labels) / len(rows)
-            estimate = estimate_shares(scores(support.rows)[: self.unlabeled], expected, weight)
-            label_map = replace(label_map, bias=label_map.bias + np.log(estimate / expected))
-        return FittedAligner(scores=scores, label_map=label_map)
-
-    def _map(self, support: FitData, rows: Integers, gold: Integers) -> LabelMap:
-        """Fits the map before the correction of the class shares."""
-        labels = support.labels
-        initial = self._initial_weights(support)
-        if not len(rows):
-            return self._label_map(support, initial, np.zeros(len(labels)))
-        inputs = self._inputs(support.rows)[rows]
-        features = centered(self._source_logprobs(support.rows))
-        strengths = STRENGTHS if self.strength is None else (self.strength,)
-        anchor = normalize_logprobs(inputs @ initial)
-        fitted = fit_regression(features[rows], anchor, gold, strengths, features[: self.unlabeled])
+        initial, unlabeled = self._initial_weights(data), data[self.unlabeled_rows]
+        anchor = normalize_logprobs(self._inputs(rows.outputs) @ initial)
+        fitted = self._regression(self._sources(rows.outputs), anchor, rows.gold, self._sources(unlabeled))
         weights = fitted.anchor * initial
-        weights[: features.shape[1]] += fitted.weights - fitted.weights.mean(0)
-        return self._label_map(support, weights, fitted.bias)
+        weights[: len(fitted.weights)] += fitted.weights
+        label_map = self._label_map(data, weights, fitted.bias)
+        if self.shares == "estimated":
+            expected = labeled_shares(rows.gold, len(data.labels))
+            weight = SHARES_WEIGHT * len(data.labels) / len(rows.gold)
+            estimate = estimate_shares(label_map(self._inputs(unlabeled)), expected, weight)
+            label_map = replace(label_map, bias=fitted.bias + np.log(estimate / expected))
+        return FittedAligner(scores=lambda outputs: label_map(self._inputs(outputs)), label_map=label_map)
 
-    def _initial_weights(self, support: FitData) -> Floats:
-        """Returns the weights that give the anchor's scores for the columns of `_inputs`, shape (columns, K)."""
-        labels = len(support.labels)
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Fits the map on all classes of a classifier, without a correction of class shares; see `TrainableMap.fit_classes`."""
+        if self.sources == "words" or self.towards != "none":
+            got = f"sources={self.sources}, towards={self.towards}"
+            raise untrainable(self.name, got, "Leave out sources and towards, then evaluate with any map")
+        sources = np.maximum(logprobs, LOG_TINY)
+        fitted = self._regression(sources, np.zeros((len(gold), len(labels))), gold, sources)
+        return LabelMap(sources=classes, labels=labels, weights=fitted.weights, bias=fitted.bias, over=self.over)
+
+    def _regression(self, sources: Floats, anchor: Floats, gold: Integers, unlabeled: Floats) -> Regression:
+        """Fits the regression; columns of its weights sum to 0, so that log-probabilities need no centering."""
+        strengths = STRENGTHS if self.strength is None else (self.strength,)
+        fitted = fit_regression(centered(sources), anchor, gold, strengths, centered(unlabeled))
+        return replace(fitted, weights=fitted.weights - fitted.weights.mean(0))
+
+    def _initial_weights(self, data: FitData) -> Floats:
+        """Returns the weights that give the scores to pull towards for the columns of `_inputs`, shape (columns, K)."""
+        labels = len(data.labels)
         if self.towards == "semantic":
-            label_vectors = support.label_vectors
-            assert label_vectors is not None
-            names = label_vectors if self.sources == "words" else support.name_vectors[self.source_tokens]
-            return assign_greedily(centered_cosines(names, label_vectors))
-        sources = self._source_logprobs(support.rows).shape[1] if self._reads_sources else 0
-        anchor = np.eye(labels) if self.towards == "verbalizer" else np.empty((0, labels))
-        return np.vstack([np.zeros((sources, labels)), anchor])
+            vectors = data[self.name_vectors]
+            return assign_greedily(centered_cosines(vectors.sources, vectors.labels))
+        words = np.eye(labels) if self.towards == "verbalizer" else np.empty((0, labels))
+        return np.vstack([np.zeros((len(self._source_names(data)), labels)), words])
 
     @property
     def _reads_sources(self) -> bool:
@@ -164,21 +171,23 @@ class Full(LearnedAligner):
 
     def _inputs(self, outputs: Outputs) -> Floats:
         """Returns the columns that the map reads: the source classes, then the label scores if it is pulled towards them."""
-        columns = [self._source_logprobs(outputs)] if self._reads_sources else []
+        columns = [self._sources(outputs)] if self._reads_sources else []
         if self.towards == "verbalizer":
             columns.append(np.maximum(outputs.logprobs, LOG_TINY))
         return np.hstack(columns)
 
-    def _source_logprobs(self, outputs: Outputs) -> Floats:
-        return np.maximum(outputs.logprobs if self.sources == "words" else outputs.tokens[self.source_tokens], LOG_TINY)
+    def _sources(self, outputs: Outputs) -> Floats:
+        return np.maximum(outputs.logprobs if self.sources == "words" else outputs[self.source_logprobs], LOG_TINY)
 
-    def _label_map(self, support: FitData, weights: Floats, bias: Floats) -> LabelMap:
-        sources = (
-            support.labels if self.sources == "words" else support.names[self.source_tokens] if self._reads_sources else ()
-        )
-        if self.towards == "verbalizer":
-            sources = (*sources, *(f"[{label}]" for label in support.labels))
-        return LabelMap(sources=sources, labels=support.labels, weights=weights, bias=bias, over="logprobs")
+    def _source_names(self, data: FitData) -> tuple[str, ...]:
+        if not self._reads_sources:
+            return ()
+        return data.labels if self.sources == "words" else data[self.source_logprobs]
+
+    def _label_map(self, data: FitData, weights: Floats, bias: Floats) -> LabelMap:
+        words = tuple(f"[{label}]" for label in data.labels) if self.towards == "verbalizer" else ()
+        sources = (*self._source_names(data), *words)
+        return LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over=self.over)
 
 
 def centered(logprobs: Floats) -> Floats:

@@ -69,9 +69,11 @@ class LabelMap:
 
         finite, weights = logprobs.clamp_min(LOG_TINY), torch.from_numpy(self.weights).to(logprobs)
         if self.over == "logprobs":
-            return finite @ weights
-        best = finite.amax(-1, keepdim=True)
-        return ((finite - best).exp() @ weights).clamp_min(TINY).log() + best
+            scores = finite @ weights
+        else:
+            best = finite.amax(-1, keepdim=True)
+            scores = ((finite - best).exp() @ weights).clamp_min(TINY).log()
+        return (scores if self.bias is None else scores + torch.from_numpy(self.bias).to(logprobs)).log_softmax(-1)
 
     def table(self, most: int = 5) -> Mapping[str, Mapping[str, float]]:
         """Returns the source classes with the highest weights for each label.

@@ -13,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from promptkit.align.labelmap import Full
 from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, fit_regression
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
-from promptkit.core.alignment import FitData, Outputs
 from promptkit.core.errors import InputError
+from promptkit.core.needs import FitData, LabeledOutputs, Outputs
+from promptkit.needs.name_vectors import NameEmbeddings
 from tests.support.errors import refused
 
 TOWARDS = ("none", "verbalizer", "semantic")
@@ -34,31 +35,36 @@ def make_outputs(generator, gold, labels, noise=1.0, sources=12):
     return logprobs_of(words), logprobs_of(tokens)
 
 
-def make_support(technique, generator, labels, gold, *, missing=None, unlabeled=20):
-    """Fit data with unlabeled rows before the labeled ones; `missing` is a label without labeled rows."""
-    drawn = np.flatnonzero(gold != missing) if missing is not None else np.arange(len(gold))
+def make_data(technique, generator, labels, gold, *, missing=None, unlabeled=20):
+    """Fit data; `missing` is a label without labeled rows. The evaluated rows are the unlabeled and the labeled ones.
+
+    Returns:
+        The data, and the labels of the evaluated rows.
+    """
     classes = np.concatenate([generator.integers(labels, size=unlabeled), gold])
     words, tokens = make_outputs(generator, classes, labels)
-    rows = Outputs(logprobs=words, context=np.zeros(len(words), int), tokens={technique.source_tokens: tokens})
     vectors = generator.normal(size=(labels, 4))
-    support = FitData(
-        items=rows,
-        rows=rows,
-        content_free={},
-        premise=None,
-        labels=tuple(f"t{i}" for i in range(labels)),
-        labeled={technique.rows: drawn + unlabeled},
-        names={technique.source_tokens: tuple(f"s{i}" for i in range(tokens.shape[1]))},
-        name_vectors={technique.source_tokens: np.vstack([vectors, generator.normal(size=(tokens.shape[1] - labels, 4))])},
-        label_vectors=vectors,
-    )
-    return support, classes
+    named = np.vstack([vectors, generator.normal(size=(tokens.shape[1] - labels, 4))])
+    items = Outputs(logprobs=words, context=np.zeros(len(words), int), reads={technique.source_logprobs: tokens})
+    drawn = np.flatnonzero(gold != missing) if missing is not None else np.arange(len(gold))
+    values = {
+        technique.rows: LabeledOutputs(outputs=items.take(drawn + unlabeled), gold=gold[drawn]),
+        technique.unlabeled_rows: items.take(slice(unlabeled)),
+        technique.source_logprobs: tuple(f"s{i}" for i in range(tokens.shape[1])),
+        technique.name_vectors: NameEmbeddings(sources=named, labels=vectors),
+    }
+    return FitData(labels=tuple(f"t{i}" for i in range(labels)), items=items, values=values), classes
 
 
-def shifted(outputs, technique, constants):
-    """The same rows, with a constant added to all logits of each of them."""
-    tokens = {technique.source_tokens: outputs.tokens[technique.source_tokens] + constants}
-    return replace(outputs, logprobs=outputs.logprobs + constants, tokens=tokens)
+def mapped(data, technique, change):
+    """Returns the data with changed outputs of all rows."""
+    rows = data[technique.rows]
+    values = {
+        **data.values,
+        technique.rows: replace(rows, outputs=change(rows.outputs)),
+        technique.unlabeled_rows: change(data[technique.unlabeled_rows]),
+    }
+    return replace(data, items=change(data.items), values=values)
 
 
 # ---- laws -------------------------------------------------------------------------------------------
@@ -72,9 +78,9 @@ def test_every_label_may_be_missing(towards, shares, generator, labels, per_clas
     """Scores are finite and normalized; a label without rows is predicted only if the scores to pull towards support it."""
     technique = Full(towards=towards, shares=shares, strength=1.0)
     missing = data.draw(st.integers(0, labels - 1))
-    support, gold = make_support(technique, generator, labels, np.arange(labels * per_class) % labels, missing=missing)
-    fitted = technique.fit(support, gold)
-    scores = fitted.apply(support.items)
+    data, _ = make_data(technique, generator, labels, np.arange(labels * per_class) % labels, missing=missing)
+    fitted = technique.fit(data)
+    scores = fitted.apply(data.items)
     assert np.isfinite(scores).all()
     if towards == "none":
         assert missing not in scores.argmax(1)
@@ -88,15 +94,20 @@ def test_every_label_may_be_missing(towards, shares, generator, labels, per_clas
 def test_only_differences_of_logits_count(towards, generator, labels):
     """Columns of the map have equal sums, so that a constant added to the logits of a row has no effect."""
     technique = Full(towards=towards, strength=1.0)
-    support, gold = make_support(technique, generator, labels, np.arange(labels * 3) % labels)
-    fitted = technique.fit(support, gold)
+    data, _ = make_data(technique, generator, labels, np.arange(labels * 3) % labels)
+    fitted = technique.fit(data)
     sums = fitted.label_map.weights[:12].sum(0)
     np.testing.assert_allclose(sums, sums[0], atol=1e-8)
-    constants = generator.normal(scale=5, size=(len(gold), 1))
-    moved = shifted(support.items, technique, constants)
-    np.testing.assert_allclose(fitted.apply(moved), fitted.apply(support.items), atol=1e-6)
-    refitted = technique.fit(replace(support, rows=moved), gold)
-    np.testing.assert_allclose(refitted.apply(support.items), fitted.apply(support.items), atol=1e-3)
+
+    def shifted(outputs):
+        constants = np.random.default_rng(len(outputs)).normal(scale=5, size=(len(outputs), 1))
+        reads = {technique.source_logprobs: outputs[technique.source_logprobs] + constants}
+        return replace(outputs, logprobs=outputs.logprobs + constants, reads=reads)
+
+    expected = fitted.apply(data.items)
+    np.testing.assert_allclose(fitted.apply(shifted(data.items)), expected, atol=1e-6)
+    refitted = technique.fit(mapped(data, technique, shifted))
+    np.testing.assert_allclose(refitted.apply(data.items), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("towards", TOWARDS)
@@ -104,42 +115,45 @@ def test_only_differences_of_logits_count(towards, generator, labels):
 @given(generator=seeds, labels=st.integers(2, 5), random=st.randoms(use_true_random=False))
 def test_permuting_labels_and_source_classes_permutes_the_scores(towards, generator, labels, random):
     technique = Full(towards=towards, strength=1.0)
-    support, gold = make_support(technique, generator, labels, np.arange(labels * 3) % labels)
+    data, _ = make_data(technique, generator, labels, np.arange(labels * 3) % labels)
     label_order, source_order = random.sample(range(labels), labels), random.sample(range(12), 12)
-    top, rows = technique.source_tokens, support.rows
-    permuted_rows = replace(rows, logprobs=rows.logprobs[:, label_order], tokens={top: rows.tokens[top][:, source_order]})
-    permuted = replace(
-        support,
-        items=permuted_rows,
-        rows=permuted_rows,
-        labels=tuple(support.labels[i] for i in label_order),
-        names={top: tuple(support.names[top][i] for i in source_order)},
-        name_vectors={top: support.name_vectors[top][source_order]},
-        label_vectors=support.label_vectors[label_order],
-    )
-    scores = technique.fit(permuted, np.argsort(label_order)[gold]).apply(permuted_rows)
-    np.testing.assert_allclose(scores, technique.fit(support, gold).apply(rows)[:, label_order], atol=1e-3)
+    sources = technique.source_logprobs
+
+    def permuted(outputs):
+        return replace(outputs, logprobs=outputs.logprobs[:, label_order], reads={sources: outputs[sources][:, source_order]})
+
+    other = mapped(data, technique, permuted)
+    rows, vectors = other[technique.rows], data[technique.name_vectors]
+    values = {
+        **other.values,
+        technique.rows: replace(rows, gold=np.argsort(label_order)[rows.gold]),
+        sources: tuple(data[sources][i] for i in source_order),
+        technique.name_vectors: NameEmbeddings(sources=vectors.sources[source_order], labels=vectors.labels[label_order]),
+    }
+    other = replace(other, labels=tuple(data.labels[i] for i in label_order), values=values)
+    expected = technique.fit(data).apply(data.items)[:, label_order]
+    np.testing.assert_allclose(technique.fit(other).apply(other.items), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("towards", ["verbalizer", "semantic"])
 def test_without_labeled_rows_the_anchor_alone_predicts(towards):
     technique = Full(towards=towards, per_class=0)
-    support, gold = make_support(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
-    words, tokens = support.items.logprobs, support.items.tokens[technique.source_tokens]
+    data, _ = make_data(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
+    words, tokens = data.items.logprobs, data.items[technique.source_logprobs]
     # the first source classes have the vectors of the labels
     expected = words if towards == "verbalizer" else log_softmax(tokens[:, :3], axis=1)
-    np.testing.assert_allclose(technique.fit(support, gold).apply(support.items), expected)
+    np.testing.assert_allclose(technique.fit(data).apply(data.items), expected)
 
 
 def test_without_labeled_rows_the_verbalizer_needs_no_outputs():
-    assert Full(towards="verbalizer", per_class=0).needs == type(Full().needs)()
+    assert Full(towards="verbalizer", per_class=0).needs == ()
 
 
 @pytest.mark.parametrize("towards", ["verbalizer", "semantic"])
 def test_a_strong_penalty_leaves_a_multiple_of_the_anchor(towards):
     technique = Full(towards=towards, strength=1e-9)
-    support, gold = make_support(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
-    weights = technique.fit(support, gold).label_map.weights
+    data, _ = make_data(technique, np.random.default_rng(0), 3, np.arange(6) % 3)
+    weights = technique.fit(data).label_map.weights
     anchor = np.zeros_like(weights)
     anchor[-3:] = np.eye(3)
     if towards == "semantic":  # the first source classes have the vectors of the labels
@@ -155,15 +169,15 @@ def test_pulling_towards_the_verbalizer_helps_with_few_rows():
     for seed in range(20):
         for towards, shares in correct.items():
             technique, generator = Full(towards=towards), np.random.default_rng(seed)
-            support, gold = make_support(technique, generator, 4, np.arange(4), unlabeled=100)
-            shares.append((technique.fit(support, gold).apply(support.items).argmax(1) == gold)[:100].mean())
+            data, gold = make_data(technique, generator, 4, np.arange(4), unlabeled=100)
+            shares.append((technique.fit(data).apply(data.items).argmax(1) == gold)[:100].mean())
     assert np.mean(correct["verbalizer"]) > np.mean(correct["none"]) + 0.1
 
 
 def test_table_shows_source_classes_and_label_words():
     technique = Full(towards="verbalizer")
-    support, gold = make_support(technique, np.random.default_rng(1), 2, np.arange(8) % 2)
-    label_map = technique.fit(support, gold).label_map
+    data, _ = make_data(technique, np.random.default_rng(1), 2, np.arange(8) % 2)
+    label_map = technique.fit(data).label_map
     assert label_map.sources == (*(f"s{i}" for i in range(12)), "[t0]", "[t1]")
     assert "[t1]" in label_map.table(most=13)["t1"]
 

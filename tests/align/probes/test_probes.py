@@ -20,6 +20,7 @@ from promptkit.align.probes.linear import LinearProbe, fit_probe
 from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
 from promptkit.core.needs import FitData, LabeledOutputs, Outputs, with_required
 from promptkit.core.registry import build, spelling
+from promptkit.needs.fit_rows import FitRows
 from promptkit.needs.hidden_states import LAYERS, HiddenState
 from promptkit.needs.name_vectors import NameEmbeddings, NameVectors
 from promptkit.needs.source_logprobs import SourceLogprobs
@@ -51,7 +52,9 @@ def make_fit_data(technique, generator, labels, rows):
 
     values = {technique.rows: LabeledOutputs(outputs=outputs(rows, 0.0), gold=gold)}
     for need in needs:
-        if isinstance(need, SourceLogprobs):
+        if isinstance(need, FitRows):
+            values[need] = outputs(8, 0.0)
+        elif isinstance(need, SourceLogprobs):
             values[need] = tuple(map(str, range(2 * labels)))
         elif isinstance(need, NameVectors):
             sources, names = (generator.normal(size=(count * labels, 4)) for count in (2, 1))
@@ -143,14 +146,10 @@ def test_better_scale_is_chosen(informative, scale):
         features = (features + 4 * np.eye(3, 8)[gold]) * np.exp(generator.normal(scale=3, size=(60, 1)))
     else:
         features = np.hstack([features, 1e-3 * (np.eye(3)[gold] + 0.1 * generator.normal(size=(60, 3)))])
-    support = FitData(
-        items=(outputs := Outputs(logprobs=np.zeros((60, 3)), context=np.zeros(60, int), hidden={-1: features})),
-        rows=outputs,
-        content_free={},
-        premise=None,
-        labeled={LinearProbe().rows: np.arange(60)},
-    )
-    best, one = (LinearProbe(layer=-1, scale=each).fit(support, gold).apply(outputs) for each in ("best", scale))
+    outputs = Outputs(logprobs=np.zeros((60, 3)), context=np.zeros(60, int), reads={HiddenState(-1): features})
+    values = {LinearProbe().rows: LabeledOutputs(outputs=outputs, gold=gold)}
+    data = FitData(labels=("a", "b", "c"), items=outputs, values=values)
+    best, one = (LinearProbe(layer=-1, scale=each).fit(data).apply(outputs) for each in ("best", scale))
     np.testing.assert_array_equal(best, one)
 
 
