@@ -6,8 +6,7 @@ depend neither on the order of the pool nor on the other rows of a call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from promptkit.core.class_table import ClassTable
 from promptkit.manipulate.demos.auto_cot import auto_cot
 from promptkit.manipulate.demos.bm25 import bm25
 from promptkit.manipulate.demos.candidates import CANDIDATES
@@ -23,11 +22,12 @@ from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.demos.similar import similar
 from promptkit.manipulate.demos.votek import votek
 
-SELECTORS: Mapping[str, type[Selector]] = {
-    zero.name: zero,
-    **CANDIDATES,
-    **{selector.name: selector for selector in (votek, diverse, mdl, influence, rerank, complex, auto_cot)},
-}
+SELECTORS: ClassTable[Selector] = ClassTable(
+    "demonstration selector",
+    (zero, *CANDIDATES.values(), votek, diverse, mdl, influence, rerank, complex, auto_cot),
+    group="promptkit.selectors",
+)
+"""The selectors by name. A package adds its own by entry points, a notebook by `@SELECTORS.register`."""
 
 __all__ = [
     "SELECTORS",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.class_table import ClassTable
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.order import Order
@@ -97,6 +97,9 @@ def default_order(demos: Selector | type[Selector]) -> Order:
     return nearest_last() if demos.ranks_by_similarity else given()
 
 
-ORDERS: Mapping[str, type[Order]] = {
-    order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy)
-}
+ORDERS: ClassTable[Order] = ClassTable(
+    "demonstration order",
+    (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy),
+    group="promptkit.orders",
+)
+"""The orders by name. A package adds its own by entry points, a notebook by `@ORDERS.register`."""
