@@ -15,7 +15,7 @@ from promptkit.align.candidates import CandidateScorer
 from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
-from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions, Encoding
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions, Encoding, TextCard
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.core.thinking import ThoughtMarkers
 from promptkit.inputs.text.template import Template
@@ -95,8 +95,8 @@ def merging() -> type[MergingTokenizer]:
 def make_card():
     """Creates model cards, by default with a byte tokenizer and a long context."""
 
-    def make(tokenizer=None, *, context_length=1 << 20, instruct=False) -> Card:
-        return Card(
+    def make(tokenizer=None, *, context_length=1 << 20, instruct=False) -> TextCard:
+        return TextCard(
             tokenizer=tokenizer or ByteTokenizer(),
             d_model=16,
             embedding_width=16,

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
-from promptkit.core.model import Card, Model
+from promptkit.core.model import Model, TextCard, text_card
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output
@@ -202,7 +202,7 @@ def _flip(row: Example, a: _Answer, b: _Answer) -> Disagreement:
 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:
-    one, other = (predictor.model.card for predictor in bound)
+    one, other = (text_card(predictor.model.card) for predictor in bound)
     prompts = [[request.text.ids for request in predictor.requests(rows)] for predictor in bound]
     differing = sum(a != b for a, b in zip(*prompts, strict=True))
     differences = []
@@ -215,5 +215,5 @@ def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> li
     return differences
 
 
-def _bos(card: Card) -> str:
+def _bos(card: TextCard) -> str:
     return " ".join(map(card.tokenizer.name, card.tokenizer.bos)) or "no special token"

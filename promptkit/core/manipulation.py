@@ -10,7 +10,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.interventions import Interventions, KVPrefix
-from promptkit.core.model import Card, Tokenizer
+from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Prepared, Request
@@ -34,7 +34,7 @@ class Ask(Protocol):
     """A model that manipulations may query while they render prompts. Equal requests are computed once."""
 
     @property
-    def card(self) -> Card:
+    def card(self) -> ModelCard:
         """The properties of the model."""
         ...
 
@@ -224,7 +224,7 @@ class Learnable(Modifier, Protocol):
         """Returns an equivalent manipulation that gradients flow through; the manipulation itself unless it is discrete."""
         ...
 
-    def describe(self, tokenizer: Tokenizer) -> Mapping[str, object]:
+    def describe(self, card: ModelCard) -> Mapping[str, object]:
         """Returns a readable form of the trained parameters for reports, such as the text of tokens; empty by default."""
         ...
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Capabilities
+from promptkit.core.errors import Unsupported
 from promptkit.core.formats import InputFormat
 from promptkit.core.inputs import Modality
 from promptkit.core.interventions import Interventions, KVPrefix
@@ -96,8 +98,8 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What manipulations may know about a model, read from the model's files."""
+class TextCard:
+    """What manipulations may know about a language model, read from its files."""
 
     tokenizer: Tokenizer
     d_model: int
@@ -116,6 +118,27 @@ class Card:
     """Whether the model was trained on chat turns."""
     format: InputFormat | None = None
     """How a model that is not causal reads prompts; None for a causal model."""
+
+    modality: ClassVar[Modality] = "text"
+
+    @property
+    def sizes(self) -> Mapping[str, str | int]:
+        """The properties that a model must share with the one that a manipulation was trained on."""
+        kind = self.format.name if self.format else "causal"
+        return {"format": kind, "d_model": self.embedding_width, "layers": self.layers, "kv_heads": self.kv_heads}
+
+    @property
+    def depth(self) -> int:
+        """The number of the last layer; 0 is the embedding."""
+        return self.layers
+
+    def state_width(self, layer: int) -> int:
+        """Returns the width of the hidden states of a layer."""
+        return self.d_model
+
+    def unlimited(self) -> TextCard:
+        """Returns the card with an unlimited context length, with which every prompt can be rendered."""
+        return replace(self, context_length=sys.maxsize)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,20 +163,79 @@ class ImageCard:
 
     modality: ClassVar[Modality] = "image"
 
+    @property
+    def sizes(self) -> Mapping[str, str | int]:
+        """The properties that a model must share with the one that a manipulation was trained on."""
+        return {"size": "x".join(map(str, self.size))}
+
+    @property
+    def depth(self) -> int:
+        """The number of the last layer; 0 is the first one."""
+        return len(self.layers) - 1
+
+    def state_width(self, layer: int) -> int:
+        """Returns the number of features of a layer."""
+        return self.widths[layer]
+
+    def unlimited(self) -> ImageCard:
+        """Returns the card itself: images have no limit."""
+        return self
+
+
+ModelCard = TextCard | ImageCard
+"""What manipulations and aligners may know about a model. Every card has a `modality`."""
+
+
+def text_card(card: ModelCard) -> TextCard:
+    """Returns the card of a model as that of a language model.
+
+    Raises:
+        Unsupported: The model does not read texts.
+    """
+    if isinstance(card, TextCard):
+        return card
+    raise _wrong_modality("text", "A language model is needed", card)
+
+
+def image_card(card: ModelCard) -> ImageCard:
+    """Returns the card of a model as that of an image classifier.
+
+    Raises:
+        Unsupported: The model does not read images.
+    """
+    if isinstance(card, ImageCard):
+        return card
+    raise _wrong_modality("image", "An image classifier is needed", card)
+
+
+def _wrong_modality(needed: Modality, message: str, card: ModelCard) -> Unsupported:
+    return Unsupported(
+        message,
+        code=f"needs-{needed}-model",
+        got=f"a model of the modality {card.modality}",
+        hint="Use vision:demo" if needed == "image" else "Use a model without the prefix vision:",
+        modality=card.modality,
+    )
+
 
 @runtime_checkable
-class Model(Protocol):
-    """A frozen model, which answers lists of requests."""
+class HasCapabilities(Protocol):
+    """The part of a model by which it is told from other objects, without its card, which may be read from files."""
 
     name: str
     """The name that it is loaded by, including the engine."""
-    card: Card
     capabilities: Capabilities
     """What it supports. Without `vectors`, `embed` raises Unsupported, and without `prefixes`, `keys_values` does."""
 
     def identity(self) -> Mapping[str, object]:
         """Returns everything about the model and its settings that determines a result, without loading weights."""
         ...
+
+
+class Model(HasCapabilities, Protocol):
+    """A frozen model, which answers lists of requests."""
+
+    card: ModelCard
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request needs something that the model does not support. Loads no weights."""

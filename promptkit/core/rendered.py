@@ -1,4 +1,4 @@
-"""A rendered prompt with its continuations."""
+"""What the encode stage makes of a row: the input of the model, and for a text what is scored after it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ the run stops with an error, or the row is not sent to the model and counts as w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """The prompt of one row, with the continuations to score."""
+    """What a model reads for one row, with the interventions; for a text also the continuations to score.
+
+    The fields from `pieces` on describe an encoded prompt and keep their defaults for an input of another modality.
+    """
 
     input: Input
     """What the model reads: the encoded prompt."""
     interventions: Interventions[Array] = NO_INTERVENTIONS
     """The interventions of the manipulations that modify the input."""
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Piece, ...] = ()
     """The texts that `input` was encoded from."""
-    demos: tuple[str, ...]
+    demos: tuple[str, ...] = ()
     """The ids of the demonstrations in the prompt, in order."""
-    demo_labels: tuple[str, ...]
+    demo_labels: tuple[str, ...] = ()
     """Their labels, if the task declares labels; otherwise empty."""
-    dropped: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
     """The ids of demonstrations that were left out because the prompt would exceed the model's context."""
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     """The text of each continuation: the template's target block with one label word."""
-    continuations: tuple[tuple[int, ...], ...]
+    continuations: tuple[tuple[int, ...], ...] = ()
     """The token ids of the targets, from the boundary that they share with the prompt. An encoder-decoder writes them as
     separate texts; in a masked language model they take the place of the mask in the prompt."""
-    rescored_tokens: int
+    rescored_tokens: int = 0
     """How many tokens at the end of the prompt are scored with every continuation, because a continuation merges with them.
     0 if none does, as templates should ensure."""
     label_token_counts: tuple[int, ...] = ()

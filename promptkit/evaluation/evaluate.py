@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
@@ -147,10 +145,9 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
     """
     plan = plan_run(predictors, task, split=split, limit=limit)
     run_settings(plan)  # loading the models that the manipulation names can fail
-    unlimited = replace(plan.model.card, context_length=sys.maxsize)
     example = plan.rows[0].unlabeled()
     try:
-        bound = plan.predictor.bind(task, ask=DryRunModel(unlimited), load_model=lambda name: load("fake"))
+        bound = plan.predictor.bind(task, ask=DryRunModel(plan.model.card.unlimited()), load_model=lambda name: load("fake"))
         for need in plan.needs:
             need.dry_run(bound.apply, example)
         bound.apply([example])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
 from promptkit.core.formats import MaskedFormat
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.rendered import Rendered
 
 
@@ -24,7 +24,7 @@ class PromptWarning:
         return self.message
 
 
-def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str], chat: bool) -> list[PromptWarning]:
+def prompt_warnings(rendered: Rendered, card: TextCard, *, evaluated: Collection[str], chat: bool) -> list[PromptWarning]:
     """Returns the likely mistakes in a prompt.
 
     Args:
@@ -48,7 +48,7 @@ def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str
     return [warning for warning in checks if warning is not None]
 
 
-def _bos(rendered: Rendered, card: Card) -> PromptWarning | None:
+def _bos(rendered: Rendered, card: TextCard) -> PromptWarning | None:
     tokenizer = card.tokenizer
     names = {tokenizer.name(token) for token in tokenizer.bos} or {"<bos>", "<s>", "<|begin_of_text|>"}
     ids = {tokenizer.control[name] for name in names if name in tokenizer.control}
@@ -63,14 +63,14 @@ def _bos(rendered: Rendered, card: Card) -> PromptWarning | None:
     return None
 
 
-def _instruct_without_chat(card: Card, *, chat: bool) -> PromptWarning | None:
+def _instruct_without_chat(card: TextCard, *, chat: bool) -> PromptWarning | None:
     if not card.instruct or chat:
         return None
     message = "The model was trained on chat turns, but this prompt is plain text: consider --chat."
     return PromptWarning(code="instruct-without-chat", message=message)
 
 
-def _indistinct_labels(rendered: Rendered, card: Card) -> PromptWarning | None:
+def _indistinct_labels(rendered: Rendered, card: TextCard) -> PromptWarning | None:
     """Labels whose tokens are a prefix of another label's tokens. By sum, the other label cannot score higher.
 
     At a mask only equal labels are indistinct, because a token is predicted from those after it too.
@@ -117,7 +117,7 @@ def _evaluated_demonstration(rendered: Rendered, evaluated: Collection[str]) -> 
     return PromptWarning(code="evaluated-demonstration", message=message)
 
 
-def _control_in_text(rendered: Rendered, card: Card) -> PromptWarning | None:
+def _control_in_text(rendered: Rendered, card: TextCard) -> PromptWarning | None:
     text = "".join(piece.text for piece in rendered.pieces if not piece.control)
     names = [name for name in card.tokenizer.control if name in text]
     if not names:
@@ -143,7 +143,7 @@ def _may_think(rendered: Rendered) -> PromptWarning | None:
     return PromptWarning(code="may-think", message=message)
 
 
-def _skipped(rendered: Rendered, card: Card) -> PromptWarning | None:
+def _skipped(rendered: Rendered, card: TextCard) -> PromptWarning | None:
     if not rendered.skipped:
         return None
     message = (

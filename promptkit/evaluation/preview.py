@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.core.examples import Example
 from promptkit.core.inputs import Piece
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard, text_card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Verb
 from promptkit.evaluation.lint import PromptWarning, prompt_warnings
@@ -44,7 +44,7 @@ class View:
     rendered: Rendered
     verb: Verb
     """The request that is sent with the prompt."""
-    card: Card
+    card: TextCard
     warnings: Sequence[PromptWarning]
 
     @property
@@ -102,7 +102,7 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
     rows = task.rows(split)
     evaluated = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
-    card = predictor.model.card
+    card = text_card(predictor.model.card)
     examples = [row.unlabeled() for row in by_hash(rows, n)]
     return [
         View(

@@ -17,6 +17,7 @@ from pydantic import PositiveInt
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.model import text_card
 from promptkit.core.requests import Read, ReadOutput
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.demos import zero
@@ -86,7 +87,7 @@ def extract_steering_vector(
 def _check_hidden_states(predictor: Predictor, layer: int) -> None:
     model = predictor.model
     check_supports(model.name, model.capabilities, "hidden_states")
-    check_layer(layer, model.card.layers - 1, "because the states of the last layer are read after normalization")
+    check_layer(layer, text_card(model.card).layers - 1, "because the states of the last layer are read after normalization")
 
 
 def _mean_state(

@@ -11,7 +11,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
 from promptkit.core.interventions import KVPrefix
 from promptkit.core.manipulation import Apply, Ask, BindContext, Manipulation, Modifier, Transform
-from promptkit.core.model import Card
+from promptkit.core.model import ModelCard, text_card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Prepared, Request
 from promptkit.core.taxonomy import Kind
@@ -111,9 +111,12 @@ class ReservedContextModel:
         self._ask, self._reserved = ask, reserved
 
     @property
-    def card(self) -> Card:
+    def card(self) -> ModelCard:
         """The model's card, with the shortened context."""
-        return replace(self._ask.card, context_length=self._ask.card.context_length - self._reserved)
+        if not self._reserved:
+            return self._ask.card
+        card = text_card(self._ask.card)
+        return replace(card, context_length=card.context_length - self._reserved)
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         """Returns the model's outputs."""

@@ -16,7 +16,7 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
-from promptkit.core.model import ChatOptions
+from promptkit.core.model import ChatOptions, text_card
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
@@ -201,7 +201,7 @@ class Prompt:
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",
             )
-        check_format(bind_context.ask.card, channel=self.channel, cot=self.cot is not None, chat=self.chat)
+        check_format(text_card(bind_context.ask.card), channel=self.channel, cot=self.cot is not None, chat=self.chat)
         layout = self._layout(bind_context)
         context = SelectionContext(bind_context=bind_context, layout=layout)
         _check_labels_have_words(context)
@@ -220,7 +220,7 @@ class Prompt:
             instruction=self.instruction,
             chat=self.chat,
             chat_options=self.chat_options,
-            card=bind_context.ask.card,
+            card=text_card(bind_context.ask.card),
             reader=bind_context.reader,
             channel=self.channel,
             format_reasoning=self.cot.format_reasoning if self.cot else None,

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.model import Card, Model
+from promptkit.core.model import Model, ModelCard, text_card
 from promptkit.core.requests import Output, Request, is_finite
 from promptkit.models.cache import ScoreCache
 from promptkit.models.finite import not_finite
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 class CachedModel:
     """A model with a score cache that returns the outputs of requests in their order and counts them."""
 
-    def __init__(self, model: Model, cache: ScoreCache | None = None, card: Card | None = None) -> None:
+    def __init__(self, model: Model, cache: ScoreCache | None = None, card: ModelCard | None = None) -> None:
         """Creates a client.
 
         Args:
@@ -43,7 +43,7 @@ class CachedModel:
         """Time that the model took, in seconds."""
 
     @property
-    def card(self) -> Card:
+    def card(self) -> ModelCard:
         """The properties of the model that manipulations can use."""
         return self._card or self._model.card
 
@@ -110,7 +110,7 @@ class NeedsAnswer(Exception):
 class DryRunModel:
     """Replaces the model in a dry run: it has a card and computes nothing."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: ModelCard) -> None:
         self.card = card
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
@@ -121,7 +121,7 @@ class DryRunModel:
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns zero vectors of the requested shape."""
-        return zeros(len(ids), self.card.embedding_width)
+        return zeros(len(ids), text_card(self.card).embedding_width)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raises NeedsAnswer, because the card does not state the shape of keys and values."""

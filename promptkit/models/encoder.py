@@ -18,7 +18,7 @@ import torch
 from pydantic import PositiveInt
 
 from promptkit.core.errors import ModelError, Unsupported, json_reason
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
@@ -80,7 +80,7 @@ class EncoderModel(BatchedEngine):
         _check_pooling(self._files, self.name)
 
     @cached_property
-    def card(self) -> Card:
+    def card(self) -> TextCard:
         """The model's card; the context length does not count special tokens."""
         stated = _read_json(self._files / "sentence_bert_config.json") or {}
         limits = (stated.get("max_seq_length"), self._tokenizer.max_length, usable_positions(self._config))

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.hashing import blake2b_int
-from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions, Encoding
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions, Encoding, TextCard
 from promptkit.core.requests import GenerateOutput, Output, Prepared, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.core.thinking import ThoughtMarkers
 from promptkit.models import registry
@@ -87,7 +87,7 @@ class FakeModel(BatchedEngine):
         super().__init__(name if name == "fake" else f"fake:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._token_vectors: dict[int, Floats] = {}
-        self.card = Card(
+        self.card = TextCard(
             tokenizer=ByteTokenizer(),
             d_model=D_MODEL,
             embedding_width=D_MODEL,

@@ -36,8 +36,11 @@ class HiddenState(RowNeed[None]):
         """Reads each layer once."""
         card = asking.ask.card
         layers = sorted({need.layer for need in needs})
-        verbs = {layer: Read(hidden_layer=layer_number(layer, card.layers)) for layer in layers}
-        rows = [RowRead(tensor=_tensor(layer), verb=verb, field="hidden", width=card.d_model) for layer, verb in verbs.items()]
+        numbers = {layer: layer_number(layer, card.depth) for layer in layers}
+        rows = [
+            RowRead(tensor=_tensor(layer), verb=Read(hidden_layer=number), field="hidden", width=card.state_width(number))
+            for layer, number in numbers.items()
+        ]
         return Reads(metadata={"layers": layers}, rows=rows)
 
     def load(self, stored: Stored) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 from promptkit.core.asking import Asking, InputRead, Problem, ReadKind, Reads
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import text_card
 from promptkit.core.needs import Need, Stored
 from promptkit.core.requests import Read, Request
 from promptkit.inputs.text.encoding import encode_text
@@ -75,6 +76,7 @@ class NameVectors(Need[NameEmbeddings]):
 
 def _text_read(text: str, ask: Ask) -> InputRead:
     """Reads the mean hidden state of the text's tokens, without the tokens that the tokenizer inserts before every text."""
-    verb = Read(hidden_layer=-1, mean_from=len(ask.card.tokenizer.bos))
-    request = Request(input=TextInput(ids=encode_text(text or " ", ask.card)), verb=verb)
-    return InputRead(tensor=TENSOR, key=text, request=request, field="hidden", width=ask.card.d_model)
+    card = text_card(ask.card)
+    verb = Read(hidden_layer=-1, mean_from=len(card.tokenizer.bos))
+    request = Request(input=TextInput(ids=encode_text(text or " ", card)), verb=verb)
+    return InputRead(tensor=TENSOR, key=text, request=request, field="hidden", width=card.d_model)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 from promptkit.core.asking import Asking, Counts, Problem, ReadKind, Reads, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import text_card
 from promptkit.core.needs import Need, RowNeed, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, ReadOutput
@@ -129,7 +130,7 @@ def _likeliest_tokens(ask: Ask, most: int, rows: Sequence[Rendered]) -> list[int
 
 def _token_names(ask: Ask, ids: Sequence[int]) -> list[str]:
     """The text of each token, or its spelling in the vocabulary if several tokens have the same text."""
-    tokenizer = ask.card.tokenizer
+    tokenizer = text_card(ask.card).tokenizer
     texts = [tokenizer.decode([token]) for token in ids]
     counts = Counter(texts)
     return [text if counts[text] == 1 else tokenizer.name(token) for text, token in zip(texts, ids, strict=True)]

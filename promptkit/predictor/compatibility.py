@@ -7,22 +7,26 @@ from collections.abc import Collection, Mapping, Sequence
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.manipulation import Manipulation, Modifier
-from promptkit.core.model import Model
+from promptkit.core.model import Model, text_card
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
 from promptkit.models.support import check_supports
 
 
+def check_inputs(manipulation: Manipulation, model: Model) -> None:
+    """Raises Unsupported if a model does not read the inputs that a manipulation makes, such as texts."""
+    check_features(manipulation.requires, model.name, model.capabilities)
+
+
 def check(manipulation: Manipulation, model: Model) -> None:
-    """Checks that a model supports a manipulation and is the one that its modifiers were trained on.
+    """Checks that a model supports the modifiers of a manipulation and is the one that they were trained on.
 
     Raises:
-        Unsupported: The model does not read the inputs of the manipulation, or not with its interventions.
+        Unsupported: The model does not support the interventions of a modifier.
         CheckpointError: A modifier was trained on another model.
         InputError: The modifiers take up the whole context of the model.
     """
-    check_features(manipulation.requires, model.name, model.capabilities)
     for modifier in manipulation.modifiers:
         check_features(modifier.requires, model.name, model.capabilities, modifier)
         if modifier.base:
@@ -63,17 +67,17 @@ def check_features(
 def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:
     """Raises InputError if the modifiers leave no room for the prompt in the model's context."""
     tokens = sum(modifier.context_tokens for modifier in modifiers)
-    if tokens and tokens >= model.card.context_length:
+    if tokens and tokens >= text_card(model.card).context_length:
         lengths = tuple((modifier.name, modifier.context_tokens) for modifier in modifiers if modifier.context_tokens)
         raise InputError(
             f"The learned manipulations take {tokens} tokens and leave no room for a prompt: the context of {model.name} has "
-            f"{model.card.context_length} tokens",
+            f"{text_card(model.card).context_length} tokens",
             code="no-room-for-prompt",
             got=", ".join(f"{name} with {length} tokens" for name, length in lengths),
             hint="Use fewer tokens, as in soft:length=20, or a model with a longer context",
             model=model.name,
             tokens=tokens,
-            context_tokens=model.card.context_length,
+            context_tokens=text_card(model.card).context_length,
             manipulations=lengths,
         )
 

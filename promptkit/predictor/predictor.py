@@ -10,7 +10,7 @@ from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
-from promptkit.core.model import Model
+from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.needs import with_required
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
@@ -20,7 +20,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.models.support import check_supports
-from promptkit.predictor.compatibility import check
+from promptkit.predictor.compatibility import check, check_inputs
 from promptkit.tasks.task import Task
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Predictor:
         _check_objects(model, manipulate)
         manipulation = composed(manipulate)
         chain = make_chain(align)
+        check_inputs(manipulation, model)
         _check_requests(chain, model)
         chain = replace(chain, reader=chain.reader.for_model(model.card))
         check(manipulation, model)
@@ -99,7 +100,7 @@ class Predictor:
 
 def _check_objects(model: object, manipulate: object) -> None:
     """Raises InputError if names or other values were given in place of a model and a manipulation."""
-    is_model = isinstance(model, Model) and not isinstance(model, type)
+    is_model = isinstance(model, HasCapabilities) and not isinstance(model, type)
     if not is_model or isinstance(manipulate, str):
         value = repr(manipulate if is_model else model)[:100]
         raise InputError(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
-from promptkit.core.model import DEFAULT_CHAT, ChatOptions
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions, text_card
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 from promptkit.core.seeding import hash_rank
 from promptkit.core.thinking import without_thoughts
@@ -110,7 +110,7 @@ class Proposer:
 
     def _input(self, prompt: str) -> TextInput:
         piece = Piece(text=prompt, part="query")
-        card, tokenizer = self.ask.card, self.ask.card.tokenizer
+        card, tokenizer = text_card(self.ask.card), text_card(self.ask.card).tokenizer
         plain = closed(framed([piece], tokenizer), card)
         pieces = chat([("user", [piece])], tokenizer, self.chat_options) if self.chat else plain
         if pieces is None:

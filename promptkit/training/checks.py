@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +10,7 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import ImageCard, Model
+from promptkit.core.model import Model
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.models.support import check_supports
@@ -66,9 +65,9 @@ def _is_discrete(learned: Sequence[Learnable]) -> bool:
 
 def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raises Unsupported for a prompt that depends on the model's answers, by rendering one; embeddings are allowed."""
-    card = predictor.model.card
-    card = card if isinstance(card, ImageCard) else replace(card, context_length=sys.maxsize)
-    context = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
+    context = predictor.bind_context(
+        task, ask=DryRunModel(predictor.model.card.unlimited()), load_model=lambda name: load("fake")
+    )
     with suppress(NeedsAnswer):
         prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
 

@@ -13,11 +13,11 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext, Learnable, Transform
+from promptkit.core.model import image_card
 from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
-from promptkit.manipulate.image.card import image_card
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
 from promptkit.tasks.task import Task

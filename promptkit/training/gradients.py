@@ -14,7 +14,7 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Differentiable, DifferentiableScores, DifferentiableTextScores, Precision
+from promptkit.core.model import Differentiable, DifferentiableScores, DifferentiableTextScores, Precision, text_card
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.training.dataset import TrainingData
@@ -110,7 +110,7 @@ class GradientLosses:
         loss, gradients = self._gradients(lambda: interventions, {"embeddings": embeddings}, rows)
         gradient = torch.from_numpy(gradients["embeddings"]).to(embeddings.device)
         scores = self._text_forward.projected(gradient) - (gradient * embeddings.detach()).sum(1, keepdim=True)
-        scores[:, non_text_ids(self._data.model.card)] = float("inf")
+        scores[:, non_text_ids(text_card(self._data.model.card))] = float("inf")
         parts = torch.split(scores, [array.shape[0] for array in parameters.values()])
         return loss, {name: part.cpu().numpy() for name, part in zip(parameters, parts, strict=True)}
 

@@ -17,7 +17,7 @@ from promptkit.align.labelmap.mapping import LabelMap, Over
 from promptkit.align.logprobs import negative_log_likelihood
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
-from promptkit.core.model import ImageCard
+from promptkit.core.model import image_card
 from promptkit.core.output_reader import Target
 from promptkit.core.requests import ClassifyOutput, Output
 from promptkit.predictor.predictor import Predictor
@@ -92,7 +92,7 @@ def joint_label_map(predictor: Predictor) -> JointLabelMap | None:
     if calibration is None:
         return None
     card = predictor.model.card
-    if not isinstance(calibration, TrainableMap) or not isinstance(card, ImageCard):
+    if not isinstance(calibration, TrainableMap) or card.modality != "image":
         raise InputError(
             f"Training cannot use the calibration {calibration.name}",
             code="calibrated-predictor",
@@ -101,7 +101,7 @@ def joint_label_map(predictor: Predictor) -> JointLabelMap | None:
             "be trained together with a program",
             predictor=predictor.name,
         )
-    return JointLabelMap(calibration, predictor.reader.labels, card.class_names)
+    return JointLabelMap(calibration, predictor.reader.labels, image_card(card).class_names)
 
 
 class MapLoss:

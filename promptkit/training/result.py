@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import ImageCard
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.predictor.predictor import Predictor
@@ -76,8 +75,7 @@ class TrainingResult:
         return target
 
     def _described(self, learned: Learnable) -> Mapping[str, object]:
-        card = self.predictor.model.card
-        return {} if isinstance(card, ImageCard) else learned.describe(card.tokenizer)
+        return learned.describe(self.predictor.model.card)
 
     @property
     def saved(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptkit.core.errors import Unsupported
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Request
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer
@@ -23,7 +23,7 @@ PAIR = {f"id{number}": f"Input: in {number}\nOutput: out {number}" for number in
 class Writer:
     """Answers every request with numbered texts and records the requests."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: TextCard) -> None:
         self.card = card
         self.queries: list[tuple[str, Generate]] = []
 

@@ -14,7 +14,7 @@ from itertools import accumulate, groupby
 
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.inputs import Piece, Span, TextInput
-from promptkit.core.model import Card, Encoding, Tokenizer
+from promptkit.core.model import Encoding, TextCard, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import ScoreOutput
 from promptkit.core.sequences import common_prefix_length
@@ -39,12 +39,12 @@ def control_pieces(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[Piece, ...
     return tuple(Piece(text=tokenizer.name(token), part=FRAME, control=True, added=True) for token in ids)
 
 
-def closed(pieces: Sequence[Piece], card: Card) -> tuple[Piece, ...]:
+def closed(pieces: Sequence[Piece], card: TextCard) -> tuple[Piece, ...]:
     """Returns the pieces of a plain prompt with the tokens that close it; a causal model has none."""
     return (*pieces, *control_pieces(card.format.after if card.format else (), card.tokenizer))
 
 
-def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[int, ...]:
+def encode_text(text: str, card: TextCard, *, at_most: int | None = None) -> tuple[int, ...]:
     """Returns the ids of a text as the model's tokenizer encodes it, with special tokens.
 
     Args:

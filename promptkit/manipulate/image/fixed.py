@@ -11,9 +11,9 @@ from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Feature
 from promptkit.core.interventions import InputOperation
 from promptkit.core.manipulation import BindContext, Transform
+from promptkit.core.model import image_card
 from promptkit.core.registry import settings_of
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.image.card import image_card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

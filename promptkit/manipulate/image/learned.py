@@ -16,8 +16,7 @@ from promptkit.core.arrays import Array, as_array, check_parameters
 from promptkit.core.capabilities import Feature
 from promptkit.core.interventions import InputOperation, Interventions, T
 from promptkit.core.manipulation import BindContext, Embed, Transform
-from promptkit.core.model import ImageCard
-from promptkit.manipulate.image.card import image_card
+from promptkit.core.model import ImageCard, image_card
 from promptkit.manipulate.learned.base import LearnedManipulation
 
 if TYPE_CHECKING:

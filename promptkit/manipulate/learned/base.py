@@ -13,7 +13,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Learnable, Transform
-from promptkit.core.model import Card, Tokenizer
+from promptkit.core.model import ModelCard
 from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
 
@@ -109,11 +109,11 @@ class LearnedManipulation(ABC):
         """Returns an equivalent manipulation that gradients flow through: itself, by default."""
         return self
 
-    def describe(self, tokenizer: Tokenizer) -> Mapping[str, object]:
+    def describe(self, card: ModelCard) -> Mapping[str, object]:
         """Returns a readable form of the trained parameters for reports; empty by default."""
         return {}
 
-    def canonical(self, card: Card) -> Self:
+    def canonical(self, card: ModelCard) -> Self:
         """Returns an equivalent manipulation in the form that other formats know, for the model with this card."""
         return self
 

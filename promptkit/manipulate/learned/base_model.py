@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from promptkit.core.errors import CheckpointError
 from promptkit.core.manipulation import Modifier
-from promptkit.core.model import ImageCard, Model
+from promptkit.core.model import Model
 
 COMPARED = {
     "format": "the kind of language model",
@@ -25,11 +25,11 @@ def base_of(model: Model) -> dict[str, str | int]:
 
     It is the weights, the tokenizer and the width of a language model, and the weights and the size of an image classifier.
     """
-    if isinstance(model.card, ImageCard):
-        name, content = (content_of(model.name, model.identity())[key] for key in ("name", "content"))
-        return {"name": name, "content": content, "size": "x".join(map(str, model.card.size))}
-    form = {"format": model.card.format.name} if model.card.format else {}
-    return {**form, **content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
+    sizes, content = model.card.sizes, content_of(model.name, model.identity())
+    if model.card.modality != "text":
+        return {"name": content["name"], "content": content["content"], **sizes}
+    form = {} if sizes["format"] == "causal" else {"format": sizes["format"]}
+    return {**form, **content, "d_model": sizes["d_model"]}
 
 
 def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:
@@ -45,21 +45,19 @@ def check_base(modifier: Modifier, model: Model) -> None:
         CheckpointError: The models have different weights, tokenizers or sizes.
     """
     base = modifier.base
-    found = base_of(model)
-    if not isinstance(model.card, ImageCard):
-        found = {"format": "causal", **found, "layers": model.card.layers, "kv_heads": model.card.kv_heads}
-    different = next((key for key in COMPARED if key in found and found[key] != base.get(key, found[key])), None)
+    found = {**model.card.sizes, **base_of(model)}
+    different = next((key for key in COMPARED if key in base and found.get(key) != base[key]), None)
     if different is not None:
         raise CheckpointError(
             f"The manipulation {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a "
             f"different model: {COMPARED[different]} differ{'' if different == 'content' else 's'}",
             code="other-model",
-            got=f"{found[different]}, not {base.get(different)}",
+            got=f"{found.get(different)}, not {base.get(different)}",
             hint="Load the model that it was trained on, or train it on this one",
             manipulation=modifier.name,
             base=base.get("name"),
             model=model.name,
             differs=different,
-            found=found[different],
+            found=found.get(different),
             expected=base.get(different),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.interventions import HiddenEdit, Interventions, T
 from promptkit.core.manipulation import Ask, BindContext, Embed, Transform
+from promptkit.core.model import text_card
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class EditManipulation(LayerManipulation):
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """Returns the parameters that training starts from, and the unit of each layer."""
         ask = bind_context.ask
-        units = layer_scales(ask, layers_at(self.layers, ask.card))
+        units = layer_scales(ask, layers_at(self.layers, text_card(ask.card)))
         values = dict(self._values(ask))
         values[self.scaled_parameter] = values[self.scaled_parameter] / units[:, None]
         return {name: as_array(numbers) for name, numbers in {**values, UNITS: units}.items()}
@@ -61,7 +62,7 @@ class EditManipulation(LayerManipulation):
 
     def _values(self, ask: Ask) -> Mapping[str, NDArray[np.floating]]:
         """Returns the trained parameters, or else the initial ones, in the model's units."""
-        layers_at(self.layers, ask.card)
+        layers_at(self.layers, text_card(ask.card))
         return {name: self.parameters[name].numpy() for name in self.shapes} if self.parameters else self._untrained(ask)
 
     def _edits(self, values: Mapping[str, Sequence[T]]) -> tuple[HiddenEdit[T], ...]:

@@ -18,7 +18,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard, text_card
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.learned.base import LearnedManipulation
 from promptkit.manipulate.learned.tensors import to_array, to_tensor
@@ -81,7 +81,7 @@ class LayerManipulation(LearnedManipulation):
             return {name: to_array(tensor) for name, tensor in self._in_model_units(tensors).items()}
 
 
-def layers_at(selected: Sequence[int], card: Card) -> tuple[int, ...]:
+def layers_at(selected: Sequence[int], card: TextCard) -> tuple[int, ...]:
     """Returns the selected layers, counted from 1; all layers if none is selected.
 
     Raises:
@@ -123,8 +123,9 @@ def layer_scales(ask: Ask, layers: Sequence[int]) -> Floats:
 
 def common_states(ask: Ask, layers: Sequence[int]) -> Floats:
     """Returns each layer's hidden states after texts of common tokens, shape (layers, texts, d_model)."""
-    readable = [min(layer, ask.card.layers - 1) for layer in layers]  # states of the last layer are read after its norm
-    texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
+    card = text_card(ask.card)
+    readable = [min(layer, card.layers - 1) for layer in layers]  # states of the last layer are read after its norm
+    texts = [TextInput(ids=tuple(common_text(card, TOKENS, seed))) for seed in range(TEXTS)]
     outputs = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in readable for text in texts])
     states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
     array: Floats = np.array(states, "<f4").reshape(len(layers), TEXTS, -1)

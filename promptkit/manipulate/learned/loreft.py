@@ -19,6 +19,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import HiddenEdit, T
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import text_card
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.edits import EditManipulation
@@ -86,7 +87,7 @@ class LoReFT(EditManipulation):
         return HiddenEdit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=arrays)
 
     def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
-        count, d_model = len(layers_at(self.layers, ask.card)), ask.card.d_model
+        count, d_model = len(layers_at(self.layers, text_card(ask.card))), text_card(ask.card).d_model
         if self.rank > d_model:
             raise InputError(
                 "The rank must not exceed the width of the hidden states",

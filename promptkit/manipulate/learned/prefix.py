@@ -21,7 +21,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import Interventions, KVPrefix, T
 from promptkit.core.manipulation import BindContext, Embed, Transform
-from promptkit.core.model import Card
+from promptkit.core.model import ModelCard, text_card
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layers_at, typical_sizes
@@ -98,13 +98,13 @@ class Prefix(LayerManipulation):
     def _initial_settings(self) -> Mapping[str, object]:
         return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
-    def canonical(self, card: Card) -> Self:
+    def canonical(self, card: ModelCard) -> Self:
         """Returns the prefix without a list of layers, if these are all layers of the model."""
-        return replace(self, layers=()) if self.layers == tuple(range(1, card.layers + 1)) else self
+        return replace(self, layers=()) if self.layers == tuple(range(1, text_card(card).layers + 1)) else self
 
     def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that adds the prefix to encoded prompts, after the prefixes that they already have."""
-        layers_at(self.layers, bind_context.ask.card)
+        layers_at(self.layers, text_card(bind_context.ask.card))
         values = self.parameters or self._saved_parameters(self.initial_parameters(bind_context))
         prefix = self._prefix(values[KEYS], values[VALUES], values[KEYS].shape[0])
         return lambda prepared: prepared.adding(prefixes=(prefix,))
@@ -145,7 +145,7 @@ class Prefix(LayerManipulation):
 
     def _pairs_of_tokens(self, bind_context: BindContext) -> Floats:
         """Returns the selected layers' keys and values of the initial tokens: (2, layers, kv heads, length, head width)."""
-        card = bind_context.ask.card
+        card = text_card(bind_context.ask.card)
         tokens = common_text(card, self.length, self.seed)
         if self.init not in INITS:
             text = [*card.tokenizer.encode(self.init).ids]

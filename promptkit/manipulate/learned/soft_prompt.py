@@ -17,7 +17,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import Ask, BindContext, Embed, Transform
-from promptkit.core.model import Card
+from promptkit.core.model import ModelCard, text_card
 from promptkit.core.requests import Prepared
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
@@ -88,14 +88,14 @@ class SoftPrompt(TokenManipulation):
         network = {"reparameterize": self.reparameterize, "width": self.width} if self.reparameterize else {}
         return {**TokenManipulation._initial_settings(self), **network}
 
-    def canonical(self, card: Card) -> Self:
+    def canonical(self, card: ModelCard) -> Self:
         """Returns the soft prompt at the start, if the model has no BOS token."""
-        return self if self.slot or card.tokenizer.bos else replace(self, place="start")
+        return self if self.slot or text_card(card).tokenizer.bos else replace(self, place="start")
 
     def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that inserts the vectors into encoded prompts."""
         rows = self._vectors(self.initial_parameters(bind_context))
-        bos = bind_context.ask.card.tokenizer.bos
+        bos = text_card(bind_context.ask.card).tokenizer.bos
         return lambda prepared: self.insert(prepared, rows, bos)
 
     def insert(self, prepared: Prepared, rows: Array, bos: tuple[int, ...]) -> Prepared:
@@ -131,9 +131,9 @@ class SoftPrompt(TokenManipulation):
 
     def _random(self, ask: Ask) -> Floats:
         """Returns normal vectors with the root mean square of the embedding's rows."""
-        ids = shuffled_ids(ask.card.vocabulary, self.seed)[:SAMPLED]
+        ids = shuffled_ids(text_card(ask.card).vocabulary, self.seed)[:SAMPLED]
         scale = np.sqrt(np.mean(ask.embed(ids).numpy() ** 2))
-        vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, ask.card.embedding_width))
+        vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, text_card(ask.card).embedding_width))
         return vectors
 
     def _of_tokens(self, bind_context: BindContext) -> Floats:
@@ -148,7 +148,7 @@ class SoftPrompt(TokenManipulation):
 
     def _token_groups(self, bind_context: BindContext) -> Sequence[Sequence[int]]:
         """Returns single tokens, or the tokens of each label word."""
-        card = bind_context.ask.card
+        card = text_card(bind_context.ask.card)
         if self.init == "vocabulary":
             return [[token] for token in common_tokens(card, self.seed)[: self.length]]
         if self.init != "labels":

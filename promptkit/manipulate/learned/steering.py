@@ -17,6 +17,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.interventions import HiddenEdit, T
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import text_card
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.edits import EditManipulation
 from promptkit.manipulate.learned.layers import common_states, layers_at
@@ -79,7 +80,7 @@ class SteeringVector(EditManipulation):
         return HiddenEdit(layer=layer, operation=self.operation, arrays=arrays, all_positions=everywhere, last=last)
 
     def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
-        layers = layers_at(self.layers, ask.card)
+        layers = layers_at(self.layers, text_card(ask.card))
         if self.operation == "replace":
             return {VECTORS: common_states(ask, layers).mean(1)}
-        return {VECTORS: np.zeros((len(layers), ask.card.d_model))}
+        return {VECTORS: np.zeros((len(layers), text_card(ask.card).d_model))}

@@ -17,7 +17,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Transform
-from promptkit.core.model import Tokenizer
+from promptkit.core.model import ModelCard, text_card
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.placement import TOKENS_PART, TokenManipulation
 from promptkit.manipulate.learned.soft_prompt import VECTORS, SoftPrompt
@@ -73,7 +73,7 @@ class TriggerTokens(TokenManipulation):
     def bind(self, bind_context: BindContext) -> Transform:
         """Returns the transform that inserts the tokens into encoded prompts."""
         ids = token_ids(self.initial_parameters(bind_context))
-        bos = bind_context.ask.card.tokenizer.bos
+        bos = text_card(bind_context.ask.card).tokenizer.bos
         return lambda prepared: self._with_ids(prepared, ids, bos)
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
@@ -94,13 +94,14 @@ class TriggerTokens(TokenManipulation):
         """Returns the found tokens, or else the initial ones, starting over where a text has too few."""
         if self.parameters:
             return self.parameters
-        card = bind_context.ask.card
+        card = text_card(bind_context.ask.card)
         is_text = self.init not in self.inits
         ids = [*card.tokenizer.encode(self.init).ids] if is_text else common_tokens(card, self.seed)
         return {IDS: as_array(np.array(repeated(ids, self.length)))}
 
-    def describe(self, tokenizer: Tokenizer) -> Mapping[str, object]:
+    def describe(self, card: ModelCard) -> Mapping[str, object]:
         """Returns the tokens, their text, and whether the text is encoded as the same tokens."""
+        tokenizer = text_card(card).tokenizer
         ids = token_ids(self.parameters)
         text = tokenizer.decode(ids)
         return {

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
-from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions, TextCard
 from promptkit.core.output_reader import OutputReader
 from promptkit.inputs.text.blocks import MARKS
 from promptkit.inputs.text.chat import chat
@@ -35,7 +35,7 @@ class PromptBlocks:
     """Replaces the template's instruction block; "" shows none."""
     chat: bool
     """Whether to use the model's chat template."""
-    card: Card
+    card: TextCard
     """The model that reads the prompt."""
     reader: OutputReader
     """Determines the label words, and what is scored or generated after the prompt."""

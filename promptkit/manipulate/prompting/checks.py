@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.formats import MaskedFormat
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import count_distinct
 
 
-def check_format(card: Card, *, channel: bool, cot: bool, chat: bool) -> None:
+def check_format(card: TextCard, *, channel: bool, cot: bool, chat: bool) -> None:
     """Checks the options of a prompt against the way in which the model reads it.
 
     Raises:

@@ -10,6 +10,7 @@ from promptkit.core.errors import Unsupported, no_answer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
+from promptkit.core.model import text_card
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request, Verb
@@ -137,7 +138,7 @@ class SelectionContext:
         Returns:
             The generated text of each context, without thoughts; empty if a thought is not closed.
         """
-        tokenizer = self.ask.card.tokenizer
+        tokenizer = text_card(self.ask.card).tokenizer
         prompts = self._render(contexts, suffix)
         requests = []
         for (example, _), rendered in zip(contexts, prompts, strict=True):

@@ -16,6 +16,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import text_card
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.inputs.text.encoding import encode_text
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -62,7 +63,7 @@ class EmbeddingSpace:
 def _embed(ask: Ask, examples: Sequence[Example]) -> Vectors:
     """Returns the embeddings before centering and scaling."""
     requests = [_request(ask, example) for example in examples]
-    vectors = np.empty((len(requests), ask.card.d_model), np.float32)
+    vectors = np.empty((len(requests), text_card(ask.card).d_model), np.float32)
     for begin in range(0, len(requests), REQUESTS_PER_CALL):
         try:
             outputs = ask(requests[begin : begin + REQUESTS_PER_CALL])
@@ -82,6 +83,6 @@ def _embed(ask: Ask, examples: Sequence[Example]) -> Vectors:
 
 def _request(ask: Ask, example: Example) -> Request:
     """Returns the request for a text after the BOS tokens, truncated to the context length; an empty text becomes a space."""
-    card = ask.card
+    card = text_card(ask.card)
     ids = encode_text(inputs_text(example) or " ", card, at_most=card.context_length)
     return Request(input=TextInput(ids=ids), verb=Read(hidden_layer=LAYER, mean_from=len(card.tokenizer.bos)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, OutOfMemory, first_line
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
@@ -187,7 +187,7 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
     return TransformersTokenizer(fetched_tokenizer(source, name))
 
 
-def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> Card:
+def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> TextCard:
     """Returns the model card, which manipulations are allowed to see.
 
     The context length is that of the configuration, or else that of the tokenizer's settings.
@@ -205,7 +205,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
     stated = sizes.context_length
     limit = min(UNBOUNDED, tokenizer.max_length) if stated == UNBOUNDED else stated
     check_vocabulary(tokenizer, sizes.vocabulary, name)
-    return Card(
+    return TextCard(
         tokenizer=tokenizer,
         d_model=sizes.state_width,
         embedding_width=sizes.embedding_width,

@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.model import Card, Precision
+from promptkit.core.model import Precision, TextCard
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
 from promptkit.models.base import BaseEngine
@@ -77,7 +77,7 @@ class TransformersModel(BaseEngine):
         self.capabilities = self._backend.capabilities
 
     @cached_property
-    def card(self) -> Card:
+    def card(self) -> TextCard:
         """The model's card; the tokenizer is read at the first access."""
         backend, tokenizer = self._backend, self._tokenizer
         read = card(self._config, tokenizer, self.name, at_most=backend.longest(tokenizer))

@@ -16,7 +16,7 @@ from torch import Tensor
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.interventions import HiddenEdit, Interventions, KVPrefix
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.kv_cache import KeyValues
 
@@ -70,7 +70,7 @@ def _renumbered(request: Request, new_rows: Sequence[int], table: Array) -> Requ
     return replace(request, input=replace(prompt, ids=ids), interventions=interventions)
 
 
-def check_ids(requests: Sequence[Request], card: Card) -> None:
+def check_ids(requests: Sequence[Request], card: TextCard) -> None:
     """Checks that the embedding has a row for every token of the prompts and continuations.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from promptkit.core.errors import ModelError, Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import NO_INTERVENTIONS, HiddenEdit, Interventions
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
@@ -65,7 +65,7 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
     return packed, ""
 
 
-def check_sizes(frozen: FrozenModel, card: Card, name: str) -> None:
+def check_sizes(frozen: FrozenModel, card: TextCard, name: str) -> None:
     """Compares the sizes on the model card, which come from the configuration, with the loaded modules.
 
     Raises:

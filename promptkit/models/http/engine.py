@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pydantic import PositiveInt
 
 from promptkit.core.errors import PromptkitError, Unsupported
-from promptkit.core.model import Card, Tokenizer
+from promptkit.core.model import TextCard, Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Output, Read, Request, Score
 from promptkit.models.base import BaseEngine
 from promptkit.models.files.pretrained import read_tokenizer
@@ -68,9 +68,9 @@ class HttpModel(BaseEngine):
         self._counts = ResponseCounts()
 
     @cached_property
-    def card(self) -> Card:
+    def card(self) -> TextCard:
         """The model's card; the context length is requested from the server unless it is set."""
-        return Card(
+        return TextCard(
             tokenizer=self._tokenizer,
             d_model=0,
             embedding_width=0,

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError, ModelError
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
@@ -107,7 +107,7 @@ class VllmModel(BatchedEngine):
         self._weights_checked = False
 
     @cached_property
-    def card(self) -> Card:
+    def card(self) -> TextCard:
         """The model's card; the tokenizer is read at the first access."""
         return card(self._config, self._tokenizer, self.name, at_most=self._settings.max_model_len)
 
