@@ -14,6 +14,7 @@ from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Score, ScoreOutput, Verb
@@ -58,7 +59,7 @@ class CandidateScorer:
         """The aligner itself, which scores the gold answer among the other candidates."""
         return self
 
-    def for_model(self, card: object) -> Self:
+    def for_model(self, card: ModelCard) -> Self:
         """Returns the aligner itself, which is the same for every model."""
         return self
 

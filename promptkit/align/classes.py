@@ -24,7 +24,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.model import ImageCard
+from promptkit.core.model import ModelCard, image_card
 from promptkit.core.output_reader import Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Classify, ClassifyOutput, Output
@@ -82,22 +82,16 @@ class Classes(CandidateScorer):
         """Returns the hand-written label map, one line for each label."""
         return tuple(f"label {label}: {', '.join(names)}" for label, names in (self.classes or {}).items())
 
-    def for_model(self, card: object) -> Self:
+    def for_model(self, card: ModelCard) -> Self:
         """Returns the aligner for one model, whose classes the names of the label map are looked up in.
 
         Raises:
             InputError: The model has no class of a name.
             Unsupported: The model is not an image classifier.
         """
-        if not isinstance(card, ImageCard):
-            raise Unsupported(
-                "The aligner classes reads the classes of an image classifier, and this model has none",
-                code="needs-image-model",
-                hint="Use a model such as vision:demo, or a Verbalizer",
-                aligner=self.name,
-            )
+        class_names = image_card(card).class_names
         bound = copy(self)
-        bound._indices = tuple(_indices(label, names, card.class_names) for label, names in (self.classes or {}).items())
+        bound._indices = tuple(_indices(label, names, class_names) for label, names in (self.classes or {}).items())
         return bound
 
     def label_words(self) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from promptkit.core.answer_record import AnswerRecord
 from promptkit.core.capabilities import VerbName
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.model import ModelCard
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Verb
 
@@ -96,7 +97,7 @@ class OutputReader(Protocol):
         """
         ...
 
-    def for_model(self, card: object) -> OutputReader:
+    def for_model(self, card: ModelCard) -> OutputReader:
         """Returns the aligner for one model, by the card of the model; usually the aligner itself.
 
         Raises:

@@ -19,7 +19,7 @@ from pydantic import PositiveInt
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.model import ExposesHeads
+from promptkit.core.heads import ExposesHeads
 from promptkit.core.seeding import hash_rank
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.learned.base_model import base_of

@@ -14,9 +14,10 @@ import promptkit as pk
 from promptkit.core.arrays import as_array, zeros
 from promptkit.core.capabilities import FEATURES, VERBS, Capabilities, Feature, InterventionName, union
 from promptkit.core.errors import Unsupported
+from promptkit.core.heads import ExposesHeads
 from promptkit.core.inputs import ImageInput, Modality, TextInput
 from promptkit.core.interventions import HiddenEdit, InputOperation, Interventions, KVPrefix
-from promptkit.core.model import Differentiable, ExposesHeads
+from promptkit.core.model import Differentiable
 from promptkit.core.requests import Classify, Generate, Read, Request, Score
 from promptkit.models.registry import ENGINES
 from promptkit.models.support import capabilities_table, check_requests, check_supports, features_of

@@ -16,6 +16,7 @@ from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256
+from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
@@ -101,7 +102,7 @@ class Extraction:
         """Scores the gold text."""
         return GoldText()
 
-    def for_model(self, card: object) -> Self:
+    def for_model(self, card: ModelCard) -> Self:
         """Returns the extraction itself, which is the same for every model."""
         return self
 
