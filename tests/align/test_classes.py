@@ -18,6 +18,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.model import ImageCard
 from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.requests import Classify, ClassifyOutput
+from tests.evaluation.test_image_rows import Brightness
 from tests.models.vision.tiny import convolutional
 from tests.support.errors import refused
 from tests.support.images import rendered_image
@@ -111,7 +112,7 @@ def test_an_unknown_class_is_refused_with_those_that_are_close() -> None:
 def test_names_are_looked_up_when_the_predictor_is_created() -> None:
     labels = {"animal": ["cat", "dog"], "thing": ["boat", "house"]}
     with refused(InputError, "unknown-class", label="thing", name="house"):
-        pk.Predictor(convolutional(), pk.Prompt("sentiment/review"), pk.Classes([*labels], classes=labels))
+        pk.Predictor(convolutional(), Brightness(), pk.Classes([*labels], classes=labels))
 
 
 # ---- chains -----------------------------------------------------------------------------------------
