@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from promptkit.align.chain import CALIBRATIONS, Chain
 from promptkit.core.asking import Counts, Problem
 from promptkit.core.calibration import Calibration
+from promptkit.core.capabilities import FEATURES
 from promptkit.core.errors import PromptkitError
 from promptkit.core.needs import Need, with_required
 from promptkit.core.registry import build_from, settings_of, spelling
@@ -16,6 +17,7 @@ from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import check_calibration
 from promptkit.models.registry import ENGINES
 from promptkit.needs.fit_rows import most_first_rows, stored_first_rows
+from promptkit.needs.source_logprobs import stored_classes
 from promptkit.runs.schema import RowRecord, RunSettings
 
 TRAIN = "train"
@@ -81,7 +83,7 @@ class StoredOutputs:
     ) -> None:
         self._settings = settings
         self._stored = StoredAnswers(chains, samples, support, read_outputs)
-        self._has_hidden_states = ENGINES[str(settings["model"]["engine"])].capabilities.hidden_states
+        self._capabilities = ENGINES[str(settings["model"]["engine"])].capabilities
 
     def with_stored_rows(self, calibration: Calibration) -> Calibration:
         """Returns the calibration itself, or one on as many rows as the run contains if it needs more."""
@@ -120,11 +122,10 @@ class StoredOutputs:
         )
 
     def _cannot_read(self, name: str, needs: Sequence[Need[object]], missing: Problem) -> Unavailable | None:
-        reads = {kind for need in needs for kind in need.reads_of}
-        if "hidden states" in reads and not self._has_hidden_states:
-            reason = f"its engine does not provide {missing.text}"
-            return _never(name, "no-hidden-states", reason, **missing.fields)
-        if "answer slot" in reads and self._settings["manipulate"].get("channel"):
+        for feature in sorted({feature for need in needs for feature in need.features}):
+            if feature not in self._capabilities:
+                return _never(name, FEATURES[feature].code, f"its engine does not provide {missing.text}", **missing.fields)
+        if any(need.at_answer_slot for need in needs) and self._settings["manipulate"].get("channel"):
             reason = f"channel prompts have no answer slot at which to read {missing.text}"
             return _never(name, "no-answer-slot", reason, **missing.fields)
         return None
@@ -140,7 +141,8 @@ class StoredOutputs:
         return next((_never(name, each.code, each.text, **each.fields) for each in problems if each), None)
 
     def _counts(self, has_label: Sequence[bool]) -> Counts:
-        return Counts(labels=len(self._stored.labels), evaluated=len(self._stored.evaluated), has_label=has_label)
+        labels, evaluated = len(self._stored.labels), len(self._stored.evaluated)
+        return Counts(labels=labels, evaluated=evaluated, has_label=has_label, classes=stored_classes(self._stored))
 
 
 def _never(name: str, code: str, reason: str, **fields: object) -> Unavailable:

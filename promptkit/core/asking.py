@@ -14,8 +14,6 @@ from promptkit.core.requests import Request, Verb
 if TYPE_CHECKING:
     from promptkit.core.arrays import Array
 
-ReadKind = Literal["answer slot", "hidden states"]
-"""What a need reads in addition to answers: something at the answer slot of a prompt, or hidden states."""
 ReadField = Literal["logprobs", "hidden"]
 """The part of an output that is stored: log-probabilities of tokens or classes, or a hidden state."""
 
@@ -49,7 +47,7 @@ class Counts:
     has_label: Sequence[bool]
     """For each row of the fit part, whether its label may be used."""
     classes: int | None = None
-    """Number of classes of an image classifier; None for a language model."""
+    """Number of classes of the image classifier; None for a language model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
-from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, ReadKind, Reads
+from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, Reads
+from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import Apply
 
@@ -177,12 +178,17 @@ class Need(Generic[T_co]):
 
     kind: ClassVar[str]
     """A stable name. Needs of one kind are asked together; their rows are in a run's files in the order of the kinds."""
-    reads_of: ClassVar[frozenset[ReadKind]] = frozenset()
-    """What it reads in addition to answers."""
+    at_answer_slot: ClassVar[bool] = False
+    """Whether something is read where a prompt's answer begins."""
     uses_labels: ClassVar[bool] = False
     """Whether it hands labels of the fit part to the aligner."""
     works_with_choices: ClassVar[bool] = False
     """Whether rows may have different answer choices."""
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the model must support for it, in addition to answers."""
+        return frozenset()
 
     @property
     def requires(self) -> tuple[Need[object], ...]:

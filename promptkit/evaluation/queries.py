@@ -10,7 +10,7 @@ from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Request
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.read_plan import ReadPlan, plan_reads
-from promptkit.evaluation.requirements import check_calibration, check_fit_part, fit_part, select_fit_rows
+from promptkit.evaluation.requirements import check_calibration, check_fit_part, class_count, fit_part, select_fit_rows
 from promptkit.evaluation.support import fit_rows, further_rows
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -107,7 +107,8 @@ def _check_calibrations(plan: RunPlan, evaluated: int, fit: Sequence[AskedRow]) 
     if (evaluated, len(fit)) == (len(plan.rows), len(select_fit_rows(plan.needs, part))):
         return
     has_label = [row.gold is not None for row in fit]
-    counts = Counts(labels=len(plan.reader.labels), evaluated=evaluated, has_label=has_label)
+    labels, classes = len(plan.reader.labels), class_count(plan.model)
+    counts = Counts(labels=labels, evaluated=evaluated, has_label=has_label, classes=classes)
     for calibration in (chain.calibration for chain in plan.chains):
         if calibration is not None:
             if any(need.select(part) for need in calibration.needs):

@@ -10,6 +10,7 @@ from promptkit.core.asking import Counts, FitPart
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.model import Model, image_card
 from promptkit.core.needs import Needs, with_required
 from promptkit.tasks.task import untested
 
@@ -59,6 +60,11 @@ def rows_affecting_results(needs: Needs, part: FitPart) -> list[LabeledExample]:
 def uses_fit_part(needs: Needs) -> bool:
     """Returns whether any of the needs are met by rows of the fit part."""
     return any(need.uses_fit_part for need in needs)
+
+
+def class_count(model: Model) -> int | None:
+    """Returns the number of classes of an image classifier; None for a language model."""
+    return len(image_card(model.card).class_names) if "image" in model.capabilities.modalities else None
 
 
 def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_of
+from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.needs import Need, Stored
@@ -43,6 +44,7 @@ class ContentFree(Need["Floats"]):
     content: ContentFreeInput
 
     kind: ClassVar[str] = "content-free"
+    features: ClassVar[frozenset[Feature]] = frozenset({"text"})
 
     @property
     def uses_fit_part(self) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, Problem, ReadKind, Reads, RowRead
+from promptkit.core.asking import Asking, Problem, Reads, RowRead
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.needs import RowNeed, Stored
 from promptkit.core.requests import Read
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 Layer = int | float
-"""A layer, counted as in `Read.hidden_layer`: 0 is the embedding, -1 the normalized output of the last layer. A number between
-0 and 1 is a share of the depth: 0.5 is the layer half-way."""
+"""A layer, counted as in `Read.hidden_layer`. Of a language model, 0 is the embedding and -1 the normalized output of the last
+layer. Of an image classifier, the number counts the layers of its card, and -1 are the pooled features that it predicts from.
+A number between 0 and 1 is a share of the depth: 0.5 is the layer half-way."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
 """Candidate layers for hidden-state probes; the layer is chosen by cross-validation on the labeled rows. Which one is better
 depends on the task (`benchmarks/alignment_learned`)."""
@@ -24,12 +26,16 @@ depends on the task (`benchmarks/alignment_learned`)."""
 
 @dataclass(frozen=True, slots=True)
 class HiddenState(RowNeed[None]):
-    """The hidden state of a layer for every row, shape (rows, d_model). It has no value apart from the rows."""
+    """The hidden state of a layer for every row, shape (rows, width). It has no value apart from the rows.
+
+    Of a language model it is read at the answer slot, of an image classifier it is averaged over the positions of the image.
+    """
 
     layer: Layer
 
     kind: ClassVar[str] = "hidden states"
-    reads_of: ClassVar[frozenset[ReadKind]] = frozenset({"answer slot", "hidden states"})
+    features: ClassVar[frozenset[Feature]] = frozenset({"hidden_states"})
+    at_answer_slot: ClassVar[bool] = True
 
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
@@ -61,21 +67,25 @@ def _tensor(layer: Layer) -> str:
     return f"hidden {layer}"
 
 
-def layer_number(layer: Layer, layers: int) -> int:
-    """Returns the number of a layer in a model with this many layers.
+def layer_number(layer: Layer, depth: int) -> int:
+    """Returns the number of a layer in a model.
+
+    Args:
+        layer: The layer.
+        depth: The number of the model's last layer.
 
     Raises:
         InputError: If there is no such layer (`unknown-layer`).
     """
     if isinstance(layer, float) and 0 < layer < 1:
-        return max(1, round(layer * layers))
-    if isinstance(layer, float) or not -layers - 1 <= layer <= layers:
+        return min(depth, max(1, round(layer * depth)))
+    if isinstance(layer, float) or not -depth - 1 <= layer <= depth:
         raise InputError(
             f"The model has no layer {layer}",
             code="unknown-layer",
-            hint=f"0 is the embedding, 1 to {layers} are the layers, -1 is the normalized output of the last layer, and a "
-            "number between 0 and 1, such as 0.5, is a fraction of the depth",
+            hint=f"0 is the embedding, or the first layer of an image classifier, {depth} is the last layer, -1 is what the "
+            "model predicts from, and a number between 0 and 1, such as 0.5, is a fraction of the depth",
             layer=layer,
-            model_layers=layers,
+            model_layers=depth,
         )
     return layer

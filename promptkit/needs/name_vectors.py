@@ -1,4 +1,8 @@
-"""Embeddings of names: of source classes and of label words, as mean hidden states of the model's last layer."""
+"""Embeddings of names: of source classes and of labels.
+
+A language model embeds names itself, by its mean hidden states of the last layer. The names of an image classifier's classes
+are embedded by a sentence encoder, which can embed those of a language model too.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, InputRead, Problem, ReadKind, Reads
+from promptkit.core.asking import Asking, InputRead, KnownRead, Problem, Reads
+from promptkit.core.capabilities import Feature
+from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import text_card
 from promptkit.core.needs import Need, Stored
-from promptkit.core.requests import Read, Request
+from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.inputs.text.encoding import encode_text
 from promptkit.needs.source_logprobs import SourceLogprobs
 
@@ -19,6 +25,9 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 TENSOR = "names"
+"""The tensor of embeddings by the model itself; that of an encoder has the encoder's name after it."""
+TEXTS = "texts"
+"""The key of the texts in the metadata; for an encoder, with its name after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +46,42 @@ class NameVectors(Need[NameEmbeddings]):
 
     sources: SourceLogprobs | None
     """The source classes; None if these are the label words."""
+    encoder: str = ""
+    """The name of the sentence encoder; empty for the language model itself."""
 
     kind: ClassVar[str] = "name vectors"
-    reads_of: ClassVar[frozenset[ReadKind]] = frozenset({"answer slot", "hidden states"})
 
     @property
     def requires(self) -> tuple[Need[object], ...]:
-        """The source classes."""
+        """The source classes, and hidden states of the model that embeds names itself."""
         return () if self.sources is None else (self.sources,)
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """Hidden states, if the model embeds names itself."""
+        return frozenset() if self.encoder else frozenset({"hidden_states"})
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The encoder."""
+        return (self.encoder,) if self.encoder else ()
 
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        """Reads each text once."""
-        named = [name for need in needs for name in need.source_names(asking.metadata)]
-        texts = [*dict.fromkeys([*named, *asking.label_words.values()])]
-        return Reads(metadata={"texts": texts}, inputs=[_text_read(text, asking.ask) for text in texts])
+        """Reads each text once per model that embeds it."""
+        metadata: dict[str, object] = {}
+        inputs: list[InputRead] = []
+        known: list[KnownRead] = []
+        for encoder in dict.fromkeys(need.encoder for need in needs):
+            same = [need for need in needs if need.encoder == encoder]
+            named = [name for need in same for name in need.source_names(asking.metadata)]
+            texts = [*dict.fromkeys([*named, *asking.label_words.values()])]
+            metadata[_named(TEXTS, encoder)] = texts
+            if encoder:
+                known += _encoded(texts, encoder, asking.other_models[encoder])
+            else:
+                inputs += _own(texts, asking.ask)
+        return Reads(metadata=metadata, inputs=inputs, known=known)
 
     def source_names(self, metadata: Mapping[str, object]) -> tuple[str, ...]:
         """Returns the names of the source classes from the metadata of reads; none if these are the label words."""
@@ -59,9 +89,9 @@ class NameVectors(Need[NameEmbeddings]):
 
     def load(self, stored: Stored) -> NameEmbeddings:
         """Returns the embeddings."""
-        texts = cast("Sequence[str]", stored.metadata["texts"])
+        texts = cast("Sequence[str]", stored.metadata[_named(TEXTS, self.encoder)])
         positions = {text: position for position, text in enumerate(texts)}
-        vectors = stored.tensor(TENSOR).astype(float)
+        vectors = stored.tensor(_named(TENSOR, self.encoder)).astype(float)
         words = [*stored.label_words.values()]
         names = words if self.sources is None else self.source_names(stored.metadata)
         sources, labels = (vectors[[positions[text] for text in texts]] for texts in (names, words))
@@ -69,14 +99,46 @@ class NameVectors(Need[NameEmbeddings]):
 
     def missing(self, stored: Stored) -> Problem | None:
         """Returns a problem if the names were not embedded."""
-        if any(isinstance(need, NameVectors) and self.sources in (None, need.sources) for need in stored.needs):
+        others = [need for need in stored.needs if isinstance(need, NameVectors) and need.encoder == self.encoder]
+        if any(self.sources in (None, need.sources) for need in others):
             return None
-        return Problem(code="missing-text-states", text="hidden states of the tokens' texts")
+        what = (
+            f"embeddings of the source classes' names by {self.encoder}"
+            if self.encoder
+            else "hidden states of the tokens' texts"
+        )
+        return Problem(code="missing-text-states", text=what)
 
 
-def _text_read(text: str, ask: Ask) -> InputRead:
-    """Reads the mean hidden state of the text's tokens, without the tokens that the tokenizer inserts before every text."""
+def _named(name: str, encoder: str) -> str:
+    return f"{name} {encoder}" if encoder else name
+
+
+def _own(texts: Sequence[str], ask: Ask) -> list[InputRead]:
+    """The embeddings by the language model itself, which are read with everything else."""
+    if ask.card.modality == "image":
+        raise InputError(
+            "The names of an image classifier's classes need a sentence encoder to compare them with the labels",
+            code="needs-encoder",
+            hint="Set encoder=..., such as encoder=encoder:sentence-transformers/all-MiniLM-L6-v2",
+        )
+    width = text_card(ask.card).d_model
+    return [InputRead(tensor=TENSOR, key=text, request=_request(text, ask), field="hidden", width=width) for text in texts]
+
+
+def _encoded(texts: Sequence[str], encoder: str, ask: Ask) -> list[KnownRead]:
+    """The embeddings by an encoder, which is queried at once."""
+    known = []
+    for text, output in zip(texts, ask([_request(text, ask) for text in texts]), strict=True):
+        assert isinstance(output, ReadOutput)
+        assert output.hidden is not None
+        known.append(KnownRead(tensor=_named(TENSOR, encoder), key=text, numbers=output.hidden))
+    return known
+
+
+def _request(text: str, ask: Ask) -> Request:
+    """Requests the mean hidden state of the text's tokens, without the tokens that the tokenizer inserts before every text."""
     card = text_card(ask.card)
-    verb = Read(hidden_layer=-1, mean_from=len(card.tokenizer.bos))
-    request = Request(input=TextInput(ids=encode_text(text or " ", card)), verb=verb)
-    return InputRead(tensor=TENSOR, key=text, request=request, field="hidden", width=card.d_model)
+    return Request(
+        input=TextInput(ids=encode_text(text or " ", card)), verb=Read(hidden_layer=-1, mean_from=len(card.tokenizer.bos))
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.asking import AskedRow, Asking, Problem
+from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply
 from promptkit.core.needs import Need, Stored
@@ -20,6 +21,7 @@ class Premise(Need["Floats"]):
     """The label log-probabilities of the premise, shape (1, K), or (rows, K) if rows have different answer choices."""
 
     kind: ClassVar[str] = "premise"
+    features: ClassVar[frozenset[Feature]] = frozenset({"text"})
     works_with_choices: ClassVar[bool] = True
 
     def dry_run(self, apply: Apply, example: Example) -> None:

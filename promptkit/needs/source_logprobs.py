@@ -1,7 +1,8 @@
-"""Log-probabilities of source classes, read of every row: of a language model, the likeliest tokens at the answer slot.
+"""Log-probabilities of source classes, read of every row.
 
-All rows share one set of tokens: those of the greatest mean probability over labeled rows. The model is queried for them while
-reads are planned, and then for their log-probabilities of every row.
+The source classes of an image classifier are its classes. Those of a language model are the likeliest tokens at the answer
+slot. All rows share one set of tokens: those of the greatest mean probability over labeled rows. The model is queried for them
+while reads are planned, and then for their log-probabilities of every row.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, Counts, Problem, ReadKind, Reads, RowRead
+from promptkit.core.asking import Asking, Counts, Problem, Reads, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.manipulation import Ask
-from promptkit.core.model import text_card
+from promptkit.core.model import image_card, text_card
 from promptkit.core.needs import Need, RowNeed, Stored
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Read, ReadOutput
+from promptkit.core.requests import Classify, Read, ReadOutput
 from promptkit.needs.labeled_rows import LabeledRows
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-TENSOR = "tokens"
+TENSOR, CLASSES = "tokens", "classes"
+"""Names of tensors: log-probabilities of tokens, and of the classes of an image classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,14 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
     """Log-probabilities of source classes for every row, shape (rows, S). Its value are the names of the source classes."""
 
     size: int
-    """How many tokens. The mean of a row counts only this many of the row's likeliest tokens."""
+    """How many tokens of a language model. The mean of a row counts only this many of the row's likeliest tokens."""
     rows: LabeledRows
-    """The labeled rows over which the likeliest tokens are found."""
+    """The labeled rows over which the likeliest tokens of a language model are found."""
     per_label: int = field(default=0, compare=False)
     """The minimum number of source classes per label."""
 
     kind: ClassVar[str] = "source log-probabilities"
-    reads_of: ClassVar[frozenset[ReadKind]] = frozenset({"answer slot"})
+    at_answer_slot: ClassVar[bool] = True
 
     @property
     def requires(self) -> tuple[Need[object], ...]:
@@ -52,9 +54,11 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
         return True
 
     def check(self, counts: Counts, aligner: str) -> None:
-        """Refuses too few tokens for the labels."""
+        """Refuses too few source classes for the labels."""
         needed = self.per_label * counts.labels
-        if self.size < needed:
+        if counts.classes is not None and counts.classes < needed:
+            raise _too_few_classes(aligner, counts, needed)
+        if counts.classes is None and self.size < needed:
             raise InputError(
                 f"The calibration {aligner} needs at least {needed} tokens, {self.per_label} for each label",
                 code="too-few-tokens",
@@ -67,7 +71,11 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        """Finds the tokens of all sets, and reads all of them at once."""
+        """Reads all classes of an image classifier; finds the tokens of all sets, and reads all of them at once."""
+        if asking.ask.card.modality == "image":
+            names = distinct_names(image_card(asking.ask.card).class_names)
+            row = RowRead(tensor=CLASSES, verb=Classify(), field="logprobs", width=len(names))
+            return Reads(metadata={CLASSES: names}, rows=[row])
         found = [_likeliest_tokens(asking.ask, need.size, [row.rendered for row in need.rows.asked(asking)]) for need in needs]
         token_ids = tuple(sorted({token for tokens in found for token in tokens}))
         positions = {token: position for position, token in enumerate(token_ids)}
@@ -86,12 +94,14 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
         """Returns the log-probabilities of the source classes for rows."""
-        rows = stored.tensor(TENSOR)[stored.positions(records)]
-        return rows[:, self._positions(stored.metadata)].astype(float)
+        positions = stored.positions(records)
+        if CLASSES in stored.metadata:
+            return stored.tensor(CLASSES)[positions].astype(float)
+        return stored.tensor(TENSOR)[positions][:, self._positions(stored.metadata)].astype(float)
 
     def missing(self, stored: Stored) -> Problem | None:
-        """Returns a problem if another run found other tokens."""
-        if self._key() in _sets(stored.metadata):
+        """Returns a problem if the run has not read the classes, or has found other tokens."""
+        if CLASSES in stored.metadata or self._key() in _sets(stored.metadata):
             return None
         rows = self.rows.per_class
         return Problem(
@@ -102,6 +112,8 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     def names(self, metadata: Mapping[str, object]) -> tuple[str, ...]:
         """Returns the names of the source classes from the metadata of reads."""
+        if CLASSES in metadata:
+            return tuple(cast("Sequence[str]", metadata[CLASSES]))
         names = cast("Sequence[str]", metadata["names"])
         return tuple(names[position] for position in self._positions(metadata))
 
@@ -110,6 +122,30 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     def _key(self) -> tuple[int, int, int]:
         return self.size, self.rows.per_class, self.rows.seed
+
+
+def stored_classes(stored: Stored) -> int | None:
+    """Returns the number of classes that a run has read; None if it has read no classes of an image classifier."""
+    names = cast("Sequence[str] | None", stored.metadata.get(CLASSES))
+    return None if names is None else len(names)
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Returns names, with the number of the class after a name that several classes have."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} ({number})" for number, name in enumerate(names)]
+
+
+def _too_few_classes(aligner: str, counts: Counts, needed: int) -> InputError:
+    return InputError(
+        f"The calibration {aligner} needs at least {needed} classes of the model",
+        code="too-few-source-classes",
+        got=f"{counts.classes} classes for {counts.labels} labels",
+        hint="Use a model with more classes, or a smaller per_label",
+        labels=counts.labels,
+        needed=needed,
+        given=counts.classes,
+    )
 
 
 def _sets(metadata: Mapping[str, object]) -> dict[tuple[int, int, int], Sequence[int]]:

@@ -116,10 +116,8 @@ def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
     check_supports(model.name, model.capabilities, chain.reader.verb)
     needs = with_required(chain.calibration.needs) if chain.calibration else []
-    if any("hidden states" in need.reads_of for need in needs):
-        check_supports(
-            model.name, model.capabilities, "hidden_states", needed_by=f"the alignment {chain.name}", aligner=chain.name
-        )
+    for feature in sorted({feature for need in needs for feature in need.features}):
+        check_supports(model.name, model.capabilities, feature, needed_by=f"the alignment {chain.name}", aligner=chain.name)
 
 
 def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:

@@ -1,6 +1,7 @@
 """Semantic label mapping: assigns source classes to labels with similar names (AutoVP, Tsai et al. 2023, 2310.08381).
 
-On a language model, names are embedded by the model itself: by the mean hidden state of a token's text and of a label's word.
+Names are embedded by a sentence encoder, or by the language model itself: by the mean hidden state of a token's text and of a
+label's word. An image classifier needs a sentence encoder.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 class Semantic(InjectiveMapping):
     """Assigns each label the source class with the most similar name; the labels of rows are not used."""
 
+    encoder: str = ""
+    """The model that embeds names, such as `encoder:FOLDER`; by default the language model itself."""
     name: ClassVar[str] = "semantic"
     is_refitted: ClassVar[bool] = False
 
@@ -40,7 +43,7 @@ class Semantic(InjectiveMapping):
 
     @property
     def _name_vectors(self) -> NameVectors:
-        return NameVectors(None if self.sources == "words" else self.source_logprobs)
+        return NameVectors(None if self.sources == "words" else self.source_logprobs, self.encoder)
 
     def name_embeddings(self, data: FitData) -> NameEmbeddings:
         """Returns the embeddings of the names."""
