@@ -67,6 +67,10 @@ class CandidateScorer:
         """Returns nothing."""
         return ()
 
+    def source_classes(self) -> Mapping[str, Sequence[str]]:
+        """Returns nothing."""
+        return {}
+
     # ---- what subclasses define --------------------------------------------------------------------
 
     def settings(self) -> Mapping[str, object]:

@@ -82,6 +82,10 @@ class Classes(CandidateScorer):
         """Returns the hand-written label map, one line for each label."""
         return tuple(f"label {label}: {', '.join(names)}" for label, names in (self.classes or {}).items())
 
+    def source_classes(self) -> Mapping[str, Sequence[str]]:
+        """Returns the hand-written label map."""
+        return self.classes or {}
+
     def for_model(self, card: ModelCard) -> Self:
         """Returns the aligner for one model, whose classes the names of the label map are looked up in.
 

@@ -93,8 +93,8 @@ class Asking:
     """All rows of the fit part."""
     label_words: Mapping[str, str]
     """The word of each label; empty if there are none."""
-    labels: Sequence[str] = ()
-    """The labels in the declared order."""
+    source_classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The names of the classes of an image classifier that mean each label, if they were written by hand."""
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that needs list in `models`, by name."""
     metadata: Mapping[str, object] = field(default_factory=dict)

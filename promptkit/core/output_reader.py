@@ -117,6 +117,10 @@ class OutputReader(Protocol):
         """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
         ...
 
+    def source_classes(self) -> Mapping[str, Sequence[str]]:
+        """Returns the names of the model's classes that mean each label, if they were written by hand; usually nothing."""
+        ...
+
     def candidates(self, example: Example) -> tuple[str, ...]:
         """Returns the labels that a row may have, in order; empty for free texts. Ties go to the first."""
         ...

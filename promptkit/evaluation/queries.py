@@ -86,7 +86,7 @@ def _asking(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | 
         fit_rows=fit_rows(bound, plan.needs, part),
         fit=plan.fit,
         label_words=plan.reader.label_words(),
-        labels=plan.reader.labels,
+        source_classes=plan.reader.source_classes(),
         other_models={name: CachedModel(load(name), cache) for need in plan.needs for name in need.models},
     )
 

@@ -1,7 +1,8 @@
 """Embeddings of names: of source classes and of labels.
 
 A language model embeds names itself, by its mean hidden states of the last layer. The names of an image classifier's classes
-are embedded by a sentence encoder, which can embed those of a language model too.
+are embedded by a sentence encoder, which can embed those of a language model too. Where the classes of each label were written
+by hand, no encoder is needed: each class has a dimension of its own, and a label lies between its classes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
+import numpy as np
+
 from promptkit.core.asking import Asking, InputRead, KnownRead, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
-from promptkit.core.model import text_card
+from promptkit.core.model import image_card, text_card
 from promptkit.core.needs import Need, Stored
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.inputs.text.encoding import encode_text
@@ -28,6 +31,8 @@ TENSOR = "names"
 """The tensor of embeddings by the model itself; that of an encoder has the encoder's name after it."""
 TEXTS = "texts"
 """The key of the texts in the metadata; for an encoder, with its name after it."""
+BY_HAND = "source_classes"
+"""The key of the hand-written classes of each label in the metadata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,9 @@ class NameVectors(Need[NameEmbeddings]):
             named = [name for need in same for name in need.source_names(asking.metadata)]
             texts = [*dict.fromkeys([*named, *asking.label_words.values()])]
             metadata[_named(TEXTS, encoder)] = texts
-            if encoder:
+            if asking.source_classes and not encoder:
+                metadata[BY_HAND] = [_indices(names, asking.ask) for names in asking.source_classes.values()]
+            elif encoder:
                 known += _encoded(texts, encoder, asking.other_models[encoder])
             else:
                 inputs += _own(texts, asking.ask)
@@ -89,6 +96,8 @@ class NameVectors(Need[NameEmbeddings]):
 
     def load(self, stored: Stored) -> NameEmbeddings:
         """Returns the embeddings."""
+        if BY_HAND in stored.metadata and not self.encoder:
+            return self._by_hand(stored)
         texts = cast("Sequence[str]", stored.metadata[_named(TEXTS, self.encoder)])
         positions = {text: position for position, text in enumerate(texts)}
         vectors = stored.tensor(_named(TENSOR, self.encoder)).astype(float)
@@ -96,6 +105,13 @@ class NameVectors(Need[NameEmbeddings]):
         names = words if self.sources is None else self.source_names(stored.metadata)
         sources, labels = (vectors[[positions[text] for text in texts]] for texts in (names, words))
         return NameEmbeddings(sources=sources, labels=labels)
+
+    def _by_hand(self, stored: Stored) -> NameEmbeddings:
+        """Each class on an axis of its own, and each label at the center of its classes."""
+        classes = cast("Sequence[Sequence[int]]", stored.metadata[BY_HAND])
+        axes = np.eye(len(self.source_names(stored.metadata)) or 1 + max(map(max, classes)))
+        labels = np.stack([axes[indices].mean(0) for indices in classes])
+        return NameEmbeddings(sources=labels if self.sources is None else axes, labels=labels)
 
     def missing(self, stored: Stored) -> Problem | None:
         """Returns a problem if the names were not embedded."""
@@ -110,6 +126,11 @@ class NameVectors(Need[NameEmbeddings]):
         return Problem(code="missing-text-states", text=what)
 
 
+def _indices(names: Sequence[str], ask: Ask) -> list[int]:
+    """The indices of the classes with certain names."""
+    return [index for index, name in enumerate(image_card(ask.card).class_names) if name in names]
+
+
 def _named(name: str, encoder: str) -> str:
     return f"{name} {encoder}" if encoder else name
 
@@ -120,7 +141,7 @@ def _own(texts: Sequence[str], ask: Ask) -> list[InputRead]:
         raise InputError(
             "The names of an image classifier's classes need a sentence encoder to compare them with the labels",
             code="needs-encoder",
-            hint="Set encoder=..., such as encoder=encoder:sentence-transformers/all-MiniLM-L6-v2",
+            hint="Set encoder=encoder:sentence-transformers/all-MiniLM-L6-v2, or write the classes of each label by hand",
         )
     width = text_card(ask.card).d_model
     return [InputRead(tensor=TENSOR, key=text, request=_request(text, ask), field="hidden", width=width) for text in texts]

@@ -13,6 +13,7 @@ from promptkit.align.chain import CALIBRATIONS
 from promptkit.analysis.realign import align
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import TextInput
+from promptkit.core.needs import FitData
 from promptkit.core.registry import build
 from promptkit.core.requests import Classify, Read, Request
 from promptkit.evaluation.evaluate import evaluate
@@ -31,6 +32,7 @@ SPELLINGS = [
     *("blm+:per_class=3", "frequency:per_class=2", "linear:on=tokens:per_class=3", "knn:per_class=2:tokens=3"),
     *("hidden:per_class=3", "linear:per_class=3:layer=0", "prototypical:per_class=3:layer=-1", "semantic:encoder=fake"),
 ]
+HAND_WRITTEN = {"dark": ["boat", "tree"], "light": ["cat", "dog"]}
 KEYS = {"id", "gold", "skipped", "no_answer", "logprobs", "demos"}
 
 
@@ -48,10 +50,12 @@ def run(task: pk.Task, out: Path, *spellings: str, model: Any = None) -> pk.Run:
     return evaluate(branches(model or convolutional(batch_size=4), *spellings), task, limit=12, out=out, cache=False)
 
 
-def stored(finished: pk.Run, *spellings: str) -> StoredAnswers:
+def stored(finished: pk.Run, *spellings: str, **classes: Any) -> StoredAnswers:
     _, samples, support = read_rows(finished.path, KEYS)
     reads = ReadOutputs.from_bytes((finished.path / "outputs.safetensors").read_bytes())
-    return StoredAnswers([predictor.chain for predictor in branches(convolutional(), *spellings)], samples, support, reads)
+    return StoredAnswers(
+        [predictor.chain for predictor in branches(convolutional(), *spellings, **classes)], samples, support, reads
+    )
 
 
 def metrics(results: Any) -> dict[str, Any]:
@@ -132,6 +136,19 @@ def test_names_are_embedded_by_the_encoder(task: pk.Task, tmp_path: Path) -> Non
     answered = dict(pair for batch, outputs in encoder.answer(requests) for pair in zip(batch, outputs, strict=True))
     expected = [answered[index].hidden.numpy() for index in range(len(texts))]
     np.testing.assert_allclose(np.vstack([vectors.sources, vectors.labels]), expected, rtol=1e-6)
+
+
+def test_classes_that_were_written_by_hand_need_no_encoder(task: pk.Task, tmp_path: Path) -> None:
+    predictors = branches(convolutional(), "semantic:per_class=1", "semantic:per_class=1:per_label=2", classes=HAND_WRITTEN)
+    finished = evaluate(predictors, task, limit=12, out=tmp_path, cache=False)
+    answers = stored(finished, "semantic:per_class=1", "semantic:per_class=1:per_label=2", classes=HAND_WRITTEN)
+    values = {need: need.load(answers) for need in answers.needs}
+    data = FitData(labels=LABELS, items=answers.outputs(answers.evaluated), values=values)
+    one, two = (predictor.chain.calibration.fit(data).label_map.table() for predictor in predictors)  # type: ignore[union-attr]
+    assert one == {"dark": {"boat": 1.0}, "light": {"cat": 1.0}}
+    assert two == {"dark": {"boat": 0.5, "tree": 0.5}, "light": {"cat": 0.5, "dog": 0.5}}
+    again = align(finished.path, "semantic:per_class=1")
+    assert metrics(again.results)["semantic:per_class=1"] == metrics(finished.results)["semantic:per_class=1"]
 
 
 def test_repeated_names_are_told_apart_by_their_numbers() -> None:

@@ -110,6 +110,10 @@ class Extraction:
         """Returns nothing."""
         return ()
 
+    def source_classes(self) -> Mapping[str, Sequence[str]]:
+        """Returns nothing."""
+        return {}
+
     def settings(self) -> Mapping[str, object]:
         """Returns the name and all settings."""
         return settings_of(self)

@@ -1,7 +1,7 @@
 """Semantic label mapping: assigns source classes to labels with similar names (AutoVP, Tsai et al. 2023, 2310.08381).
 
 Names are embedded by a sentence encoder, or by the language model itself: by the mean hidden state of a token's text and of a
-label's word. An image classifier needs a sentence encoder.
+label's word. An image classifier needs a sentence encoder, or the classes of each label, written by hand.
 """
 
 from __future__ import annotations
