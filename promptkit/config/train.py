@@ -83,12 +83,14 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         fixed, learnables = self.build_fixed(), self.build_learnables()
         aligners: Aligners = [first.reader, *self.build_label_map()]
         check_engine([*fixed, *learnables], self.model)
+        is_text = task.spec.modality == "text"
+        model = load("fake") if is_text else self.load_model()
         # the fake model has no layers, so manipulations of hidden states are not part of the dry run
-        outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
-        fake = Predictor(load("fake"), [first.encoder, *fixed, *outside_layers], aligners)
-        check(fake, task, split=self.split, config=self.build_config(seed=self.seed))
-        dry_run([fake], task, split=self.split)
-        return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners)
+        checked = [learnable for learnable in learnables if not is_text or learnable.kind.location != "hidden"]
+        trial = Predictor(model, [first.encoder, *fixed, *checked], aligners)
+        check(trial, task, split=self.split, config=self.build_config(seed=self.seed))
+        dry_run([trial], task, split=self.split)
+        return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners) if is_text else trial
 
     def build_fixed(self) -> list[Modifier]:
         """Builds the fixed manipulations, which come before the trained ones."""
