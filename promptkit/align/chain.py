@@ -20,6 +20,7 @@ from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.core.calibration import Calibration, DeclaresScores
+from promptkit.core.class_table import ClassTable, JoinedTable
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
@@ -33,9 +34,11 @@ Aligners = (
 Answer = str | Mapping[str, Mapping[str, object] | None]
 """The extraction of a task file: its name, or {name: {keyword: value}}."""
 
-SCORERS: Mapping[str, Callable[..., OutputReader]] = {scorer.name: scorer for scorer in (Verbalizer, Choices, Classes)}
-"""Aligners that score labels, by name."""
-CALIBRATIONS: Mapping[str, type[Calibration]] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
+FIRST_ALIGNERS: ClassTable[OutputReader] = ClassTable(
+    "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False
+)
+"""First aligners by name, apart from extractions. They are created again with their settings as keywords."""
+CALIBRATIONS: Mapping[str, type[Calibration]] = JoinedTable(calibrate.CALIBRATIONS, PROBES, LABEL_MAPPINGS)
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
 
 
@@ -182,7 +185,8 @@ def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
     """Builds the chain whose `settings` a run has recorded."""
     first, *rest = ({**aligner} for aligner in settings)
     name = str(first.pop("name"))
-    reader: OutputReader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
+    created: Mapping[str, Callable[..., OutputReader]] = FIRST_ALIGNERS
+    reader = created[name](**first) if name in created else build_from("extraction", EXTRACTIONS, name, first)
     calibrations = (build_from("calibration", CALIBRATIONS, str(options.pop("name")), options) for options in rest)
     return make_chain([reader, *calibrations])
 

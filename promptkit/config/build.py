@@ -55,6 +55,8 @@ def predictor_builder(config: EvalOptions, task: Task) -> Callable[[Model], list
 
     def with_model(loaded: Model) -> list[Predictor]:
         calibrated = [Predictor(loaded, manipulations, [first.reader, calibration]) for calibration in calibrations]
+        if first.uncalibrated is None:
+            return calibrated
         return [Predictor(loaded, manipulations, first.uncalibrated), *calibrated]
 
     return with_model

@@ -23,8 +23,8 @@ class FirstStages:
     """Encodes rows as inputs of the model."""
     reader: OutputReader
     """Reads the answer from the model's output; calibrations follow it."""
-    uncalibrated: Aligners
-    """The aligners of the predictor without calibration."""
+    uncalibrated: Aligners | None
+    """The aligners of the predictor without calibration; None if the first aligner alone predicts nothing."""
 
 
 def build_first_stages(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from promptkit.core.errors import InputError
 from promptkit.core.registry import Named
@@ -14,20 +14,21 @@ C = TypeVar("C", bound=type[Named])
 
 
 class ClassTable(Mapping[str, type[T]]):
-    """A table of dataclasses by their names. The fields of a class are its keywords, as in `name:key=value`.
+    """A table of classes by their names. The fields of a dataclass are its keywords, as in `name:key=value`.
 
     Installed packages add to it by entry points, which are loaded when the table is first read.
     """
 
-    def __init__(self, kind: str, classes: Sequence[type[T]], *, group: str) -> None:
+    def __init__(self, kind: str, classes: Sequence[type[T]], *, group: str, has_keywords: bool = True) -> None:
         """Creates a table.
 
         Args:
             kind: What the table contains, for error messages.
             classes: The first classes.
             group: The group of entry points; each names a class, as in `my_package.sepia:Sepia`.
+            has_keywords: Whether the classes are created from spellings, so that they must be dataclasses.
         """
-        self._kind, self._group = kind, group
+        self._kind, self._group, self._has_keywords = kind, group, has_keywords
         self._entries: dict[str, type[T]] = {}
         self._loaded = False
         for each in classes:
@@ -39,10 +40,10 @@ class ClassTable(Mapping[str, type[T]]):
         A class that is defined again, as in a notebook, replaces its earlier definition.
 
         Raises:
-            InputError: It is not a dataclass with a name, or another class has the same name in this table.
+            InputError: It has no name or is not a dataclass, or another class has the same name in this table.
         """
         name = vars(added).get("name")
-        if not isinstance(name, str) or not is_dataclass(added):
+        if not isinstance(name, str) or (self._has_keywords and not is_dataclass(added)):
             raise InputError(
                 f"A {self._kind} is a dataclass with a name",
                 code="incomplete-class",
@@ -61,7 +62,7 @@ class ClassTable(Mapping[str, type[T]]):
                 kind=self._kind,
                 name=name,
             )
-        self._entries[name] = added
+        self._entries[name] = cast("type[T]", added)
         return added
 
     def _load(self) -> dict[str, type[T]]:
@@ -94,6 +95,26 @@ class ClassTable(Mapping[str, type[T]]):
 
     def __len__(self) -> int:
         return len(self._load())
+
+
+class JoinedTable(Mapping[str, type[T]]):
+    """A view of several tables, whose names differ, as one."""
+
+    def __init__(self, *tables: Mapping[str, type[T]]) -> None:
+        """Creates a view of tables, in the order of its names."""
+        self._tables = tables
+
+    def __getitem__(self, name: str) -> type[T]:
+        for table in self._tables:
+            if name in table:
+                return table[name]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for table in self._tables for name in table)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables))
 
 
 def _definition(cls: type) -> tuple[str, str]:

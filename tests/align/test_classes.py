@@ -125,12 +125,13 @@ def test_without_a_label_map_a_later_aligner_is_needed_that_reads_no_label_score
         pk.calibrate.Batch(),
         pk.labelmap.Bayesian(manual=0.5),
         pk.labelmap.Bayesian(sources="words"),
+        pk.labelmap.Full(towards="verbalizer"),
         pk.probes.LinearProbe(on="words"),
     ):
         with refused(Unsupported, "no-label-scores", aligner="classes", calibration=calibration.name):
             make_chain([pk.Classes(LABELS), calibration])
         assert make_chain([pk.Classes(LABELS, classes=MAP), calibration]).calibration is calibration
-    for learned in (pk.labelmap.Bayesian(), pk.probes.LinearProbe(), pk.probes.PrototypicalVerbalizer()):
+    for learned in (pk.labelmap.Bayesian(), pk.labelmap.Full(), pk.probes.LinearProbe(), pk.probes.PrototypicalVerbalizer()):
         assert make_chain([pk.Classes(LABELS), learned]).calibration is learned
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS
+from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.analysis.realign import align
 from promptkit.core.arrays import as_array
 from promptkit.core.asking import AskedRow, Asking, Counts, InputRead, KnownRead, Problem, Reads, RowRead
@@ -149,7 +149,8 @@ class Mirrored:
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALIBRATIONS, "mirrored", Mirrored)  # type: ignore[arg-type]
+    monkeypatch.setattr(CALIBRATIONS, "_entries", dict(CALIBRATIONS))
+    pk.calibrate.register(Mirrored)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ over the labels; no label becomes impossible (see `normalize_logprobs`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from promptkit.align.calibrate.affine import Affine
 from promptkit.align.calibrate.batch import Batch
 from promptkit.align.calibrate.batch_fitted import BatchFitted
@@ -19,13 +17,16 @@ from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
 from promptkit.core.calibration import Calibration
+from promptkit.core.class_table import ClassTable
 
-CALIBRATIONS: Mapping[str, type[Calibration]] = {
-    calibration.name: calibration
-    for calibration in (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine)
-}
+CALIBRATIONS: ClassTable[Calibration] = ClassTable(
+    "calibration",
+    (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine),
+    group="promptkit.calibrations",
+)
 """All calibrations, by name."""
-
+register = CALIBRATIONS.register
+"""Registers the class of a calibration, a dataclass; the command line, YAML and `promptkit align` then know its name."""
 
 __all__ = [
     "CALIBRATIONS",
@@ -39,4 +40,5 @@ __all__ = [
     "ProCa",
     "Temperature",
     "Vector",
+    "register",
 ]

@@ -9,4 +9,5 @@ from promptkit.align.extract.rules import first_line as first_line
 from promptkit.align.extract.rules import json_field as json_field
 from promptkit.align.extract.rules import option as option
 from promptkit.align.extract.rules import pattern as pattern
+from promptkit.align.extract.rules import register as register
 from promptkit.align.extract.rules import yes_no as yes_no

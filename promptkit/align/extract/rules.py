@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from promptkit.align.extract.boxed import find_json_field, last_boxed
 from promptkit.align.extract.conclusion import before_next_question, conclusions, declines_to_answer, is_negated, strip_framing
 from promptkit.align.extract.numbers import number_spans
 from promptkit.align.extract.options import find_option, find_yes_no
+from promptkit.core.class_table import ClassTable
 from promptkit.core.errors import InputError
 
 
@@ -165,8 +166,11 @@ class pattern(Extraction):
         return match[match.lastindex] or None if match.lastindex else None
 
 
-EXTRACTIONS: Mapping[str, type[Extraction]] = {
-    extraction.name: extraction
-    for extraction in (first_line, final_answer, final_number, option, yes_no, boxed, json_field, pattern)
-}
+EXTRACTIONS: ClassTable[Extraction] = ClassTable(
+    "extraction",
+    (first_line, final_answer, final_number, option, yes_no, boxed, json_field, pattern),
+    group="promptkit.extractions",
+)
 """All extractions, by name."""
+register = EXTRACTIONS.register
+"""Registers the class of an extraction, a dataclass that derives from `Extraction`."""

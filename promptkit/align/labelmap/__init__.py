@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from promptkit.align.labelmap.bayesian import Bayesian, BayesianPlus
 from promptkit.align.labelmap.frequency import Frequency
 from promptkit.align.labelmap.full import Full
@@ -12,10 +10,24 @@ from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
 from promptkit.align.learned import LearnedAligner
+from promptkit.core.class_table import ClassTable
 
-LABEL_MAPPINGS: Mapping[str, type[LearnedAligner]] = {
-    mapping.name: mapping for mapping in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic, Full)
-}
+LABEL_MAPPINGS: ClassTable[LearnedAligner] = ClassTable(
+    "label map", (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic, Full), group="promptkit.label_maps"
+)
 """All label mappings, by name."""
+register = LABEL_MAPPINGS.register
+"""Registers the class of a label mapping, a dataclass that derives from `LearnedAligner`."""
 
-__all__ = ["LABEL_MAPPINGS", "Bayesian", "BayesianPlus", "Frequency", "Full", "Iterative", "LabelMap", "Random", "Semantic"]
+__all__ = [
+    "LABEL_MAPPINGS",
+    "Bayesian",
+    "BayesianPlus",
+    "Frequency",
+    "Full",
+    "Iterative",
+    "LabelMap",
+    "Random",
+    "Semantic",
+    "register",
+]

@@ -98,6 +98,11 @@ class Full(LearnedAligner):
         return LabeledRows(max(1, self.per_class), self.seed)
 
     @property
+    def reads_scores(self) -> bool:
+        """Whether label words are source classes, or it is pulled towards the label scores of the first aligner."""
+        return self.sources == "words" or self.towards == "verbalizer"
+
+    @property
     def needs(self) -> Needs:
         """The labeled and unlabeled rows, the source tokens' log-probabilities, and their names if these are compared."""
         names = (self.name_vectors,) if self.towards == "semantic" else ()

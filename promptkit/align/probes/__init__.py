@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from promptkit.align.learned import LearnedAligner
 from promptkit.align.probes.automatic_verbalizer import AutomaticVerbalizer
 from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
 from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
+from promptkit.core.class_table import ClassTable
 
-PROBES: Mapping[str, type[LearnedAligner]] = {
-    probe.name: probe
-    for probe in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
-}
+PROBES: ClassTable[LearnedAligner] = ClassTable(
+    "probe",
+    (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe),
+    group="promptkit.probes",
+)
 """All probes, by name."""
+register = PROBES.register
+"""Registers the class of a probe, a dataclass that derives from `LearnedAligner`."""
 
 __all__ = [
     "PROBES",
@@ -25,4 +27,5 @@ __all__ = [
     "LinearProbe",
     "PrototypicalVerbalizer",
     "SoftVerbalizer",
+    "register",
 ]
