@@ -25,7 +25,7 @@ from promptkit.core.calibration import Fitted
 from promptkit.core.class_table import ClassTable
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
-from promptkit.core.model import Card
+from promptkit.core.model import TextCard
 from promptkit.core.needs import FitData, Needs, Outputs
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
@@ -59,7 +59,7 @@ class FirstTokens(CandidateScorer):
         return ()
 
     def for_model(self, card: object) -> Self:
-        assert isinstance(card, Card)
+        assert isinstance(card, TextCard)
         bound = type(self)(self._words)
         bound._tokens = tuple(card.tokenizer.encode(word.strip()).ids[0] for word in self._words.values())
         return bound
