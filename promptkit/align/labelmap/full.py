@@ -59,8 +59,8 @@ class Full(LearnedAligner):
     tokens: int = 500
     """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
     strength: float | None = None
-    """C, the inverse of the penalty. By default it is chosen by cross-validation within the labeled rows, and is 1 if no label
-    has two rows."""
+    """C, the inverse of the penalty. By default it is the lowest of several whose cross-validated loss within the labeled rows
+    is not significantly above the best, and 1 if no label has two rows."""
     shares: Literal["estimated", "labeled"] = "estimated"
     """The class shares that are expected: estimated on unlabeled rows, or those of the labeled rows."""
     unlabeled: int = 128

@@ -29,8 +29,11 @@ from promptkit.align.probes.folds import folds
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Candidate values of C, the strongest penalty first."""
+STANDARD_ERRORS = 2.0
+"""A penalty is too strong if its mean held-out loss is above the lowest one by more than this multiple of the standard error of
+the difference. The lowest loss itself is a matter of chance with few rows, and usually that of a weaker penalty."""
 DEFAULT_STRENGTH = 1.0
 """C where no label has two rows, so that there is no cross-validation."""
 ANCHOR_VARIANCE = 0.1
@@ -67,26 +70,37 @@ class Regression:
 def fit_regression(
     features: Floats, anchor: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS, unlabeled: Floats | None = None
 ) -> Regression:
-    """Fits the regression, with the value of C that has the lowest cross-validated log loss.
+    """Fits the regression, with the strongest penalty whose cross-validated log loss is not significantly above the lowest.
 
     Args:
         features: Shape (rows, width).
         anchor: Anchor scores z of the same rows, shape (rows, K); 0 for none.
         gold: Indices of the labels, shape (rows,); some labels may have no rows.
-        strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
+        strengths: Candidate values of C, ascending. With a single candidate there is no cross-validation.
         unlabeled: Features of further rows, for standardization, shape (more rows, width).
     """
     divisor = _divisor(features if unlabeled is None else np.vstack([features, unlabeled]))
     strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
     splits = [*folds(gold)] if len(strengths) > 1 else []
     if splits:
-        losses = np.zeros(len(strengths))
-        for train, held_out in splits:
-            for index, fitted in enumerate(_fit_each(features[train], anchor[train], gold[train], strengths, divisor)):
-                scores = fitted(features[held_out], anchor[held_out])
-                losses[index] += negative_log_likelihood(scores, gold[held_out]).sum()
-        strength = strengths[int(losses.argmin())]
+        losses = [
+            [negative_log_likelihood(fitted(features[held_out], anchor[held_out]), gold[held_out]) for fitted in fits]
+            for train, held_out in splits
+            for fits in [_fit_each(features[train], anchor[train], gold[train], strengths, divisor)]
+        ]
+        strength = strengths[strongest(np.hstack(losses))]
     return next(_fit_each(features, anchor, gold, [strength], divisor))
+
+
+def strongest(losses: Floats) -> int:
+    """Returns the first candidate whose mean loss is not significantly above the lowest, by the paired differences of rows.
+
+    Args:
+        losses: Loss of each held-out row, shape (candidates, rows), the strongest penalty first.
+    """
+    differences = losses - losses[losses.mean(1).argmin()]
+    errors = differences.std(1, ddof=1) / np.sqrt(losses.shape[1])
+    return int((differences.mean(1) <= STANDARD_ERRORS * errors).argmax())
 
 
 def _divisor(features: Floats) -> Floats:

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from promptkit.align.labelmap import Full
-from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, fit_regression
+from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, fit_regression, strongest
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Outputs
@@ -239,8 +239,17 @@ def test_strength_is_chosen_by_cross_validation():
     gold = np.arange(40) % 4
     anchor = logprobs_of(np.eye(4)[gold] + generator.normal(size=(40, 4)))
     informative = 3 * np.eye(4)[gold] + 0.1 * generator.normal(size=(40, 4))
-    assert fit_regression(informative, anchor, gold).strength >= 100
-    assert fit_regression(generator.normal(size=(40, 30)), anchor, gold).strength <= 1
+    assert fit_regression(informative, anchor, gold).strength >= 30
+    assert fit_regression(generator.normal(size=(40, 30)), anchor, gold).strength == 1
+
+
+def test_strongest_penalty_without_significantly_higher_loss_is_chosen():
+    lowest = np.random.default_rng(5).normal(size=50)
+    noise = np.tile([0.5, -0.4], 25)  # mean 0.05, standard error 0.064
+    assert strongest(np.array([lowest + noise, lowest])) == 0
+    assert strongest(np.array([lowest + noise + 0.1, lowest])) == 1
+    assert strongest(np.array([lowest + noise + 0.1, lowest, lowest + noise])) == 1
+    assert strongest(np.array([lowest, lowest])) == 0
 
 
 def test_constant_features_have_no_effect():
