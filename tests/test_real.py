@@ -73,7 +73,7 @@ def text_of(rendered: Rendered) -> str:
 def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
     task = pk.task("sst2", data=SHARED)
     bound, examples = bound_rows(task, 16, 16)
-    rows = bound.apply(examples)
+    rows = bound.encode(examples)
     run = pk.evaluate(predictor(task, k=16), task, limit=16, out=tmp_path)
     recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
     worst = max(
@@ -176,7 +176,7 @@ def test_greedy_texts_equal_transformers(name: str) -> None:
     task, count = pk.task(name), {"capitals": 16, "arithmetic": 3}[name]
     bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
-    rendered, requests = bound.apply(rows), bound.requests(rows)
+    rendered, requests = bound.encode(rows), bound.requests(rows)
     outputs = {i: output for indices, batch in demo().answer(requests) for i, output in zip(indices, batch, strict=True)}
     for index, prompt in enumerate(rendered):
         (text,) = outputs[index].generations

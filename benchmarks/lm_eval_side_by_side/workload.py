@@ -53,7 +53,7 @@ class Workload:
 
     def render(self) -> list[Rendered]:
         """Returns the prompt and the label words of every item, as text and as token ids."""
-        return self.bound.apply([Example(id=row.id, inputs=row.inputs) for row in self.rows])
+        return self.bound.encode([Example(id=row.id, inputs=row.inputs) for row in self.rows])
 
     def requests(self, rendered: list[Rendered]) -> list[Request]:
         """Returns the model requests."""

@@ -82,7 +82,7 @@ def write_batches(predictor: pk.Predictor, task: pk.Task, config: TrainingConfig
     batches = []
     for step in range(config.steps):
         batch = [rows[index] for index in config.batch(tuple(row.id for row in rows), step)]
-        prompts = bound.apply(batch)
+        prompts = bound.encode(batch)
         batches.append(
             [
                 {"ids": rendered.input.ids, "answer": rendered.continuations[task.labels.index(row.label)]}

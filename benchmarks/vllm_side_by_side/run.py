@@ -92,7 +92,7 @@ def workload(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[s
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))
     bound = pk.Predictor(pk.load("demo"), prompt, reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), items)]
-    rendered = bound.apply(rows)
+    rendered = bound.encode(rows)
     texts = [("".join(piece.text for piece in prompt.pieces if not piece.control), prompt.targets) for prompt in rendered]
     return [bound.request(*pair) for pair in zip(rows, rendered, strict=True)], texts, resolve("demo").location
 

@@ -140,7 +140,7 @@ def diagnose(
     rows = [row.unlabeled() for row in by_hash(task.rows(task.spec.split), limit)]
     bound = [Predictor(model, manipulate, reader).bind(task) for model in (first, second)]
     for predictor in bound:
-        rows = [row for row, _ in sent_rows(rows, predictor.apply(rows))]
+        rows = [row for row, _ in sent_rows(rows, predictor.encode(rows))]
     (answers, seconds), (other_answers, other_seconds) = (_answers(predictor, rows) for predictor in bound)
     pairs = [*zip(answers, other_answers, strict=True)]
     gaps = [gap for a, b in pairs for gap in _gaps(a, b)]
@@ -171,7 +171,7 @@ class _Answer:
 
 def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[_Answer], float]:
     """The answers to rows, and the seconds that they took."""
-    prompts = predictor.apply(rows)
+    prompts = predictor.encode(rows)
     requests = [predictor.request(row, rendered) for row, rendered in zip(rows, prompts, strict=True)]
     predictor.model.load()
     started = time.perf_counter()

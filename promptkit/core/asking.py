@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.manipulation import Apply, Ask
+from promptkit.core.manipulation import Ask, Encode
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request, Verb
 
@@ -81,7 +81,7 @@ class AskedRow:
 class Asking:
     """What a need may use while it plans what to ask."""
 
-    apply: Apply
+    encode: Encode
     """Renders rows."""
     ask: Ask
     """The model, which may be queried at once."""

@@ -1,4 +1,8 @@
-"""Protocols of manipulations, which turn rows into model inputs. The package `manipulate` implements them."""
+"""Protocols of manipulations, which turn rows into model inputs. The package `manipulate` implements them.
+
+A manipulation has two stages. The first one is bound to an `Encode`, which makes the input of each row (a prompt; an image
+processor). Each modifier after it is bound to a `Transform`, which changes an input or adds interventions.
+"""
 
 from __future__ import annotations
 
@@ -115,13 +119,13 @@ class Manipulation(Protocol):
         """Returns everything about it that determines a result, as JSON values."""
         ...
 
-    def bind(self, bind_context: BindContext) -> Apply:
+    def bind(self, bind_context: BindContext) -> Encode:
         """Returns the manipulation for one task and one model. Searches and fits run once, in this call."""
         ...
 
 
-class Apply(Protocol):
-    """A bound manipulation. The prompt of a row does not depend on the other rows of a call."""
+class Encode(Protocol):
+    """The encode stage, bound to a task and a model. The input of a row does not depend on the other rows of a call."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """Returns the prompt of each row.

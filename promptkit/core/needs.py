@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, ca
 from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.manipulation import Apply
+from promptkit.core.manipulation import Encode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,7 +224,7 @@ class Need(Generic[T_co]):
             InputError: If the aligner cannot be fitted.
         """
 
-    def dry_run(self, apply: Apply, example: Example) -> None:
+    def dry_run(self, encode: Encode, example: Example) -> None:
         """Raises the errors that rendering would raise, for one row."""
 
     @classmethod

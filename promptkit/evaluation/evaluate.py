@@ -149,8 +149,8 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
     try:
         bound = plan.predictor.bind(task, ask=DryRunModel(plan.model.card.unlimited()), load_model=lambda name: load("fake"))
         for need in plan.needs:
-            need.dry_run(bound.apply, example)
-        bound.apply([example])
+            need.dry_run(bound.encode, example)
+        bound.encode([example])
     except NeedsAnswer:
         return
 

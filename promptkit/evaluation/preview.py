@@ -112,7 +112,7 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
             card=card,
             warnings=prompt_warnings(rendered, card, evaluated=evaluated, chat=chat),
         )
-        for example, rendered in zip(examples, bound.apply(examples), strict=True)
+        for example, rendered in zip(examples, bound.encode(examples), strict=True)
     ]
 
 

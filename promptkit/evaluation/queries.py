@@ -59,7 +59,7 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCa
     examples = [row.unlabeled() for row in plan.rows]
     evaluated = [
         Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row)
-        for example, row, rendered in zip(examples, plan.rows, bound.apply(examples), strict=True)
+        for example, row, rendered in zip(examples, plan.rows, bound.encode(examples), strict=True)
     ]
     sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
     asking = _asking(plan, bound, ask, cache, sent)
@@ -80,7 +80,7 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCa
 def _asking(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None, sent: Sequence[Query]) -> Asking:
     part = fit_part(plan.fit, plan.task.rows(plan.split))
     return Asking(
-        apply=bound.apply,
+        encode=bound.encode,
         ask=ask,
         evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
         fit_rows=fit_rows(bound, plan.needs, part),

@@ -20,6 +20,6 @@ def fit_rows(bound: BoundPredictor, needs: Needs, part: FitPart) -> list[AskedRo
     examples = [row.unlabeled() for row in rows]
     return [
         AskedRow(id=fit_id(row.id), example=example, rendered=rendered, gold=row if row.id in may_see else None)
-        for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True)
+        for row, example, rendered in zip(rows, examples, bound.encode(examples), strict=True)
         if not rendered.skipped
     ]

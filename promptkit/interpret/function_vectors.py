@@ -195,7 +195,7 @@ def _with_answers(
         for row, choices in zip(rows, offered, strict=True)
     ]
     bound = Predictor(predictor.model, prompt, reader).bind(task, cache=cache)
-    rendered = bound.apply(answered, context_of=[row.unlabeled() for row in rows])
+    rendered = bound.encode(answered, context_of=[row.unlabeled() for row in rows])
     scored = []
     for (row, example), result in sent_rows([*zip(rows, answered, strict=True)], rendered):
         gold = reader.words(example).index(reader.label_words().get(row.label, row.label))

@@ -94,7 +94,7 @@ def _mean_state(
     predictor: Predictor, task: Task, rows: Sequence[LabeledExample], layer: int, cache: ScoreCache | None
 ) -> Floats:
     """Returns the mean over the rows that are not skipped of the hidden state at the prompt's last token, shape (d_model,)."""
-    rendered = predictor.bind(task, cache=cache).apply([row.unlabeled() for row in rows])
+    rendered = predictor.bind(task, cache=cache).encode([row.unlabeled() for row in rows])
     requests = [prompt.request(Read(hidden_layer=layer)) for _, prompt in sent_rows(rows, rendered)]
     outputs = CachedModel(predictor.model, cache)(requests)
     states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]

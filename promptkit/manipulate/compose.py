@@ -10,7 +10,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.manipulation import Apply, Ask, BindContext, Manipulation, Modifier, Transform
+from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation, Modifier, Transform
 from promptkit.core.model import ModelCard, text_card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Prepared, Request
@@ -75,17 +75,17 @@ class Composed:
 class BoundComposed:
     """A prompt with modifiers, bound to one task and one model."""
 
-    prompt: Apply
+    prompt: Encode
     """Renders the rows."""
     transforms: tuple[Transform, ...]
     """The bound modifiers."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
-        """Renders rows and applies the modifiers; see `Apply.__call__`."""
+        """Renders rows and applies the modifiers; see `Encode.__call__`."""
         return [self._transform(rendered) for rendered in self.prompt(examples, context_of=context_of)]
 
     def premise(self, example: Example) -> Rendered:
-        """Renders the domain premise and applies the modifiers; see `Apply.premise`."""
+        """Renders the domain premise and applies the modifiers; see `Encode.premise`."""
         return self._transform(self.prompt.premise(example))
 
     def _transform(self, rendered: Rendered) -> Rendered:

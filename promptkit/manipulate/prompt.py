@@ -281,7 +281,7 @@ class BoundPrompt:
         ]
 
     def premise(self, example: Example) -> Rendered:
-        """Renders the domain premise, which is the end of the prompt without inputs; see `Apply.premise`.
+        """Renders the domain premise, which is the end of the prompt without inputs; see `Encode.premise`.
 
         Raises:
             Unsupported: The prompt scores by the channel or has a chain of thought.

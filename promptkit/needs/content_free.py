@@ -64,7 +64,7 @@ class ContentFree(Need["Floats"]):
         inputs = _inputs(contents, list(rows[0].example.inputs), asking.fit)
         pairs = [(context, rows[index].example, content) for context, index in contexts.items() for content in contents]
         examples = [Example(id=content_free_name(content), inputs=inputs[content]) for *_, content in pairs]
-        rendered = asking.apply(examples, context_of=[row for _, row, _ in pairs])
+        rendered = asking.encode(examples, context_of=[row for _, row, _ in pairs])
         return [
             AskedRow(id=content_free_id(content, context), example=example, rendered=prompt)
             for (context, _, content), example, prompt in zip(pairs, examples, rendered, strict=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from promptkit.core.asking import AskedRow, Asking, Problem
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import Apply
+from promptkit.core.manipulation import Encode
 from promptkit.core.needs import Need, Stored
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class Premise(Need["Floats"]):
     features: ClassVar[frozenset[Feature]] = frozenset({"text"})
     works_with_choices: ClassVar[bool] = True
 
-    def dry_run(self, apply: Apply, example: Example) -> None:
+    def dry_run(self, encode: Encode, example: Example) -> None:
         """Renders the premise of one row."""
-        apply.premise(example)
+        encode.premise(example)
 
     @classmethod
     def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
@@ -34,7 +34,9 @@ class Premise(Need["Floats"]):
         rows = asking.evaluated
         differ = bool(rows[0].example.choices)
         return [
-            AskedRow(id=premise_id(row.id if differ else None), example=row.example, rendered=asking.apply.premise(row.example))
+            AskedRow(
+                id=premise_id(row.id if differ else None), example=row.example, rendered=asking.encode.premise(row.example)
+            )
             for row in (rows if differ else rows[:1])
         ]
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import Apply, Ask, BindContext
+from promptkit.core.manipulation import Ask, BindContext, Encode
 from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.needs import with_required
 from promptkit.core.output_reader import OutputReader
@@ -84,7 +84,7 @@ class Predictor:
             load_model: Loads other models that the manipulation needs, such as a sentence encoder, by name.
         """
         bind_context = self.bind_context(task, ask=ask, cache=cache, load_model=load_model)
-        return BoundPredictor(model=self.model, reader=self.reader, apply=self.manipulate.bind(bind_context))
+        return BoundPredictor(model=self.model, reader=self.reader, encode=self.manipulate.bind(bind_context))
 
     def bind_context(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
@@ -151,12 +151,12 @@ class BoundPredictor:
     model: Model
     reader: OutputReader
     """The first aligner of the chain, which reads the model's output."""
-    apply: Apply
+    encode: Encode
     """Renders the prompt of each row, with a continuation for each word to score."""
 
     def requests(self, examples: Sequence[Example]) -> list[Request]:
         """Returns the request of each row."""
-        return [self.request(example, rendered) for example, rendered in zip(examples, self.apply(examples), strict=True)]
+        return [self.request(example, rendered) for example, rendered in zip(examples, self.encode(examples), strict=True)]
 
     def request(self, example: Example, rendered: Rendered) -> Request:
         """Returns the request for the answer to one row.

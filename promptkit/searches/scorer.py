@@ -87,7 +87,7 @@ class InstructionScorer:
             rows = self._rows[len(self._records[instruction, reader.name]) : count]
             bound = self._bind(instruction, reader)
             examples = [row.unlabeled() if reader is self._readers[0] else row.answered() for row in rows]
-            for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
+            for row, example, rendered in zip(rows, examples, bound.encode(examples), strict=True):
                 query = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
                 request = None if rendered.skipped else bound.request(example, rendered)
                 yield _Question(instruction=instruction, query=query, reader=reader, request=request)

@@ -182,7 +182,7 @@ class TrainingData:
 
     @cached_property
     def _bound_predictor(self) -> BoundPredictor:
-        return BoundPredictor(model=self.model, reader=self.reader, apply=self._bound)
+        return BoundPredictor(model=self.model, reader=self.reader, encode=self._bound)
 
     @cached_property
     def rows(self) -> TrainingRows:

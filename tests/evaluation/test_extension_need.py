@@ -53,7 +53,7 @@ class Reversed(RowNeed[int]):
         rows = [*asking.evaluated, *asking.fit_rows]
         texts = [{name: " ".join(reversed(text.split())) for name, text in row.example.texts.items()} for row in rows]
         examples = [replace(row.example, inputs=inputs) for row, inputs in zip(rows, texts, strict=True)]
-        rendered = asking.apply(examples)
+        rendered = asking.encode(examples)
         return [
             AskedRow(id=f"reversed {row.id}", example=example, rendered=prompt)
             for row, example, prompt in zip(rows, examples, rendered, strict=True)

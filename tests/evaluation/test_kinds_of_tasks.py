@@ -132,7 +132,7 @@ def test_a_rationale_comes_from_a_column_and_appears_only_in_demonstrations(tmp_
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reader_for(task))
-    (rendered,) = predictor.bind(task).apply([task.rows("test")[0]])
+    (rendered,) = predictor.bind(task).encode([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in rendered.pieces if not piece.control)
     for row in task.pool():
         assert (f"{row.rationale['why']} so {row.label}" in prompt) == (row.id in rendered.demos)

@@ -31,7 +31,7 @@ from tests.support.tiny import save
 def prompts_of(spellings: list[str], task: pk.Task, rows: Any) -> dict[str, Any]:
     """The prompt of each row by its id."""
     bound = predictors(pk.load("fake"), spellings)[0].bind(task)
-    return {row.id: rendered.input for row, rendered in zip(rows, bound.apply(rows), strict=True)}
+    return {row.id: rendered.input for row, rendered in zip(rows, bound.encode(rows), strict=True)}
 
 
 def tokens_of(answers: StoredAnswers, sources: SourceLogprobs) -> list[int]:
@@ -107,7 +107,7 @@ def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_ro
     sources, ids = SourceLogprobs(9, LabeledRows(2, 0)), answers.metadata["rows"]
     tokens, outputs = tuple(tokens_of(answers, sources)), answers.outputs(ids)
     for row, logprobs, hidden in zip(ids, outputs[sources], outputs[HiddenState(-1)], strict=True):
-        (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
+        (rendered,) = bound.encode([rows[row.removeprefix("fit ")]])
         ((_, (single,)),) = model.answer([rendered.request(Read(token_ids=tokens, hidden_layer=-1))])
         np.testing.assert_allclose(logprobs, single.logprobs, atol=1e-4)
         np.testing.assert_allclose(hidden, single.hidden.numpy(), atol=1e-4)

@@ -258,7 +258,7 @@ def test_a_steering_vector_is_the_mean_over_the_rows_that_are_not_skipped(tmp_pa
     (predictor, *_), task = labels(tmp_path, model(labels), "skip")
     skipping = pk.Predictor(model(labels), predictor.manipulate, predictor.reader)
     rows = pool_rows(task, None, 20, of="a test")
-    rendered = skipping.bind(task).apply([row.unlabeled() for row in rows])
+    rendered = skipping.bind(task).encode([row.unlabeled() for row in rows])
     sent = [row for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
     assert 0 < len(sent) < len(rows)
     means = [_mean_state(skipping, task, each, 1, None) for each in (rows, sent)]

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.arrays import as_array
+from promptkit.core.inputs import ImageInput, TextInput
+from promptkit.core.interventions import InputOperation, Interventions
+from promptkit.core.requests import Classify, ClassifyOutput, Generate, Read, Request, Score
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.fake import FakeModel
@@ -48,6 +51,31 @@ requests = st.builds(lambda prompt, verb: Request(input=TextInput(ids=prompt), v
 @pytest.fixture(scope="module")
 def new_cache(tmp_path_factory):
     return lambda: ScoreCache(tmp_path_factory.mktemp("scores", numbered=True) / "scores.sqlite")
+
+
+classifications = st.builds(
+    lambda value, classes, inverted: Request(
+        input=ImageInput(pixels=as_array(np.full((3, 2, 2), value))),
+        verb=Classify(classes=classes),
+        interventions=Interventions(operations=(InputOperation(name="invert"),) if inverted else ()),
+    ),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([(), (0,), (2, 1)]),
+    st.booleans(),
+)
+logits = st.lists(st.floats(-20, 20, width=32), min_size=3, max_size=3)
+
+
+@given(stored=st.dictionaries(classifications, logits, max_size=4), others=st.lists(classifications, max_size=3))
+def test_logits_of_classes_are_found_unchanged(new_cache, stored, others):
+    cache, outputs = new_cache(), []
+    for request, row in stored.items():
+        chosen = [row[number] for number in request.verb.classes or range(3)]
+        outputs.append(ClassifyOutput(logits=as_array(np.array(chosen)), log_normalizer=float(np.logaddexp.reduce(row))))
+    cache.add(ID, [*stored], outputs)
+    assert cache.find(ID, [*stored]) == dict(enumerate(outputs))
+    assert {others[index] for index in cache.find(ID, others)} == {request for request in others if request in stored}
+    assert cache.find({**ID, "name": "another"}, [*stored]) == {}
 
 
 # ---- lookups and keys -------------------------------------------------------------------------------
@@ -221,7 +249,8 @@ def test_a_full_cache_deletes_the_least_recently_used_entries(tmp_path, monkeypa
 WRITER = """
 import sys
 from promptkit.models.cache import ScoreCache
-from promptkit.core.inputs import TextInput
+from promptkit.core.inputs import ImageInput, TextInput
+from promptkit.core.interventions import InputOperation, Interventions
 from promptkit.core.requests import Request, Score, ScoreOutput
 cache, start = ScoreCache(sys.argv[1]), int(sys.argv[2])
 for number in range(start, start + 60):

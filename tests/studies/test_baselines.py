@@ -90,7 +90,7 @@ def test_vote_of_shared_demonstrations_is_their_majority() -> None:
     predictor = pk.Predictor(
         load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=3, seed=2)), TASK.spec.labels or {}
     )
-    ids = predictor.bind(TASK).apply(ITEMS[:1])[0].demos
+    ids = predictor.bind(TASK).encode(ITEMS[:1])[0].demos
     assert prediction == Counter(row.label for row in POOL if row.id in ids).most_common(1)[0][0]
 
 

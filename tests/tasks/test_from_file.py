@@ -140,7 +140,7 @@ def test_starter_files_render_any_column_names(tmp_path_factory: pytest.TempPath
     task = pk.task(folder / "d.yaml")
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), {"a": "a", "b": "b"})
     row = task.rows("test")[0]
-    (rendered,) = predictor.bind(task).apply([Example(id=row.id, inputs=row.inputs)])
+    (rendered,) = predictor.bind(task).encode([Example(id=row.id, inputs=row.inputs)])
     text = "".join(piece.text for piece in rendered.pieces)
     assert all(value in text for value in row.inputs.values())
 
