@@ -90,7 +90,10 @@ class StoredOutputs:
         first = stored_first_rows(self._stored)
         if not first or most_first_rows(calibration.needs) <= most_first_rows(self._stored.needs):
             return calibration
-        settings = settings_of(calibration) | {"rows": first}
+        settings = settings_of(calibration)
+        if "rows" not in settings:  # it is fitted on fewer rows under the same name
+            return calibration
+        settings["rows"] = first
         reduced: Calibration = build_from("calibration", CALIBRATIONS, str(settings.pop("name")), settings)
         return reduced
 

@@ -142,6 +142,7 @@ def _own(texts: Sequence[str], ask: Ask) -> list[InputRead]:
             "The names of an image classifier's classes need a sentence encoder to compare them with the labels",
             code="needs-encoder",
             hint="Set encoder=encoder:sentence-transformers/all-MiniLM-L6-v2, or write the classes of each label by hand",
+            modality="image",
         )
     width = text_card(ask.card).d_model
     return [InputRead(tensor=TENSOR, key=text, request=_request(text, ask), field="hidden", width=width) for text in texts]
