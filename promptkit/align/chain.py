@@ -192,7 +192,7 @@ def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
 
 
 def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> OutputReader:
-    """Builds the default reader of a task: a verbalizer of its labels, choices, or an extraction.
+    """Builds the default reader of a task: a verbalizer of its labels, choices, an extraction, or the classes of images.
 
     Args:
         task: The task.
@@ -204,6 +204,8 @@ def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None 
     Raises:
         InputError: An option does not apply to this kind of task.
     """
+    if task.spec.modality == "image":
+        return _classes_for(task, {**({"score": score} if score != "sum" else {}), "extract": extract, **options})
     if task.spec.answer is None:
         return _scorer_for(task, score, [*(["extract"] if extract is not None else []), *options])
     if score != "sum":
@@ -220,6 +222,15 @@ def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> Out
         return Choices(score=score)
     with errors_at(task.file, "labels"):
         return Verbalizer(task.spec.labels, score=score)
+
+
+def _classes_for(task: Task, options: Mapping[str, object]) -> OutputReader:
+    """Returns the aligner of a task of images, with the hand-written label map of its file if there is one."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise _not_applicable(given[0], f"is for texts, and the task {task.name} has images", task)
+    with errors_at(task.file, "classes"):
+        return Classes(task.labels, classes=task.spec.classes)
 
 
 def _not_applicable(option: str, reason: str, task: Task) -> InputError:

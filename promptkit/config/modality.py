@@ -42,9 +42,11 @@ def build_first_stages(task: Task, prompt: PromptOptions, answer: AnswerOptions)
 
 
 def _of_texts(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
-    from promptkit.align.chain import CALIBRATIONS
+    from promptkit.align.chain import CALIBRATIONS, needs_calibration
 
     reader = answer.build_first_aligner(task, seed=prompt.seed)
     encoder = prompt.build_prompt(task, channel=answer.score == CHANNEL)
-    uncalibrated: Aligners = [reader, CALIBRATIONS[PMI]()] if answer.score == PMI else reader
+    uncalibrated: Aligners | None = None if needs_calibration(reader) else reader
+    if answer.score == PMI:
+        uncalibrated = [reader, CALIBRATIONS[PMI]()]
     return FirstStages(encoder=encoder, reader=reader, uncalibrated=uncalibrated)

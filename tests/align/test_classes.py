@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.chain import chain_from_settings, make_chain
+from promptkit.align.chain import chain_from_settings, make_chain, reader_for
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import LabeledExample
@@ -146,3 +148,18 @@ def test_without_a_label_map_there_is_nothing_to_train() -> None:
 def test_a_language_model_has_no_classes() -> None:
     with refused(Unsupported, "cannot-classify"):
         pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.Classes(LABELS, classes=MAP))
+
+
+# ---- tasks of images --------------------------------------------------------------------------------
+
+
+def test_a_task_of_images_is_read_by_classes() -> None:
+    task = pk.task("digits")
+    assert reader_for(task).settings() == pk.Classes(task.labels).settings()
+    with_map = task.spec.model_copy(update={"classes": {label: f"class {label}" for label in task.labels}})
+    reader = reader_for(replace(task, spec=with_map))
+    assert reader.settings()["classes"] == {label: [f"class {label}"] for label in task.labels}
+    options: tuple[tuple[str, Any], ...] = (("score", "mean"), ("extract", "first_line"), ("max_tokens", 8))
+    for option, value in options:
+        with refused(InputError, "option-not-applicable", option=option, task="digits"):
+            reader_for(task, **{option: value})
