@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.image.invert import Invert as Invert
     from promptkit.manipulate.image.mask import SampleMask as SampleMask
     from promptkit.manipulate.image.place import Place as Place
+    from promptkit.manipulate.image.processor import ImageProcessor as ImageProcessor
     from promptkit.manipulate.image.watermark import Watermark as Watermark
     from promptkit.manipulate.learned.conversion import convert as convert
     from promptkit.manipulate.learned.loreft import LoReFT as LoReFT
@@ -119,6 +120,7 @@ _ATTRIBUTES = {
     "head_effects": ("promptkit.interpret.function_vectors", "head_effects"),
     "HeadEffects": ("promptkit.interpret.function_vectors", "HeadEffects"),
     "HotFlip": ("promptkit.training.optimizers.hotflip", "HotFlip"),
+    "ImageProcessor": ("promptkit.manipulate.image.processor", "ImageProcessor"),
     "image_task": ("promptkit.tasks.images.from_arrays", "image_task"),
     "load": ("promptkit.models.registry", "load"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),

@@ -13,6 +13,7 @@ from promptkit.manipulate.image.affine import Affine
 from promptkit.manipulate.image.border import Border
 from promptkit.manipulate.image.filter import Filter
 from promptkit.manipulate.image.mask import SampleMask
+from promptkit.manipulate.image.processor import ImageProcessor
 from promptkit.manipulate.image.watermark import Watermark
 from promptkit.manipulate.learned.loreft import LoReFT
 from promptkit.manipulate.learned.prefix import Prefix
@@ -33,6 +34,7 @@ MANIPULATIONS: Mapping[str, type[HasKind]] = {
     manipulation.__name__: manipulation
     for manipulation in (
         Prompt,
+        ImageProcessor,
         SoftPrompt,
         TriggerTokens,
         Prefix,
