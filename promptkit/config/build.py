@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from promptkit.config.modality import build_first_stages
 
 if TYPE_CHECKING:
+    from promptkit.align.chain import Aligners
     from promptkit.config.eval_options import EvalOptions
     from promptkit.core.manipulation import Manipulation, Modifier
     from promptkit.core.model import Model
@@ -22,14 +23,14 @@ _log = logging.getLogger(__name__)
 def build_predictors(config: EvalOptions, task: Task) -> list[Predictor]:
     """Builds the uncalibrated predictor and one predictor for each calibration.
 
-    A dry run finds errors in the rows and the prompt before the model is loaded. Learned manipulations depend on the model, so
-    with them the dry run takes place after loading.
+    A dry run finds errors in the rows and the prompt before the model is loaded. Learned manipulations and the classes that are
+    scored for images depend on the model, so with them the dry run takes place after loading.
     """
     from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
 
     with_model = predictor_builder(config, task)
-    if config.prompt:
+    if config.prompt or task.spec.modality != "text":
         predictors = with_model(config.load_model())
         dry_run(predictors, task, split=config.split, limit=config.limit)
         return predictors
@@ -48,16 +49,16 @@ def predictor_builder(config: EvalOptions, task: Task) -> Callable[[Model], list
     first = build_first_stages(task, config, config)
     calibrations = config.build_calibrations()
     fixed, learned = config.build_fixed(), config.load_learned()
-    check_engine([*fixed, *learned], config.model)
+    check_engine([*fixed, *learned], config.model, first.encoder)
     for folder in config.prompt or ():
         _warn_if_prompt_differs(folder, first.encoder.settings())
     manipulations: list[Manipulation | Modifier] = [first.encoder, *fixed, *learned]
 
     def with_model(loaded: Model) -> list[Predictor]:
-        calibrated = [Predictor(loaded, manipulations, [first.reader, calibration]) for calibration in calibrations]
-        if first.uncalibrated is None:
-            return calibrated
-        return [Predictor(loaded, manipulations, first.uncalibrated), *calibrated]
+        aligners: list[Aligners] = [[first.reader, calibration] for calibration in calibrations]
+        if first.uncalibrated is not None or not aligners:
+            aligners.insert(0, first.uncalibrated or first.reader)
+        return [Predictor(loaded, manipulations, each) for each in aligners]
 
     return with_model
 

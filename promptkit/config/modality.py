@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from promptkit.config.answer import CHANNEL, PMI, AnswerOptions
 from promptkit.config.prompt import PromptOptions
+from promptkit.config.reasoning import ReasoningPromptOptions
+from promptkit.core.errors import InputError
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.align.chain import Aligners
@@ -38,7 +41,30 @@ def build_first_stages(task: Task, prompt: PromptOptions, answer: AnswerOptions)
     Raises:
         InputError: An option is invalid, or does not apply to this kind of task.
     """
-    return _of_texts(task, prompt, answer)
+    return (_of_images if task.spec.modality == "image" else _of_texts)(task, prompt, answer)
+
+
+def _of_images(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
+    from promptkit.align.chain import needs_calibration
+    from promptkit.manipulate.image.processor import ImageProcessor
+
+    given = [*_given(prompt, ReasoningPromptOptions), *_given(answer, AnswerOptions)]
+    if given:
+        raise InputError(
+            f"The option {given[0]} is for prompts, and the task {task.name} has images",
+            code="option-not-applicable",
+            hint="Leave it out",
+            option=given[0],
+            task=task.name,
+        )
+    reader = answer.build_first_aligner(task, seed=prompt.seed)
+    return FirstStages(encoder=ImageProcessor(), reader=reader, uncalibrated=None if needs_calibration(reader) else reader)
+
+
+def _given(options: StrictModel, group: type[StrictModel]) -> list[str]:
+    """The options of a group that have a value other than their default, without the seed."""
+    values = options.model_dump(include=set(group.model_fields) - {"seed"})
+    return [name for name, value in values.items() if value != type(options).model_fields[name].default]
 
 
 def _of_texts(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:

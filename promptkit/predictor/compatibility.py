@@ -35,13 +35,20 @@ def check(manipulation: Manipulation, model: Model) -> None:
     _check_context(manipulation.modifiers, model)
 
 
-def check_engine(modifiers: Sequence[Modifier], name: str) -> None:
-    """Checks that the engine of a model supports modifiers, without loading the model or importing the engine.
+def check_engine(modifiers: Sequence[Modifier], name: str, encoder: Manipulation | None = None) -> None:
+    """Checks that the engine of a model supports manipulations, without loading the model or importing the engine.
+
+    Args:
+        modifiers: The manipulations that modify inputs.
+        name: The name of the model.
+        encoder: The manipulation that encodes rows, if it is to be checked too.
 
     Raises:
-        Unsupported: The engine does not support the interventions of a modifier.
+        Unsupported: The engine does not read the inputs, or does not support the interventions of a modifier.
     """
     engine = ENGINES[split(name)[0]]
+    if encoder is not None:
+        check_features(encoder.requires, name, engine.capabilities)
     for modifier in modifiers:
         check_features(modifier.requires, name, engine.capabilities, modifier)
 

@@ -51,7 +51,7 @@ class BoundImageProcessor:
         Raises:
             TaskError: A row has no image, several, or one that cannot be decoded.
         """
-        return [Rendered(input=image_input(_only_input(example), example.id)) for example in examples]
+        return [_rendered(example) for example in examples]
 
     def premise(self, example: Example) -> Rendered:
         """Raises Unsupported: an image has no text before its answer."""
@@ -61,6 +61,19 @@ class BoundImageProcessor:
             hint="Use a calibration that needs none, such as batch",
             row=example.id,
         )
+
+
+def _rendered(example: Example) -> Rendered:
+    return Rendered(
+        input=image_input(_only_input(example), example.id),
+        pieces=(),
+        demos=(),
+        demo_labels=(),
+        dropped=(),
+        targets=(),
+        continuations=(),
+        rescored_tokens=0,
+    )
 
 
 def _only_input(example: Example) -> Value:
