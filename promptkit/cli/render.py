@@ -24,7 +24,7 @@ def render(
     as_json: opts.Json = False,
 ) -> None:
     """Show the exact prompts of a task. Parts are colored, and warnings point out likely mistakes."""
-    from promptkit.evaluation.preview import show, views
+    from promptkit.evaluation.preview import views
 
     task = config.load_task()
     predictor = config.build(task)[0]
@@ -33,4 +33,4 @@ def render(
         print(json.dumps({"task": task.name, "model": predictor.model.name, "rows": [row.to_json() for row in rows]}))
     else:
         for row in rows:
-            show(row, tokens=tokens)
+            row.show(tokens=tokens)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from promptkit.core.examples import Example
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
 from promptkit.core.model import TextCard, text_card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Verb
+from promptkit.evaluation.image_preview import ImageView
 from promptkit.evaluation.lint import PromptWarning, prompt_warnings
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.placement import TOKENS_PART
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -88,8 +89,12 @@ class View:
             "warnings": [str(warning) for warning in self.warnings],
         }
 
+    def show(self, *, tokens: bool) -> None:
+        """Prints the row; see `show`."""
+        show(self, tokens=tokens)
 
-def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
+
+def views(predictor: Predictor, task: Task, *, split: str, n: int) -> Sequence[View | ImageView]:
     """Renders the first rows of a run.
 
     Args:
@@ -100,6 +105,8 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
     """
     bound = predictor.bind(task, cache=ScoreCache())
     rows = task.rows(split)
+    if task.spec.modality == "image":
+        return _image_views(bound, by_hash(rows, n))
     evaluated = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = text_card(predictor.model.card)
@@ -113,6 +120,14 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
             warnings=prompt_warnings(rendered, card, evaluated=evaluated, chat=chat),
         )
         for example, rendered in zip(examples, bound.encode(examples), strict=True)
+    ]
+
+
+def _image_views(bound: BoundPredictor, rows: Sequence[LabeledExample]) -> list[ImageView]:
+    examples = [row.unlabeled() for row in rows]
+    return [
+        ImageView(example=row, rendered=rendered, verb=type(bound.request(example, rendered).verb).__name__)
+        for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True)
     ]
 
 

@@ -27,6 +27,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
 from promptkit.studies.baseline_models import Rows, majority, regression, regressions, vote
+from promptkit.studies.image_baselines import MAX_ROWS, pixel_regression
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -115,8 +116,8 @@ def baselines(
 ) -> Baselines:
     """Evaluates baselines without a language model on the items that a study of the task evaluates.
 
-    The majority class of the pool and a regression on the pool are always included. Each selector adds a vote of the
-    demonstrations that it chooses for an item, and a regression on them.
+    The majority class of the pool and a regression on the pool, for images on their pixels, are always included. Each selector
+    adds a vote of the demonstrations that it chooses for an item, and a regression on them.
 
     Args:
         task: The task; all rows must have the same labels.
@@ -136,6 +137,8 @@ def baselines(
             hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
+    if task.spec.modality == "image":
+        return _image_baselines(task, selectors, task.spec.split if split is None else split, limit)
     split = task.spec.split if split is None else split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
@@ -149,6 +152,25 @@ def baselines(
         baselines.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
     title = f"{task.name} · {split} · {len(items)} rows · no language model"
     return Baselines(title=title, pool=len(pool), baselines=tuple(baselines))
+
+
+def _image_baselines(task: Task, selectors: Sequence[Selector], split: str, limit: int | None) -> Baselines:
+    if selectors:
+        raise InputError(
+            f"Selectors choose demonstrations for prompts, and the task {task.name} has images",
+            code="selectors-need-texts",
+            hint="Leave them out",
+            selector=_name(selectors[0]),
+            task=task.name,
+        )
+    rows, pool = by_hash(task.rows(split), limit), task.pool()
+    items, gold, used = [row.unlabeled() for row in rows], [row.label for row in rows], min(len(pool), MAX_ROWS)
+    baselines = (
+        _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
+        _baseline("regression on pixels", used if used < len(pool) else None, pixel_regression(pool, items), gold),
+    )
+    title = f"{task.name} · {split} · {len(items)} rows · no pretrained model"
+    return Baselines(title=title, pool=len(pool), baselines=baselines)
 
 
 def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:

@@ -16,7 +16,7 @@ from promptkit.analysis.compare import compare_runs
 from promptkit.core.requests import GenerateOutput
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
-from promptkit.evaluation.preview import show, views
+from promptkit.evaluation.preview import views
 from promptkit.metrics.intervals import mean_share, wilson
 from promptkit.models.fake import FakeModel
 from promptkit.runs.shard import Shard
@@ -152,7 +152,7 @@ def test_runs_with_a_vote_can_be_compared_and_rendered(
         [item.results[0].metrics["exact_match"]["value"] for item in (one, other)], abs=1e-5
     )
     (view,) = views(predictor(task, 5), task, split="test", n=1)
-    show(view, tokens=False)
+    view.show(tokens=False)
     assert "5 texts at temperature 0.7, each of at most 6 tokens" in capsys.readouterr().out
     shown: Any = view.to_json()
     assert (shown["generate"]["n"], shown["generate"]["temperature"]) == (5, 0.7)
