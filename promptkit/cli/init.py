@@ -19,10 +19,15 @@ LABEL_COLUMN = opts.Expand(
 
 @opts.expand_options
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data file (csv, tsv, jsonl, parquet) with named columns.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Data file (csv, tsv, jsonl, parquet) with named columns, or folder of images by class."
+        ),
+    ],
     data_options: Annotated[DataOptions, LABEL_COLUMN],
 ) -> None:
-    """Write a task file and a template for a data file. Both have comments, as a starting point."""
+    """Write a task file and a template for a data file, or a task file for a folder of images, as a starting point."""
     from promptkit.tasks.starter import starter_files
 
     contents = starter_files(file, data_options.label_column)
@@ -33,4 +38,5 @@ def init(
     for path, content in contents.items():
         path.write_text(content, "utf-8", newline="")
         print(f"wrote {path}")
-    print(f"next: promptkit render {next(iter(contents))}")
+    model = " --model vision:demo --labelmap blm+" if file.is_dir() else ""
+    print(f"next: promptkit {'eval' if model else 'render'} {next(iter(contents))}{model}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import InputError
+from promptkit.core.paths import expanded, names
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
     """Loads the task that a command or a study names.
 
     Args:
-        name: The name of a shipped task, the path of a task's YAML file, or the path of a data file.
+        name: The name of a shipped task, the path of a task's YAML file, of a data file, or of a folder of images by class.
         options: Where the rows come from.
         template: The template that renders the rows; required for a data file, ignored for a task.
 
@@ -24,8 +25,25 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
         TaskError: The task or its data cannot be read.
     """
     from promptkit.tasks.readers import is_data
+    from promptkit.tasks.task import load_task
 
-    return _from_data_file(name, options, template) if is_data(name) else _from_task_file(name, options)
+    if is_data(name):
+        return _from_data_file(name, options, template)
+    _check_no_data_file_options(name, options)
+    return _from_folder(name) if _is_folder(name) else load_task(name, data=options.data)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder of images by class, and not of a shipped task."""
+    from promptkit.tasks.images.from_folder import is_image_folder
+
+    return name not in names("evals", ".yaml") and bool(name) and is_image_folder(expanded(name))
+
+
+def _from_folder(name: str) -> Task:
+    from promptkit.tasks.images.from_folder import task_from_folder
+
+    return task_from_folder(expanded(name))
 
 
 def _from_data_file(name: str, options: DataOptions, template: str | None) -> Task:
@@ -59,9 +77,7 @@ def _from_data_file(name: str, options: DataOptions, template: str | None) -> Ta
     )
 
 
-def _from_task_file(name: str, options: DataOptions) -> Task:
-    from promptkit.tasks.task import load_task
-
+def _check_no_data_file_options(name: str, options: DataOptions) -> None:
     data_file_options = {
         "--label-column": options.label_column,
         "--labels": options.labels,
@@ -77,4 +93,3 @@ def _from_task_file(name: str, options: DataOptions) -> Task:
             option=option,
             task=name,
         )
-    return load_task(name, data=options.data)

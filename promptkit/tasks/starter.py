@@ -12,6 +12,7 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.paths import expanded
 from promptkit.inputs.text.template import LABEL
 from promptkit.tasks.from_file import MAX_LABELS, label_values
+from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import Row, read_file
 
 _RESERVED_NAMES = {
@@ -22,16 +23,18 @@ _RESERVED_NAMES = {
 
 
 def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
-    """Returns a commented task file and a template for a data file, as path -> content.
+    """Returns a commented task file and a template for a data file, as path -> content; for a folder of images no template.
 
     Args:
-        file: The data file; the two files are to be written next to it.
+        file: The data file, or the folder of images by class; the files are to be written next to it.
         label_column: The column of the labels; by default `label`, or the only column with few different values.
 
     Raises:
         TaskError: The file cannot be read, or its columns are not suitable.
     """
     path = expanded(file)
+    if path.is_dir():
+        return {path.resolve().with_name(f"{path.resolve().name}.yaml"): _image_task_file(path.resolve())}
     rows = read_file(path)
     column = label_column or _likely_label_column(rows, path)
     if column not in rows[0]:
@@ -93,6 +96,28 @@ def _task_file(path: Path, column: str, labels: Sequence[str], variables: Mappin
         "    hold_out: 0.5  # fraction of the rows, chosen by hash, that demonstrations come from\n"
         f"    inputs: {_yaml(inputs)}  # template variable: column\n"
         f"    label: {_yaml(column)}\n"
+    )
+
+
+def _image_task_file(root: Path) -> str:
+    spec = task_from_folder(root).spec
+    (source,) = spec.sources
+    hold_out = (
+        f"    hold_out: {source.hold_out}  # fraction of the images, chosen by hash, to learn from\n" if source.hold_out else ""
+    )
+    splits = f"    splits: {_yaml(source.splits)}  # name in promptkit: folder\n" if source.splits else ""
+    return (
+        f"# Images by class. Try it: promptkit eval {root.name}.yaml --model vision:demo --labelmap blm+\n"
+        f"description: {_yaml(spec.description)}\n"
+        "modality: image\n"
+        "# label: its name in words, which label maps by meaning use\n"
+        f"labels: {_yaml({label: label for label in spec.labels or ()})}\n"
+        "# classes: {label: [class, class]}  # classes of the model that mean a label, to predict without labeled rows\n"
+        "sources:\n"
+        f"  - folder: {_yaml(root.name)}\n"
+        f"{hold_out}{splits}"
+        "    inputs: {image: image}\n"
+        "    label: label  # the folder of the class\n"
     )
 
 

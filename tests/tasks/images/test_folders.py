@@ -1,0 +1,60 @@
+"""A folder of images by class is a task, and `promptkit task init` writes a task file for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from promptkit.cli.main import app
+from promptkit.core.errors import InputError, TaskError
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+from promptkit.tasks.starter import starter_files
+from promptkit.tasks.task import load_task
+from tests.support.errors import refused
+from tests.support.image_files import squares, write_folder
+
+IMAGES, LABELS = squares(12)
+
+
+@pytest.mark.parametrize("splits", [(), ("train", "test"), ("train", "val")])
+def test_a_folder_is_a_task_like_its_task_file(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    root = tmp_path / "my photos"
+    for number, split in enumerate(splits or ("",)):
+        part = slice(number * 6, number * 6 + 6) if splits else slice(None)
+        write_folder(root / split if split else root, IMAGES[part], LABELS[part])
+    task = resolve_task(str(root), DataOptions())
+    assert (task.name, task.labels, task.spec.modality) == ("my photos", ("left", "right"), "image")
+    for path, content in starter_files(root).items():
+        assert path == tmp_path / "my photos.yaml"
+        path.write_text(content, "utf-8")
+    written = load_task(tmp_path / "my photos.yaml")
+    for split in ("train", "test"):
+        assert [row.id for row in written.rows(split)] == [row.id for row in task.rows(split)]
+        assert len(task.rows(split)) == (6 if splits else len(task.rows(split))) > 0
+    assert len(task.rows("train")) + len(task.rows("test")) == 12
+
+
+def test_a_folder_without_classes_or_without_test_images_is_refused(tmp_path: Path) -> None:
+    with refused(TaskError, "is-a-folder", file=str(tmp_path)):
+        resolve_task(str(tmp_path), DataOptions())
+    with refused(TaskError, "is-a-folder"):
+        starter_files(tmp_path)
+    write_folder(tmp_path / "train", IMAGES, LABELS)
+    with refused(TaskError, "no-test-images", folder=str(tmp_path)):
+        resolve_task(str(tmp_path), DataOptions())
+
+
+def test_options_of_data_files_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, IMAGES, LABELS)
+    with refused(InputError, "option-needs-data-file", option="--labels"):
+        resolve_task(str(tmp_path), DataOptions(labels="a,b"))
+
+
+def test_the_command_writes_a_task_file(tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos", IMAGES, LABELS)
+    result = CliRunner().invoke(app, ["task", "init", str(tmp_path / "photos")])
+    assert result.exit_code == 0, result.output
+    assert load_task(tmp_path / "photos.yaml").labels == ("left", "right")
