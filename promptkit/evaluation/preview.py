@@ -127,7 +127,7 @@ def _image_views(bound: BoundPredictor, rows: Sequence[LabeledExample]) -> list[
     examples = [row.unlabeled() for row in rows]
     return [
         ImageView(example=row, rendered=rendered, verb=type(bound.request(example, rendered).verb).__name__)
-        for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True)
+        for row, example, rendered in zip(rows, examples, bound.encode(examples), strict=True)
     ]
 
 
