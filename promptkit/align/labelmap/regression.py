@@ -4,7 +4,7 @@
 
 z is the anchor: scores of the labels that are known before any row is labeled, or 0. The loss is
 
-    sum_i -log q_i[gold_i] + |W|^2 / (2 C) + |b|^2 / 2 + (a - 1)^2 / (2 A)
+    sum_i -log q_i[gold_i] + |W|^2 / (2 C) + |b|^2 / (2 B) + (a - 1)^2 / (2 A)
 
 so that without labeled rows the prediction is that of the anchor. If the anchor is itself a linear map of x, this penalizes the
 squared distance of the map from it.
@@ -36,6 +36,9 @@ STANDARD_ERRORS = 2.0
 the difference. The lowest loss itself is a matter of chance with few rows, and usually that of a weaker penalty."""
 DEFAULT_STRENGTH = 1.0
 """C where no label has two rows, so that there is no cross-validation."""
+BIAS_VARIANCE = 3.0
+"""B, the variance of the bias around 0. A larger one removes more of an anchor's bias towards some labels, which is good where
+classes are balanced, and bad where the bias is that of the class shares (`benchmarks/label_maps_few`)."""
 ANCHOR_VARIANCE = 0.1
 """A, the variance of the anchor's weight around 1 that the penalty stands for."""
 
@@ -140,7 +143,9 @@ def _minimize(inputs: Floats, anchor: Floats, gold: Integers, strength: float, s
     one_hot = np.eye(labels)[gold]
     center = np.zeros_like(start)
     center[0] = 1.0
-    precision = np.concatenate([[1 / ANCHOR_VARIANCE], np.full(width * labels, 1 / strength), np.ones(labels)])
+    precision = np.concatenate(
+        [[1 / ANCHOR_VARIANCE], np.full(width * labels, 1 / strength), np.full(labels, 1 / BIAS_VARIANCE)]
+    )
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         weights, bias = parameters[1:-labels].reshape(width, labels), parameters[-labels:]

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from promptkit.align.labelmap import Full
-from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, fit_regression, strongest
+from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, BIAS_VARIANCE, fit_regression, strongest
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Outputs
@@ -210,7 +210,9 @@ def test_solution_minimizes_the_loss_over_all_parameters(labels, rows, width):
     def loss(parameters):
         scale, weights, bias = parameters[0], parameters[1:-labels].reshape(width, labels), parameters[-labels:]
         shares = log_softmax(scale * anchor + inputs @ weights + bias, axis=1)
-        penalty = (weights**2).sum() / (2 * 3.0) + (bias**2).sum() / 2 + (scale - 1) ** 2 / (2 * ANCHOR_VARIANCE)
+        penalty = (
+            (weights**2).sum() / (2 * 3.0) + (bias**2).sum() / (2 * BIAS_VARIANCE) + (scale - 1) ** 2 / (2 * ANCHOR_VARIANCE)
+        )
         return penalty - shares[np.arange(rows), gold].sum()
 
     start = np.concatenate([[1.0], np.zeros((width + 1) * labels)])
@@ -226,7 +228,7 @@ def test_without_an_anchor_it_is_ridge_logistic_regression():
     generator = np.random.default_rng(1)
     features, gold = generator.normal(size=(40, 6)), np.arange(40) % 4
     inputs = (features - features.mean(0)) / features.std(0) / np.sqrt(6)
-    with_constant = np.hstack([inputs, np.ones((40, 1))])
+    with_constant = np.hstack([inputs, np.full((40, 1), BIAS_VARIANCE**0.5)])
     reference = LogisticRegression(C=1.0, fit_intercept=False, max_iter=10_000, tol=1e-10).fit(with_constant, gold)
     fitted = fit_regression(features, np.zeros((40, 4)), gold, (1.0,))
     scores = log_softmax(fitted(features, np.zeros((40, 4))), axis=1)
