@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from promptkit.config.prompt import PromptOptions
 from promptkit.config.task import TaskOptions
 from promptkit.config.training import TrainingOptions
 from promptkit.config.values import Metavar, Several, Spelled
+from promptkit.core.inputs import Modality
 from promptkit.core.paths import OUT
 from promptkit.runs.words import command_words
 from promptkit.tasks.options import DataOptions
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 _TABLES = NamesFrom("promptkit.manipulate.learned.storage:LEARNABLE", "promptkit.manipulate.fixed:FIXED")
 
+DEFAULT: Mapping[Modality, str] = {"text": "soft", "image": "watermark"}
+"""What is trained by default."""
+
 
 class TrainConfig(  # pydantic orders the fields from the last group to the first
     DataOptions, PromptOptions, TrainingOptions, ModelOptions, TaskOptions, Options
@@ -45,7 +49,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
 
     manipulation: Annotated[Several, Metavar("NAME"), _TABLES] = None
     """Manipulation to train, or fixed one before it, with settings as in soft:length=20:init=random: {names}; may be given
-    several times; by default soft."""
+    several times; by default soft, or watermark for images."""
     labelmap: Annotated[Spelled | None, Metavar("NAME"), NamesFrom("promptkit.align.labelmap:LABEL_MAPPINGS")] = None
     """Label map that is fitted on the training rows while the manipulation is trained: {names}."""
     shots: NonNegativeInt | None = 0
@@ -80,7 +84,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
 
         task = self.load_task() if task is None else task
         first = build_first_stages(task, self, AnswerOptions())
-        fixed, learnables = self.build_fixed(), self.build_learnables()
+        fixed, learnables = self.build_fixed(), self.build_learnables(task.spec.modality)
         aligners: Aligners = [first.reader, *self.build_label_map()]
         check_engine([*fixed, *learnables], self.model)
         is_text = task.spec.modality == "text"
@@ -96,12 +100,16 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         """Builds the fixed manipulations, which come before the trained ones."""
         return build_fixed([spelling for spelling in self.manipulation or () if is_fixed(spelling)])
 
-    def build_learnables(self) -> list[Learnable]:
-        """Builds the manipulations to train. `seed` is the seed of random initializations that define none."""
+    def build_learnables(self, modality: Modality) -> list[Learnable]:
+        """Builds the manipulations to train. `seed` is the seed of random initializations that define none.
+
+        Args:
+            modality: What kind of inputs the task has.
+        """
         from promptkit.core.registry import build
         from promptkit.manipulate.learned.storage import LEARNABLE
 
-        learnable = [spelling for spelling in self.manipulation or () if not is_fixed(spelling)] or ["soft"]
+        learnable = [spelling for spelling in self.manipulation or () if not is_fixed(spelling)] or [DEFAULT[modality]]
         return [build("learned manipulation", LEARNABLE, spelling, seed=self.seed) for spelling in learnable]
 
     def build_label_map(self) -> list[Calibration]:

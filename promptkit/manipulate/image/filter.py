@@ -42,6 +42,11 @@ class Filter(LearnedProgram):
     title: ClassVar[str] = "a filter"
     shapes: ClassVar[Mapping[str, str]] = {KERNEL: "channels channels size size", BIAS: "channels"}
 
+    @property
+    def learning_rate(self) -> float:
+        """The default peak learning rate; lower than of other programs, since every weight acts on all pixels."""
+        return 0.003
+
     def _check_settings(self) -> None:
         if self.size < 1 or self.size % 2 == 0:
             raise InputError(
