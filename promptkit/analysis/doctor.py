@@ -202,12 +202,18 @@ def _flip(row: Example, a: _Answer, b: _Answer) -> Disagreement:
 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:
+    inputs = [[request.input for request in predictor.requests(rows)] for predictor in bound]
+    differing = sum(a.fingerprint() != b.fingerprint() for a, b in zip(*inputs, strict=True))
+    is_text = all(each.modality == "text" for row in inputs for each in row)
+    what = "prompts have different tokens" if is_text else "inputs differ"
+    differences = [f"{differing} of {len(rows)} {what}"] if differing else []
+    return [*differences, *_text_differences(bound)] if is_text else differences
+
+
+def _text_differences(bound: Sequence[BoundPredictor]) -> list[str]:
+    """Differences in BOS tokens and chat templates."""
     one, other = (text_card(predictor.model.card) for predictor in bound)
-    prompts = [[request.text.ids for request in predictor.requests(rows)] for predictor in bound]
-    differing = sum(a != b for a, b in zip(*prompts, strict=True))
     differences = []
-    if differing:
-        differences.append(f"{differing} of {len(rows)} prompts have different tokens")
     if _bos(one) != _bos(other):
         differences.append(f"the first begins texts with {_bos(one)}, the second with {_bos(other)}")
     if one.tokenizer.chat(TURNS) != other.tokenizer.chat(TURNS):

@@ -9,14 +9,13 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.config.answer import AnswerOptions
-from promptkit.config.prompt import DEFAULT_SHOTS, PromptOptions
+from promptkit.config.modality import build_first_stages
+from promptkit.config.prompt import PromptOptions
 from promptkit.config.values import parse_settings
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 
-PROMPT = opts.Expand(
-    only=("template", "chat", "shots"), defaults={"shots": DEFAULT_SHOTS}, help={"shots": "Number of demonstrations."}
-)
+PROMPT = opts.Expand(only=("template", "chat", "shots"))
 
 
 @opts.expand_options
@@ -42,10 +41,9 @@ def doctor(
     from promptkit.models.registry import load
 
     loaded = resolve_task(task, data_options, template=prompt_options.template)
-    prompt = prompt_options.build_prompt(loaded)
-    aligner = AnswerOptions().build_first_aligner(loaded)
+    stages = build_first_stages(loaded, prompt_options, AnswerOptions())
     first, second = (load(name, **parse_settings(values or ())) for name, values in ((model, set_), (against, set_against)))
-    diagnosis = diagnose(first, second, loaded, prompt, aligner, limit=limit, tolerance=tolerance)
+    diagnosis = diagnose(first, second, loaded, stages.encoder, stages.reader, limit=limit, tolerance=tolerance)
     print(json.dumps(diagnosis.to_json()) if as_json else diagnosis)
     if diagnosis.reasons:
         raise typer.Exit(1)

@@ -27,7 +27,7 @@ def init(
     ],
     data_options: Annotated[DataOptions, LABEL_COLUMN],
 ) -> None:
-    """Write a task file and a template for a data file, or a task file for a folder of images, as a starting point."""
+    """Write a task file for a data file, with a template, or for images."""
     from promptkit.tasks.starter import starter_files
 
     contents = starter_files(file, data_options.label_column)
