@@ -114,6 +114,14 @@ def test_the_label_map_is_fitted_once_or_in_each_epoch(name: str, fits: int, tas
     assert result.predictor.chain.calibration is not None
 
 
+def test_a_label_map_written_by_hand_is_trained_as_it_is(task: pk.Task, tmp_path: Path) -> None:
+    classes = {"left": ["a", "b"], "right": "c"}
+    by_hand = pk.Predictor(model(), [pk.ImageProcessor(), pk.Watermark()], pk.Classes(LABELS, classes=classes))
+    result = pk.train(by_hand, task, out=tmp_path, **CONFIG)
+    assert min(evaluation.loss for evaluation in result.dev_evaluations) < result.dev_evaluations[0].loss
+    assert "label_map" not in result.rows_computed
+
+
 @pytest.mark.parametrize("optimizer", ["spsa", "cma-es:sigma=0.3:subspace=20"])
 def test_programs_are_trained_without_gradients(optimizer: str, task: pk.Task, tmp_path: Path) -> None:
     config = {**CONFIG, "steps": 40, "patience": None, "optimizer": optimizer}
