@@ -10,6 +10,7 @@ from promptkit.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from promptkit import metrics as metrics
+    from promptkit.align import aligners as aligners
     from promptkit.align import calibrate as calibrate
     from promptkit.align import extract as extract
     from promptkit.align import labelmap as labelmap
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
+    from promptkit.manipulate import modifiers as manipulations  # noqa: F401 - a public name
     from promptkit.manipulate import order as order
     from promptkit.manipulate.image.affine import Affine as Affine
     from promptkit.manipulate.image.autocontrast import Autocontrast as Autocontrast
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.learned.storage import save as save_manipulation  # noqa: F401 - a public name
     from promptkit.manipulate.learned.trigger_tokens import TriggerTokens as TriggerTokens
     from promptkit.manipulate.prompt import Prompt as Prompt
+    from promptkit.models import registry as engines  # noqa: F401 - a public name
     from promptkit.models.registry import load as load
     from promptkit.models.vision.module import load_module as load_module
     from promptkit.predictor.predictor import Predictor as Predictor
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from promptkit.tasks.images.from_arrays import image_task as image_task
     from promptkit.tasks.task import Task as Task
     from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
+    from promptkit.training import optimizers as optimizers
     from promptkit.training.config import TrainingConfig as TrainingConfig
     from promptkit.training.optimizers.adamw import AdamW as AdamW
     from promptkit.training.optimizers.cma_es import CmaEs as CmaEs
@@ -86,12 +90,16 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "calibrate": "promptkit.align.calibrate",
+    "aligners": "promptkit.align.aligners",
     "cot": "promptkit.manipulate.cot",
     "demos": "promptkit.manipulate.demos",
+    "engines": "promptkit.models.registry",
     "extract": "promptkit.align.extract",
     "instructions": "promptkit.manipulate.instructions",
     "labelmap": "promptkit.align.labelmap",
+    "manipulations": "promptkit.manipulate.modifiers",
     "metrics": "promptkit.metrics",
+    "optimizers": "promptkit.training.optimizers",
     "order": "promptkit.manipulate.order",
     "probes": "promptkit.align.probes",
     "vote": "promptkit.align.vote",

@@ -21,10 +21,11 @@ from promptkit.display.text_table import as_text
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.preview import show, views
 from promptkit.inputs.text.template import Template
-from promptkit.manipulate.learned.storage import LEARNABLE
+from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.models.fake import FakeModel
 from promptkit.runs.run import run_table
-from promptkit.training.config import OPTIMIZERS, TrainingConfig
+from promptkit.training.config import TrainingConfig
+from promptkit.training.optimizers import OPTIMIZERS
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.align import calibrate
+from promptkit.align.aligners import FIRST_ALIGNERS
 from promptkit.align.choices import Choices
 from promptkit.align.classes import Classes
 from promptkit.align.extract import EXTRACTIONS, Extraction
@@ -20,7 +21,7 @@ from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.core.calibration import Calibration, DeclaresScores
-from promptkit.core.class_table import ClassTable, JoinedTable
+from promptkit.core.class_table import JoinedTable
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
@@ -34,10 +35,6 @@ Aligners = (
 Answer = str | Mapping[str, Mapping[str, object] | None]
 """The extraction of a task file: its name, or {name: {keyword: value}}."""
 
-FIRST_ALIGNERS: ClassTable[OutputReader] = ClassTable(
-    "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False
-)
-"""First aligners by name, apart from extractions. They are created again with their settings as keywords."""
 CALIBRATIONS: Mapping[str, type[Calibration]] = JoinedTable(calibrate.CALIBRATIONS, PROBES, LABEL_MAPPINGS)
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
 

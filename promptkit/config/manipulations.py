@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def build_fixed(spellings: Sequence[str]) -> list[Modifier]:
     """Builds fixed manipulations from `name:key=value`."""
     from promptkit.core.registry import build
-    from promptkit.manipulate.fixed import FIXED
+    from promptkit.manipulate.modifiers import FIXED
 
     return [build("fixed manipulation", FIXED, spelling) for spelling in spellings]
 
 
 def is_fixed(spelling: str) -> bool:
     """Returns whether the name of `name:key=value` is that of a fixed manipulation."""
-    from promptkit.manipulate.fixed import FIXED
+    from promptkit.manipulate.modifiers import FIXED
 
     return _name(spelling) in FIXED
 
@@ -37,7 +37,7 @@ def _name(spelling: str) -> str:
 class ManipulationOptions(StrictModel):
     """Manipulations that follow the first one, in this order: fixed ones, then learned ones."""
 
-    manipulation: Annotated[Several, Metavar("NAME"), NamesFrom("promptkit.manipulate.fixed:FIXED")] = None
+    manipulation: Annotated[Several, Metavar("NAME"), NamesFrom("promptkit.manipulate.modifiers:FIXED")] = None
     """Fixed manipulation that changes the inputs: {names}; may be given several times."""
     prompt: Annotated[Several, Metavar("FOLDER"), RelativePath()] = None
     """Folder with a learned manipulation, from promptkit train or PEFT; may be given several times."""
@@ -48,7 +48,7 @@ class ManipulationOptions(StrictModel):
         Raises:
             InputError: A name or a setting is invalid, or the manipulation has to be trained first.
         """
-        from promptkit.manipulate.learned.storage import LEARNABLE
+        from promptkit.manipulate.modifiers import LEARNABLE
 
         learnable = next((name for name in map(_name, self.manipulation or ()) if name in LEARNABLE), None)
         if learnable is not None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from promptkit.training.result import TrainingResult
     from promptkit.training.trainer import Progress
 
-_TABLES = NamesFrom("promptkit.manipulate.learned.storage:LEARNABLE", "promptkit.manipulate.fixed:FIXED")
+_TABLES = NamesFrom("promptkit.manipulate.modifiers:LEARNABLE", "promptkit.manipulate.modifiers:FIXED")
 
 DEFAULT: Mapping[Modality, str] = {"text": "soft", "image": "watermark"}
 """What is trained by default."""
@@ -107,7 +107,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
             modality: What kind of inputs the task has.
         """
         from promptkit.core.registry import build
-        from promptkit.manipulate.learned.storage import LEARNABLE
+        from promptkit.manipulate.modifiers import LEARNABLE
 
         learnable = [spelling for spelling in self.manipulation or () if not is_fixed(spelling)] or [DEFAULT[modality]]
         return [build("learned manipulation", LEARNABLE, spelling, seed=self.seed) for spelling in learnable]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TrainingOptions(StrictModel):
     """The options of a `TrainingConfig`, with the optimizer as the command line spells it."""
 
-    optimizer: Annotated[Spelled | None, NamesFrom("promptkit.training.config:OPTIMIZERS")] = None
+    optimizer: Annotated[Spelled | None, NamesFrom("promptkit.training.optimizers:OPTIMIZERS")] = None
     """Optimizer, with settings as in cma-es:sigma=1: {names}; hotflip is for tokens, and spsa and cma-es use no gradients."""
     steps: PositiveInt = 100
     """Maximum number of training steps."""

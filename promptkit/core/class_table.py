@@ -1,23 +1,19 @@
-"""Tables of classes by name that packages and notebooks can add to."""
+"""Tables of classes by name that packages and notebooks add to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TypeVar, cast
 
-from promptkit.core.errors import InputError
-from promptkit.core.registry import Named
+from promptkit.core.registry import Named, Registry
 
 T = TypeVar("T", bound=Named)
-C = TypeVar("C", bound=type[Named])
+S = TypeVar("S")
 
 
-class ClassTable(Mapping[str, type[T]]):
-    """A table of classes by their names. The fields of a dataclass are its keywords, as in `name:key=value`.
-
-    Installed packages add to it by entry points, which are loaded when the table is first read.
-    """
+class ClassTable(Registry[type[T]]):
+    """A table of classes by their names. The fields of a dataclass are its keywords, as in `name:key=value`."""
 
     def __init__(self, kind: str, classes: Sequence[type[T]], *, group: str, has_keywords: bool = True) -> None:
         """Creates a table.
@@ -28,73 +24,15 @@ class ClassTable(Mapping[str, type[T]]):
             group: The group of entry points; each names a class, as in `my_package.sepia:Sepia`.
             has_keywords: Whether the classes are created from spellings, so that they must be dataclasses.
         """
-        self._kind, self._group, self._has_keywords = kind, group, has_keywords
-        self._entries: dict[str, type[T]] = {}
-        self._loaded = False
-        for each in classes:
-            self.register(each)
+        self._has_keywords = has_keywords
+        super().__init__(kind, classes, group=group)
 
-    def register(self, added: C) -> C:
-        """Adds a class, and returns it, so that this can be used as a decorator.
-
-        A class that is defined again, as in a notebook, replaces its earlier definition.
-
-        Raises:
-            InputError: It has no name or is not a dataclass, or another class has the same name in this table.
-        """
-        name = vars(added).get("name")
+    def _entry(self, added: object) -> tuple[str, type[T]]:
+        name = vars(added).get("name") if isinstance(added, type) else None
         if not isinstance(name, str) or (self._has_keywords and not is_dataclass(added)):
-            raise InputError(
-                f"A {self._kind} is a dataclass with a name",
-                code="incomplete-class",
-                got=f"{added.__module__}.{added.__qualname__}",
-                hint='Write @dataclass(frozen=True, kw_only=True) above the class and name: ClassVar[str] = "..." in it',
-                kind=self._kind,
-                name=added.__name__,
-            )
-        present = self._entries.get(name)
-        if present is not None and _definition(present) != _definition(added):
-            raise InputError(
-                f"There is already a {self._kind} named {name}",
-                code="name-taken",
-                got=".".join(_definition(added)),
-                hint="Use another name",
-                kind=self._kind,
-                name=name,
-            )
-        self._entries[name] = cast("type[T]", added)
-        return added
-
-    def _load(self) -> dict[str, type[T]]:
-        """Returns the table with the entry points of installed packages."""
-        if not self._loaded:
-            from importlib.metadata import entry_points
-
-            self._loaded = True
-            for point in entry_points(group=self._group):
-                try:
-                    added = point.load()
-                except Exception as error:
-                    self._loaded = False
-                    raise InputError(
-                        f"The {self._kind} {point.name} of an installed package cannot be loaded: {error}",
-                        code="broken-extension",
-                        got=point.value,
-                        hint="Update or uninstall that package",
-                        kind=self._kind,
-                        name=point.name,
-                    ) from error
-                self.register(added)
-        return self._entries
-
-    def __getitem__(self, name: str) -> type[T]:
-        return self._load()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._load())
-
-    def __len__(self) -> int:
-        return len(self._load())
+            hint = 'Write @dataclass(frozen=True, kw_only=True) above the class and name: ClassVar[str] = "..." in it'
+            raise self._incomplete(added, f"A {self.kind} is a dataclass with a name", hint)
+        return name, cast("type[T]", added)
 
 
 class JoinedTable(Mapping[str, type[T]]):
@@ -117,6 +55,26 @@ class JoinedTable(Mapping[str, type[T]]):
         return sum(map(len, self._tables))
 
 
-def _definition(cls: type) -> tuple[str, str]:
-    """Where a class is defined."""
-    return cls.__module__, cls.__qualname__
+class PartOfTable(Mapping[str, S]):
+    """A view of the entries of a table that meet a condition."""
+
+    def __init__(self, table: Mapping[str, object], condition: Callable[[object], bool]) -> None:
+        """Creates a view.
+
+        Args:
+            table: The table.
+            condition: Whether an entry is part of the view.
+        """
+        self._table, self._condition = table, condition
+
+    def __getitem__(self, name: str) -> S:
+        entry = self._table[name]
+        if not self._condition(entry):
+            raise KeyError(name)
+        return cast(S, entry)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, entry in self._table.items() if self._condition(entry))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

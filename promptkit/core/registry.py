@@ -1,13 +1,14 @@
 """Registered classes and their specs: `name:key=value` on the command line, `name(key=value)` in Python.
 
 Names are looked up in tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
-created by `parameters_field`. A `Registry` is a table that other packages and notebooks can add to.
+created by `parameters_field`. A `Registry` is a table that other packages and notebooks add to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -35,84 +36,92 @@ class Named(Protocol):
 
 
 N = TypeVar("N", bound=Named)
-C = TypeVar("C", bound=Callable[[], object])
+C = TypeVar("C")
 
 
-class Registry(Mapping[str, N]):
-    """A table of named objects that packages and notebooks can add to.
+class Registry(Mapping[str, V], ABC):
+    """A table by name that packages and notebooks add to.
 
-    Installed packages add to it by entry points, which are loaded when the table is first read.
+    Installed packages add to it by entry points, which are loaded when the table is first read, and notebooks by `register`.
+    A subclass says what the table contains for what was added.
     """
 
-    def __init__(self, kind: str, interface: type[N], classes: Sequence[Callable[[], N]], *, group: str) -> None:
+    def __init__(self, kind: str, first: Iterable[object], *, group: str) -> None:
         """Creates a table.
 
         Args:
             kind: What the table contains, for error messages.
-            interface: The class or runtime-checkable protocol of the objects.
-            classes: The classes of the first objects, which are created without arguments.
-            group: The group of entry points; each names a class, as in `my_package.specificity:Specificity`.
+            first: What it contains at first.
+            group: The group of entry points; each names what a package adds, as in `my_package.specificity:Specificity`.
         """
-        self._kind, self._interface, self._group = kind, interface, group
-        self._entries: dict[str, N] = {}
+        self.kind, self.group = kind, group
+        self._entries: dict[str, V] = {}
+        self._definitions: dict[str, tuple[str, str]] = {}
         self._loaded = False
-        for named in classes:
-            self.register(named)
+        for added in first:
+            self.register(added)
 
-    def register(self, named: C) -> C:
-        """Adds an object of a class, and returns the class, so that this can be used as a decorator.
+    @abstractmethod
+    def _entry(self, added: object) -> tuple[str, V]:
+        """Returns the name of what is added, and what the table contains for it.
+
+        Raises:
+            InputError: It lacks something that everything in this table has.
+        """
+
+    def register(self, added: C) -> C:
+        """Adds a class, and returns it, so that this can be used as a decorator.
 
         A class that is defined again, as in a notebook, replaces its earlier definition.
 
         Raises:
-            InputError: The class lacks an attribute of the interface, or another one has the same name in this table.
+            InputError: The class is incomplete, or another one has the same name in this table.
         """
-        added = named()
-        if not isinstance(added, self._interface):
+        name, entry = self._entry(added)
+        definition = _definition(added)
+        if self._definitions.get(name, definition) != definition:
             raise InputError(
-                f"A {self._kind} lacks an attribute that every {self._kind} has",
-                code="incomplete-class",
-                got=".".join(_definition(added)),
-                hint=f"It needs the attributes of {self._interface.__module__}.{self._interface.__qualname__}",
-                kind=self._kind,
-                name=type(added).__name__,
-            )
-        present = self._entries.get(added.name)
-        if present is not None and _definition(present) != _definition(added):
-            raise InputError(
-                f"There is already a {self._kind} named {added.name}",
+                f"There is already a {self.kind} named {name}",
                 code="name-taken",
-                got=".".join(_definition(added)),
+                got=".".join(definition),
                 hint="Use another name",
-                kind=self._kind,
-                name=added.name,
+                kind=self.kind,
+                name=name,
             )
-        self._entries[added.name] = added
-        return named
+        self._entries[name], self._definitions[name] = entry, definition
+        return added
 
-    def _load(self) -> dict[str, N]:
+    def _incomplete(self, added: object, what: str, hint: str) -> InputError:
+        """Returns the error for a class that lacks something."""
+        module, name = _definition(added)
+        return InputError(
+            what, code="incomplete-class", got=f"{module}.{name}", hint=hint, kind=self.kind, name=name.rpartition(".")[2]
+        )
+
+    def _load(self) -> dict[str, V]:
         """Returns the table with the entry points of installed packages."""
         if not self._loaded:
             from importlib.metadata import entry_points
 
             self._loaded = True
-            for point in entry_points(group=self._group):
+            for point in entry_points(group=self.group):
                 try:
-                    named = point.load()
+                    self.register(point.load())
                 except Exception as error:
                     self._loaded = False
+                    if isinstance(error, InputError) and error.code == "name-taken":
+                        raise
                     raise InputError(
-                        f"The {self._kind} {point.name} of an installed package cannot be loaded: {error}",
+                        f"The {self.kind} {point.name} of an installed package cannot be loaded: {error}",
                         code="broken-extension",
                         got=point.value,
                         hint="Update or uninstall that package",
-                        kind=self._kind,
+                        kind=self.kind,
                         name=point.name,
                     ) from error
-                self.register(named)
         return self._entries
 
-    def __getitem__(self, name: str) -> N:
+    def __getitem__(self, name: str) -> V:
         return self._load()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -122,9 +131,10 @@ class Registry(Mapping[str, N]):
         return len(self._load())
 
 
-def _definition(value: object) -> tuple[str, str]:
-    """Where the class of an object is defined."""
-    return type(value).__module__, type(value).__qualname__
+def _definition(added: object) -> tuple[str, str]:
+    """Where a class, or the class of an object, is defined."""
+    cls = added if isinstance(added, type) else type(added)
+    return cls.__module__, cls.__qualname__
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:

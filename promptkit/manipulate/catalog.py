@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from inspect import getdoc
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.fixed import FIXED
-from promptkit.manipulate.image.affine import Affine
-from promptkit.manipulate.image.border import Border
-from promptkit.manipulate.image.filter import Filter
-from promptkit.manipulate.image.mask import SampleMask
 from promptkit.manipulate.image.processor import ImageProcessor
-from promptkit.manipulate.image.watermark import Watermark
-from promptkit.manipulate.learned.loreft import LoReFT
-from promptkit.manipulate.learned.prefix import Prefix
-from promptkit.manipulate.learned.soft_prompt import SoftPrompt
-from promptkit.manipulate.learned.steering import SteeringVector
-from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
+from promptkit.manipulate.modifiers import MODIFIERS
 from promptkit.manipulate.prompt import Prompt
 
 
@@ -30,29 +20,15 @@ class HasKind(Protocol):
     """The coordinates."""
 
 
-MANIPULATIONS: Mapping[str, type[HasKind]] = {
-    manipulation.__name__: manipulation
-    for manipulation in (
-        Prompt,
-        ImageProcessor,
-        SoftPrompt,
-        TriggerTokens,
-        Prefix,
-        SteeringVector,
-        LoReFT,
-        *FIXED.values(),
-        Border,
-        Watermark,
-        SampleMask,
-        Affine,
-        Filter,
-    )
-}
+def manipulations() -> dict[str, type[HasKind]]:
+    """Returns the classes of all manipulations by their names in Python."""
+    classes = cast("Sequence[type[HasKind]]", [Prompt, ImageProcessor, *MODIFIERS.values()])
+    return {manipulation.__name__: manipulation for manipulation in classes}
 
 
 def described() -> list[dict[str, str]]:
     """Returns one entry per manipulation: name, format, location, operator, and the first line of its docstring."""
     return [
         {"name": name, **asdict(manipulation.kind), "description": (getdoc(manipulation) or "").partition("\n")[0]}
-        for name, manipulation in MANIPULATIONS.items()
+        for name, manipulation in manipulations().items()
     ]

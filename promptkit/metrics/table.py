@@ -23,11 +23,20 @@ from promptkit.metrics.vote_accuracy import VoteAccuracy
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-METRICS: Registry[Metric] = Registry(
-    "metric",
-    Metric,  # type: ignore[type-abstract] # a protocol, only for isinstance
-    (Accuracy, MacroF1, ECE, Brier, ExactMatch, NoAnswer, NoAnswerSamples),
-    group="promptkit.metrics",
+
+class MetricTable(Registry[Metric]):
+    """A table of metrics by name. Their classes are created without arguments."""
+
+    def _entry(self, added: object) -> tuple[str, Metric]:
+        metric = added() if isinstance(added, type) else None
+        if not isinstance(metric, Metric):
+            hint = f"It needs the attributes of {Metric.__module__}.{Metric.__qualname__}"
+            raise self._incomplete(added, "A metric is a class with the attributes that every metric has", hint)
+        return metric.name, metric
+
+
+METRICS = MetricTable(
+    "metric", (Accuracy, MacroF1, ECE, Brier, ExactMatch, NoAnswer, NoAnswerSamples), group="promptkit.metrics"
 )
 """All metrics by name, in the order of tables and JSON. The first that applies to a kind of predictions is its main metric."""
 

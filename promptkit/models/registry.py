@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
+from inspect import getdoc
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from pkgutil import resolve_name
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,19 +16,47 @@ from promptkit.core.capabilities import Capabilities, VerbName, union
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.inputs import Modality
 from promptkit.core.model import Model
+from promptkit.core.registry import Registry
+
+
+class Settings(BaseModel):
+    """Base class of the settings of an engine: unknown names are refused, and texts from the command line are converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@runtime_checkable
+class EngineClass(Protocol):
+    """The class of the models of an engine, usually derived from `promptkit.models.base.BatchedEngine`."""
+
+    engine: str
+    """The name before the colon in `engine:name`."""
+    names: str
+    """Valid names after `engine:`."""
+    capabilities: Capabilities
+    """What its models support."""
+    Settings: type[Settings]
+    """The settings, such as those of `--set`."""
+
+    def __call__(self, name: str, settings: Any, /) -> Model:
+        """Creates the model of that name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An engine: where its class is, and what it supports.
+    """An engine: its class, and what it supports.
 
     The table can be read without importing torch. The class of an engine, and what it runs, refer to the same capabilities.
     """
 
-    module: str
-    """The module of the engine's class."""
-    attribute: str
-    """The name of the engine's class in that module."""
+    name: str
+    """The name before the colon in `engine:name`."""
+    model_class: Callable[[], EngineClass]
+    """Returns the class of its models, which it imports first."""
     kinds: Mapping[str, Capabilities]
     """What each kind of model of the engine supports; the name of a kind completes `NAME models`, or is empty if there is only
     one."""
@@ -35,6 +64,8 @@ class Engine:
     """Valid names after `engine:`."""
     description: str
     """A one-line description."""
+    recorded: tuple[str, ...] = ()
+    """The settings that a run records and that `--set` takes, under the same names."""
     simulated: bool = False
     """Whether it simulates a model, so that hints do not name it."""
 
@@ -42,6 +73,30 @@ class Engine:
     def capabilities(self) -> Capabilities:
         """What at least one kind of its models supports."""
         return union(self.kinds.values())
+
+
+class EngineTable(Registry[Engine]):
+    """A table of engines by name."""
+
+    def _entry(self, added: object) -> tuple[str, Engine]:
+        if isinstance(added, Engine):
+            return added.name, added
+        if not isinstance(added, EngineClass):
+            hint = "It needs engine, names, capabilities and Settings; derive it from promptkit.models.base.BatchedEngine"
+            raise self._incomplete(added, "An engine is a class that names itself, its models, capabilities and settings", hint)
+        return added.engine, Engine(
+            name=added.engine,
+            model_class=lambda: added,
+            kinds={"": added.capabilities},
+            names=added.names,
+            description=(getdoc(added) or "").partition("\n")[0],
+            recorded=tuple(added.Settings.model_fields),
+        )
+
+
+def _at(place: str) -> Callable[[], EngineClass]:
+    """Returns a function that imports the class at `module:attribute`."""
+    return lambda: cast("EngineClass", resolve_name(place))
 
 
 _TEXT: frozenset[Modality] = frozenset({"text"})
@@ -56,85 +111,82 @@ _CAUSAL = Capabilities(
 )
 _ENCODER_DECODER = replace(_CAUSAL, interventions=frozenset({"vectors"}), heads=False)
 
-ENGINES = {
-    "hf": Engine(
-        module="promptkit.models.hf.engine",
-        attribute="TransformersModel",
-        kinds={
-            "causal": _CAUSAL,
-            "encoder-decoder": _ENCODER_DECODER,
-            "masked": replace(_ENCODER_DECODER, verbs=frozenset({"Score", "Read"})),
-        },
-        names="a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
-        description="causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
+ENGINES = EngineTable(
+    "engine",
+    (
+        Engine(
+            name="hf",
+            model_class=_at("promptkit.models.hf.engine:TransformersModel"),
+            kinds={
+                "causal": _CAUSAL,
+                "encoder-decoder": _ENCODER_DECODER,
+                "masked": replace(_ENCODER_DECODER, verbs=frozenset({"Score", "Read"})),
+            },
+            names="a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
+            description="causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
+            recorded=("device", "dtype", "attention", "batch_tokens"),
+        ),
+        Engine(
+            name="vllm",
+            model_class=_at("promptkit.models.vllm.engine:VllmModel"),
+            kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}))},
+            names="as for hf",
+            description="vLLM in this process: highest throughput on a GPU; also runs on a CPU",
+            recorded=(
+                *("dtype", "batch_tokens", "quantization", "max_model_len"),
+                *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
+            ),
+        ),
+        Engine(
+            name="http",
+            model_class=_at("promptkit.models.http.engine:HttpModel"),
+            kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
+            names="the model's name at the server given by --set base_url=URL",
+            description="a vLLM server, or any server with an OpenAI-compatible API",
+            recorded=("base_url",),
+        ),
+        Engine(
+            name="encoder",
+            model_class=_at("promptkit.models.encoder:EncoderModel"),
+            kinds={"": Capabilities(modalities=_TEXT, verbs=frozenset({"Read"}), hidden_states=True)},
+            names="a hub id or a folder",
+            description="BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
+        ),
+        Engine(
+            name="vision",
+            model_class=_at("promptkit.models.vision.engine:VisionModel"),
+            kinds={
+                "": Capabilities(
+                    modalities=frozenset({"image"}),
+                    verbs=frozenset({"Classify", "Read"}),
+                    interventions=frozenset({"operations"}),
+                    hidden_states=True,
+                    gradients=True,
+                )
+            },
+            names="a hub id, a folder, or demo (EfficientNet-Lite0)",
+            description="image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
+        ),
+        Engine(
+            name="fake",
+            model_class=_at("promptkit.models.fake:FakeModel"),
+            kinds={
+                "": Capabilities(
+                    modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), hidden_states=True
+                )
+            },
+            names="any word; each word is a different model",
+            description="pseudo-random probabilities from hashes, for dry runs and tests",
+            recorded=("batch_tokens", "context_length"),
+            simulated=True,
+        ),
     ),
-    "vllm": Engine(
-        module="promptkit.models.vllm.engine",
-        attribute="VllmModel",
-        kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}))},
-        names="as for hf",
-        description="vLLM in this process: highest throughput on a GPU; also runs on a CPU",
-    ),
-    "http": Engine(
-        module="promptkit.models.http.engine",
-        attribute="HttpModel",
-        kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
-        names="the model's name at the server given by --set base_url=URL",
-        description="a vLLM server, or any server with an OpenAI-compatible API",
-    ),
-    "encoder": Engine(
-        module="promptkit.models.encoder",
-        attribute="EncoderModel",
-        kinds={"": Capabilities(modalities=_TEXT, verbs=frozenset({"Read"}), hidden_states=True)},
-        names="a hub id or a folder",
-        description="BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
-    ),
-    "vision": Engine(
-        module="promptkit.models.vision.engine",
-        attribute="VisionModel",
-        kinds={
-            "": Capabilities(
-                modalities=frozenset({"image"}),
-                verbs=frozenset({"Classify", "Read"}),
-                interventions=frozenset({"operations"}),
-                hidden_states=True,
-                gradients=True,
-            )
-        },
-        names="a hub id, a folder, or demo (EfficientNet-Lite0)",
-        description="image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
-    ),
-    "fake": Engine(
-        module="promptkit.models.fake",
-        attribute="FakeModel",
-        kinds={
-            "": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), hidden_states=True)
-        },
-        names="any word; each word is a different model",
-        description="pseudo-random probabilities from hashes, for dry runs and tests",
-        simulated=True,
-    ),
-}
+    group="promptkit.engines",
+)
+"""The engines by name. The table of classes of models is read without importing them."""
+register = ENGINES.register
+"""Registers the class of an engine, which then has a name in `load`, `--model` and `promptkit models`."""
 DEFAULT_ENGINE = "hf"
-
-
-class Settings(BaseModel):
-    """Base class of the settings of an engine: unknown names are refused, and texts from the command line are converted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-S = TypeVar("S", bound=Settings)
-
-
-class EngineClass(Protocol):
-    """The class of an engine."""
-
-    Settings: type[Settings]
-
-    def __call__(self, name: str, settings: Any, /) -> Model:
-        """Creates the model of that name."""
-        ...
 
 
 @check_arguments("load")
@@ -150,7 +202,7 @@ def load(name: str | Path, **settings: object) -> Model:
         ModelError: The model cannot be found or read.
     """
     engine, rest = split(str(name))
-    engine_class: EngineClass = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
+    engine_class = ENGINES[engine].model_class()
     return engine_class(rest, validated(engine_class.Settings, engine, settings))
 
 

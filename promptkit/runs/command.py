@@ -17,8 +17,10 @@ from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.learned.base_model import content_of
-from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manipulation
+from promptkit.manipulate.learned.storage import MANIFEST, load_manipulation
+from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.manipulate.order.fixed import ORDERS, default_order
+from promptkit.models.registry import ENGINES
 from promptkit.runs.schema import RunSettings
 from promptkit.runs.words import TASK, command_words
 
@@ -31,16 +33,6 @@ DATA_PLACEHOLDER = "DIR"
 """Replaces the folder of a mirror of datasets, which a run does not record."""
 LEARNED_PLACEHOLDER = "FOLDER"
 """Replaces the folder of a learned manipulation that is not found."""
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "hf": ("device", "dtype", "attention", "batch_tokens"),
-    "vllm": (
-        *("dtype", "batch_tokens", "quantization", "max_model_len"),
-        *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
-    ),
-    "http": ("base_url",),
-    "fake": ("batch_tokens", "context_length"),
-}
-"""Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 
 
 _Settings = Mapping[str, object]
@@ -196,7 +188,8 @@ def _learned_folders(out: Path, model: _Settings) -> dict[str, Path]:
 
 
 def _model_settings(model: _Settings) -> dict[str, object]:
-    values = {key: model.get(key) for key in SETTINGS.get(str(model.get("engine", "")), ())}
+    engine = ENGINES.get(str(model.get("engine", "")))
+    values = {key: model.get(key) for key in (engine.recorded if engine else ())}
     texts = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in values.items()}
     return {key: text for key, text in texts.items() if text not in (None, "{}")}
 

@@ -12,15 +12,9 @@ from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
 from promptkit.core.registry import build, settings_of
-from promptkit.training.optimizers.adamw import AdamW
-from promptkit.training.optimizers.base import Optimizer
-from promptkit.training.optimizers.cma_es import CmaEs
-from promptkit.training.optimizers.hotflip import HotFlip
-from promptkit.training.optimizers.spsa import Spsa
+from promptkit.training.optimizers import OPTIMIZERS, AdamW, HotFlip, Optimizer
 
 Schedule = Literal["linear", "constant"]
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {kind.name: kind for kind in (AdamW, Spsa, CmaEs, HotFlip)}
-"""The optimizers by name."""
 POSITIVE = ("steps", "batch_size", "dev", "eval_every", "per_class", "patience")
 """The settings that must be at least 1."""
 

@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import promptkit as pk
+from promptkit.align.aligners import FIRST_ALIGNERS
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.candidates import CandidateScorer
-from promptkit.align.chain import FIRST_ALIGNERS, chain_from_settings
+from promptkit.align.chain import chain_from_settings
 from promptkit.align.extract import EXTRACTIONS
 from promptkit.align.extract.base import Extraction
 from promptkit.analysis.realign import align

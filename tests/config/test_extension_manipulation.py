@@ -20,7 +20,7 @@ from promptkit.core.manipulation import BindContext, Modifier, Transform
 from promptkit.core.registry import settings_of
 from promptkit.core.requests import Prepared
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.fixed import FIXED
+from promptkit.manipulate.modifiers import MODIFIERS
 from tests.support.errors import refused
 
 
@@ -49,9 +49,9 @@ class Repeat:
 
 @pytest.fixture
 def repeat() -> Iterator[None]:
-    FIXED.register(Repeat)
+    pk.manipulations.register(Repeat)
     yield
-    del FIXED._entries["repeat"]
+    del MODIFIERS._entries["repeat"]
 
 
 @pytest.mark.usefixtures("repeat")

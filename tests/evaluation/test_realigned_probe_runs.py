@@ -63,7 +63,7 @@ def test_tokens_chosen_on_other_rows_and_too_many_neighbors_are_unavailable(tmp_
 def test_hidden_states_are_not_collectable_from_an_engine_without_them(tmp_path, monkeypatch):
     finished = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4"])
     fake = ENGINES["fake"]
-    monkeypatch.setitem(ENGINES, "fake", replace(fake, kinds={"": replace(fake.capabilities, hidden_states=False)}))
+    monkeypatch.setitem(ENGINES._entries, "fake", replace(fake, kinds={"": replace(fake.capabilities, hidden_states=False)}))
     again = align(finished.path, "hidden:per_class=4")
     assert (again.unavailable[0].code, again.unavailable[0].fields) == ("no-hidden-states", {"layer": 0.6})
     assert again.command is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -210,7 +209,5 @@ def test_other_engines_are_refused(folder: Path) -> None:
 
 
 def test_only_hf_exposes_attention_heads() -> None:
-    engines = {
-        name for name, engine in ENGINES.items() if hasattr(getattr(import_module(engine.module), engine.attribute), "heads")
-    }
+    engines = {name for name, engine in ENGINES.items() if hasattr(engine.model_class(), "heads")}
     assert engines == {"hf"}

@@ -16,8 +16,8 @@ import pytest
 import promptkit as pk
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.realign import align
+from promptkit.core.class_table import ClassTable
 from promptkit.core.errors import InputError
-from promptkit.core.registry import Registry
 from promptkit.metrics import METRICS, Metric, MetricInput, register
 from promptkit.metrics.accuracy import Accuracy
 from promptkit.metrics.table import difference, estimate
@@ -163,14 +163,13 @@ class Named:
 
 
 def test_a_name_belongs_to_one_class() -> None:
-    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.nothing")
-    first = table["one"]
-    table.register(Named)
+    table: ClassTable[Named] = ClassTable("thing", [Named], group="promptkit.nothing", has_keywords=False)
+    table.register(type("Named", (), {"name": "one", "__module__": Named.__module__}))
     assert [*table] == ["one"]
-    assert table["one"] is not first
+    assert table["one"] is not Named
 
     class Other(Named):
-        pass
+        name = "one"
 
     with refused(InputError, "name-taken", kind="thing", name="one"):
         table.register(Other)
@@ -210,7 +209,7 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: p
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[promptkit.broken]\nnothing = no_such_module:Nothing\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.broken")
+    table: ClassTable[Named] = ClassTable("thing", [Named], group="promptkit.broken", has_keywords=False)
     for _ in range(2):
         with refused(InputError, "broken-extension", kind="thing", name="nothing"):
             table["one"]

@@ -6,9 +6,9 @@ rationale of demonstrations, and the model writes its own rationale before its a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from promptkit.core.class_table import ClassTable
 from promptkit.manipulate.cot.least_to_most import least_to_most
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -19,8 +19,10 @@ from promptkit.manipulate.prompting.rows import Reason
 class Cot(Protocol):
     """Generates a reasoning after each row's query; one instance is one setting."""
 
-    name: ClassVar[str]
-    """The spelling on the command line and in YAML."""
+    @property
+    def name(self) -> str:
+        """The spelling on the command line and in YAML."""
+        ...
 
     @property
     def context_tokens(self) -> int:
@@ -44,6 +46,9 @@ class Cot(Protocol):
         ...
 
 
-COT: Mapping[str, type[zero_shot | least_to_most]] = {cot.name: cot for cot in (zero_shot, least_to_most)}
+COT: ClassTable[Cot] = ClassTable("chain of thought", (zero_shot, least_to_most), group="promptkit.chains_of_thought")
+"""The chains of thought by name."""
+register = COT.register
+"""Registers the class of a chain of thought, a dataclass with the attributes of `Cot`."""
 
-__all__ = ["COT", "Cot", "least_to_most", "zero_shot"]
+__all__ = ["COT", "Cot", "least_to_most", "register", "zero_shot"]

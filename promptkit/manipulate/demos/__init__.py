@@ -27,7 +27,9 @@ SELECTORS: ClassTable[Selector] = ClassTable(
     (zero, *CANDIDATES.values(), votek, diverse, mdl, influence, rerank, complex, auto_cot),
     group="promptkit.selectors",
 )
-"""The selectors by name. A package adds its own by entry points, a notebook by `@SELECTORS.register`."""
+"""The selectors by name."""
+register = SELECTORS.register
+"""Registers the class of a selector, a dataclass that derives from `Selector`."""
 
 __all__ = [
     "SELECTORS",
@@ -44,6 +46,7 @@ __all__ = [
     "mmr",
     "random",
     "random_each",
+    "register",
     "rerank",
     "similar",
     "votek",

@@ -25,24 +25,10 @@ from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build_from, keywords_of
 from promptkit.core.version import __version__
-from promptkit.manipulate.image.affine import Affine
-from promptkit.manipulate.image.border import Border
-from promptkit.manipulate.image.filter import Filter
-from promptkit.manipulate.image.mask import SampleMask
-from promptkit.manipulate.image.watermark import Watermark
 from promptkit.manipulate.learned import peft
 from promptkit.manipulate.learned.base import LearnedManipulation, check_trained
-from promptkit.manipulate.learned.loreft import LoReFT
-from promptkit.manipulate.learned.prefix import Prefix
-from promptkit.manipulate.learned.soft_prompt import SoftPrompt
-from promptkit.manipulate.learned.steering import SteeringVector
-from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
+from promptkit.manipulate.modifiers import LEARNABLE
 
-LEARNABLE: Mapping[str, type[LearnedManipulation]] = {
-    kind.name: kind
-    for kind in (SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT, Border, Watermark, SampleMask, Affine, Filter)
-}
-"""The learned manipulations by name."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 FORMAT = 1
 """The version of the manifest's format."""

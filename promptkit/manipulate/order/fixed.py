@@ -102,4 +102,6 @@ ORDERS: ClassTable[Order] = ClassTable(
     (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy),
     group="promptkit.orders",
 )
-"""The orders by name. A package adds its own by entry points, a notebook by `@ORDERS.register`."""
+"""The orders by name."""
+register = ORDERS.register
+"""Registers the class of an order, a dataclass that derives from `Order`."""

@@ -23,10 +23,10 @@ from promptkit.core.manipulation import BindContext, Learnable, Modifier
 from promptkit.core.model import ImageCard
 from promptkit.core.registry import build
 from promptkit.core.requests import Prepared
-from promptkit.manipulate.catalog import MANIPULATIONS
-from promptkit.manipulate.fixed import FIXED
-from promptkit.manipulate.learned.storage import LEARNABLE, load_manipulation
+from promptkit.manipulate.catalog import manipulations
+from promptkit.manipulate.learned.storage import load_manipulation
 from promptkit.manipulate.learned.tensors import to_tensor
+from promptkit.manipulate.modifiers import FIXED, LEARNABLE
 from promptkit.models.vision.operations import apply
 from tests.support.errors import refused
 
@@ -127,7 +127,7 @@ def test_the_examples_cover_every_program() -> None:
     }
     fixed = {name for name, kind in FIXED.items() if kind.__module__.startswith("promptkit.manipulate.image")}
     assert {program.name for program in FIXED_PROGRAMS.values()} == fixed
-    assert {type(program).__name__ for program in PROGRAMS.values()} <= set(MANIPULATIONS)
+    assert {type(program).__name__ for program in PROGRAMS.values()} <= set(manipulations())
 
 
 # ---- pixels ------------------------------------------------------------------------------------------

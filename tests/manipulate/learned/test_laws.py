@@ -19,8 +19,9 @@ from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Output, Score
 from promptkit.manipulate.compose import composed
-from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
+from promptkit.manipulate.learned.storage import PARAMETERS, load_manipulation, read_manifest
 from promptkit.manipulate.learned.storage import save as save_manipulation
+from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save, save_reviews

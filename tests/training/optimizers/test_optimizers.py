@@ -13,7 +13,8 @@ import promptkit as pk
 from promptkit.core.errors import InputError
 from promptkit.training import checkpoint
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
-from promptkit.training.config import OPTIMIZERS, TrainingConfig
+from promptkit.training.config import TrainingConfig
+from promptkit.training.optimizers import OPTIMIZERS
 from tests.support.errors import refused
 from tests.support.objectives import QuadraticObjective, initial_state, steps
 

@@ -1,0 +1,16 @@
+"""The table of first aligners, which score labels; extractions have a table of their own."""
+
+from __future__ import annotations
+
+from promptkit.align.choices import Choices
+from promptkit.align.classes import Classes
+from promptkit.align.verbalizer import Verbalizer
+from promptkit.core.class_table import ClassTable
+from promptkit.core.output_reader import OutputReader
+
+FIRST_ALIGNERS: ClassTable[OutputReader] = ClassTable(
+    "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False
+)
+"""First aligners by name, apart from extractions. They are created again with their settings as keywords."""
+register = FIRST_ALIGNERS.register
+"""Registers the class of a first aligner, which derives from `OutputReader`; recorded runs then know its name."""
