@@ -10,6 +10,7 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.evaluation import EvalConfig
+from promptkit.tasks.task import Task
 
 PROMPT = opts.Expand(without=("extract", "max_tokens", "samples", "temperature", "limit", *CalibrationOptions.model_fields))
 """The options of an evaluation that determine its prompts."""
@@ -27,10 +28,16 @@ def render(
     from promptkit.evaluation.preview import views
 
     task = config.load_task()
-    predictor = config.build(task)[0]
+    predictor = _complete(config, task).build(task)[0]
     rows = views(predictor, task, split=config.split or task.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": task.name, "model": predictor.model.name, "rows": [row.to_json() for row in rows]}))
     else:
         for row in rows:
             row.show(tokens=tokens)
+
+
+def _complete(config: EvalConfig, task: Task) -> EvalConfig:
+    """The configuration with a label map if images have no predictor without one. What the model reads does not depend on it."""
+    needs_label_map = task.spec.modality == "image" and task.spec.classes is None
+    return config.model_copy(update={"labelmap": ("frequency",)}) if needs_label_map else config
