@@ -60,7 +60,7 @@ class Full(LearnedAligner):
     """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
     strength: float | None = None
     """C, the inverse of the penalty. By default it is the lowest of several whose cross-validated loss within the labeled rows
-    is not significantly above the best, and 1 if no label has two rows."""
+    is not significantly above the best, and 3 if no label has two rows."""
     shares: Literal["estimated", "labeled"] = "estimated"
     """The class shares that are expected: estimated on unlabeled rows, or those of the labeled rows."""
     unlabeled: int = 128

@@ -29,12 +29,12 @@ from promptkit.align.probes.folds import folds
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (3.0, 10.0, 30.0, 100.0)
 """Candidate values of C, the strongest penalty first."""
 STANDARD_ERRORS = 2.0
 """A penalty is too strong if its mean held-out loss is above the lowest one by more than this multiple of the standard error of
 the difference. The lowest loss itself is a matter of chance with few rows, and usually that of a weaker penalty."""
-DEFAULT_STRENGTH = 1.0
+DEFAULT_STRENGTH = 3.0
 """C where no label has two rows, so that there is no cross-validation."""
 BIAS_VARIANCE = 3.0
 """B, the variance of the bias around 0. A larger one removes more of an anchor's bias towards some labels, which is good where

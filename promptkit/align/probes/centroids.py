@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiddenCalibration(LearnedAligner):
-    """Hidden calibration: the nearest class mean by Euclidean distance."""
+class ClassMeans(LearnedAligner):
+    """The nearest class mean of hidden states. Subclasses implement `scores`."""
 
     layer: Layer | None = None
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
     the layer of `LAYERS` with the fewest cross-validated errors."""
-    name: ClassVar[str] = "hidden"
 
     @property
     def needs(self) -> Needs:
@@ -57,11 +56,28 @@ class HiddenCalibration(LearnedAligner):
 
     def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
         """Scores queries by the class means of labeled rows, shape (queries, K)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenCalibration(ClassMeans):
+    """Hidden calibration: the nearest class mean by Euclidean distance."""
+
+    scale: Literal["none", "normalize"] = "none"
+    """Whether rows are divided by their norm first, which is better for the pooled features of image classifiers."""
+    name: ClassVar[str] = "hidden"
+
+    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
+        """Scores queries by the class means of labeled rows, shape (queries, K)."""
+        from sklearn.preprocessing import normalize
+
+        if self.scale == "normalize":
+            rows, queries = normalize(rows), normalize(queries)
         return centroid_scores(rows, gold, queries, labels)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrototypicalVerbalizer(HiddenCalibration):
+class PrototypicalVerbalizer(ClassMeans):
     """Prototypical verbalizer: the nearest class mean by cosine similarity."""
 
     name: ClassVar[str] = "prototypical"

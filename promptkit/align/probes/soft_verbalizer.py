@@ -105,10 +105,15 @@ def fit_class_vectors(hidden: Floats, manual: Floats, gold: Integers, strengths:
 def fit_offsets(hidden: Floats, manual: Floats, gold: Integers, strength: float) -> Floats:
     """Computes argmin_d sum_i -log softmax(manual_i + h_i d)[gold_i] + |d|^2 / (2 C) by L-BFGS, shape (d_model, K).
 
-    scikit-learn's logistic regression cannot be used because it has no offset term, which `manual` is.
+    scikit-learn's logistic regression cannot be used because it has no offset term, which `manual` is. With fewer rows than
+    dimensions the solution lies in the span of the rows, and is fitted there.
     """
     from scipy.optimize import minimize
 
+    if hidden.shape[1] > len(hidden):
+        basis = np.linalg.qr(hidden.T)[0]
+        in_span: Floats = basis @ fit_offsets(hidden @ basis, manual, gold, strength)
+        return in_span
     shape = (hidden.shape[1], manual.shape[1])
     if strength == 0:
         return np.zeros(shape)

@@ -242,7 +242,7 @@ def test_strength_is_chosen_by_cross_validation():
     anchor = logprobs_of(np.eye(4)[gold] + generator.normal(size=(40, 4)))
     informative = 3 * np.eye(4)[gold] + 0.1 * generator.normal(size=(40, 4))
     assert fit_regression(informative, anchor, gold).strength >= 30
-    assert fit_regression(generator.normal(size=(40, 30)), anchor, gold).strength == 1
+    assert fit_regression(generator.normal(size=(40, 30)), anchor, gold).strength == 3
 
 
 def test_strongest_penalty_without_significantly_higher_loss_is_chosen():

@@ -13,7 +13,7 @@ from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, Frequency
 from promptkit.align.probes import PROBES, AutomaticVerbalizer
 from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
-from promptkit.align.probes.centroids import centroid_scores, prototype_scores
+from promptkit.align.probes.centroids import HiddenCalibration, centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import LinearProbe, fit_probe
@@ -190,6 +190,15 @@ def test_class_vectors_with_uniform_manual_verbalizer_equal_logistic_regression(
     np.testing.assert_allclose(softmax(hidden @ trained, axis=1), reference.predict_proba(hidden), atol=1e-3)
 
 
+def test_class_vectors_of_few_rows_minimize_the_loss_over_all_dimensions():
+    """Fitted in the span of the rows; the gradient over all dimensions is 0 there."""
+    generator = np.random.default_rng(4)
+    hidden, manual, gold = generator.normal(size=(6, 30)), generator.normal(size=(6, 3)), np.arange(6) % 3
+    trained = fit_offsets(hidden, manual, gold, 2.0)
+    residual = softmax(manual + hidden @ trained, axis=1) - np.eye(3)[gold]
+    np.testing.assert_allclose(hidden.T @ residual + trained / 2.0, 0, atol=1e-3)
+
+
 def test_class_vectors_differ_from_manual_verbalizer_only_if_it_is_wrong():
     generator = np.random.default_rng(4)
     noise, manual = generator.normal(size=(60, 6)), generator.normal(size=(60, 3)) * 3
@@ -267,6 +276,18 @@ def test_nearest_centroid_equals_scikit_learn(generator, labels):
     queries = generator.normal(size=(9, 6))
     nearest = NearestCentroid().fit(rows, gold).predict(queries)
     np.testing.assert_array_equal(centroid_scores(rows, gold, queries, labels).argmax(1), nearest)
+
+
+def test_normalized_centroids_do_not_depend_on_the_lengths_of_rows():
+    generator = np.random.default_rng(6)
+    features, gold = make_rows(generator, 3, 30, 5)
+    lengths = np.exp(generator.normal(scale=3, size=(30, 1)))
+    normalized, plain = HiddenCalibration(scale="normalize"), HiddenCalibration()
+    scores = normalized.scores(features, gold, features, 3)
+    np.testing.assert_allclose(normalized.scores(lengths * features, gold, features, 3), scores)
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(plain.scores(units, gold, units, 3), scores)
+    assert not np.allclose(plain.scores(lengths * features, gold, features, 3), scores)
 
 
 def test_centroid_scores_are_squared_distances_relative_to_the_scatter():
