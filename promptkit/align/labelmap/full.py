@@ -7,8 +7,8 @@ penalized (see `regression`). Towards scores z that need no labels, it needs far
 
 - `verbalizer`: z are the label scores of the first aligner: of the manual verbalizer, or of hand-written classes of an image
   model. A label without rows can still be predicted by its words.
-- `semantic`: z = x W_0, where W_0 assigns each label the source class with the most similar name (see `semantic`), and the
-  penalty is that of the squared distance of the map from a W_0.
+- `semantic`: z = x W_0, where W_0 assigns each label the source class with the most similar name (see `semantic`), or its
+  hand-written classes. The penalty is that of the squared distance of the map from a W_0.
 - `none`: z = 0, multinomial ridge regression.
 
 Labeled rows are drawn evenly from the classes, and evaluated rows need not be. The class shares p of the latter are estimated
@@ -58,6 +58,8 @@ class Full(LearnedAligner):
     """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
     tokens: int = 500
     """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    encoder: str = ""
+    """With towards=semantic, the model that embeds names, such as `encoder:FOLDER`; by default the language model itself."""
     strength: float | None = None
     """C, the inverse of the penalty. By default it is the lowest of several whose cross-validated loss within the labeled rows
     is not significantly above the best, and 3 if no label has two rows."""
@@ -122,7 +124,7 @@ class Full(LearnedAligner):
     @property
     def name_vectors(self) -> NameVectors:
         """The embeddings of the names of source classes and labels."""
-        return NameVectors(None if self.sources == "words" else self.source_logprobs)
+        return NameVectors(None if self.sources == "words" else self.source_logprobs, self.encoder)
 
     def fit(self, data: FitData) -> FittedAligner:
         """Fits the map; without labeled rows the prediction is that of the scores that it is pulled towards."""
@@ -166,7 +168,7 @@ class Full(LearnedAligner):
         labels = len(data.labels)
         if self.towards == "semantic":
             vectors = data[self.name_vectors]
-            return assign_greedily(centered_cosines(vectors.sources, vectors.labels))
+            return assign_with_ties(centered_cosines(vectors.sources, vectors.labels))
         words = np.eye(labels) if self.towards == "verbalizer" else np.empty((0, labels))
         return np.vstack([np.zeros((len(self._source_names(data)), labels)), words])
 
@@ -193,6 +195,23 @@ class Full(LearnedAligner):
         words = tuple(f"[{label}]" for label in data.labels) if self.towards == "verbalizer" else ()
         sources = (*self._source_names(data), *words)
         return LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over=self.over)
+
+
+def assign_with_ties(affinity: Floats) -> Floats:
+    """Assigns source classes to labels by affinity, and those with the same affinity as well, such as all hand-written classes.
+
+    Args:
+        affinity: Shape (S, K).
+
+    Returns:
+        Weights of shape (S, K); the source classes of a label have equal weights, with the sum 1.
+    """
+    assigned = assign_greedily(affinity)
+    tied = affinity >= (affinity * assigned).sum(0) - 1e-9
+    taken_by_others = assigned.sum(1, keepdims=True) > assigned
+    chosen = (tied & ~taken_by_others) | (assigned > 0)
+    weights: Floats = chosen / chosen.sum(0)
+    return weights
 
 
 def centered(logprobs: Floats) -> Floats:

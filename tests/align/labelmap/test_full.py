@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from promptkit.align.labelmap import Full
+from promptkit.align.labelmap.full import assign_with_ties
 from promptkit.align.labelmap.regression import ANCHOR_VARIANCE, BIAS_VARIANCE, fit_regression, strongest
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.core.errors import InputError
@@ -147,6 +148,14 @@ def test_without_labeled_rows_the_anchor_alone_predicts(towards):
 
 def test_without_labeled_rows_the_verbalizer_needs_no_outputs():
     assert Full(towards="verbalizer", per_class=0).needs == ()
+
+
+def test_all_source_classes_that_are_equally_similar_are_assigned():
+    affinity = np.array([[0.9, 0.1], [0.9, 0.2], [0.3, 0.8], [0.1, 0.7], [-0.5, 0.8]])
+    expected = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [0, 1]]) / 2
+    np.testing.assert_array_equal(assign_with_ties(affinity), expected)
+    # a source class that is assigned to another label is left to it
+    np.testing.assert_array_equal(assign_with_ties(np.array([[1.0, 1.0], [0.2, 1.0]])), np.eye(2))
 
 
 @pytest.mark.parametrize("towards", ["verbalizer", "semantic"])
