@@ -8,35 +8,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings, needs_calibration
+from promptkit.align.chain import CALIBRATIONS, Chain, needs_calibration
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
+from promptkit.analysis.stored_run import StoredRun, read_stored_run
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
-from promptkit.core.errors import RunError
-from promptkit.core.paths import expanded
 from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import EstimatesPrior
-from promptkit.evaluation.results import RunTitle, compute_results
+from promptkit.evaluation.results import compute_results
 from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
-from promptkit.runs.files import expect
-from promptkit.runs.finished import read_rows, read_tensors
-from promptkit.runs.folder import SETTINGS
 from promptkit.runs.recorded import read_options
-from promptkit.runs.run import Result
-from promptkit.runs.schema import RunSettings, answered
+from promptkit.runs.run import Result, name_notes
+from promptkit.runs.schema import answered
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 ALL = "all"
 """Every calibration."""
-KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
-"""The keys of a run's records that are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +54,8 @@ class Alignments:
     """The command that repeats the run with the unavailable calibrations; None if there are none, or if the command line cannot
     express the run."""
     warnings: tuple[str, ...]
+    label_notes: tuple[str, ...] = ()
+    """The source classes of each label that were chosen by hand or by their names."""
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit align --json` prints."""
@@ -106,7 +101,7 @@ class Alignments:
 
     def notes(self) -> list[str]:
         """Returns warnings, the calibrations that are not available, and the command that makes them available."""
-        notes = [f"warning: {warning}" for warning in self.warnings]
+        notes = [*self.label_notes, *(f"warning: {warning}" for warning in self.warnings)]
         notes += [f"not available: {each.name}: {each.reason}" for each in self.unavailable]
         return notes + ([f"to collect what is missing: {explained(self.command)}"] if self.command else [])
 
@@ -127,38 +122,27 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     Raises:
         RunError: If the run is not finished, or its rows do not have the same labels.
     """
-    path = expanded(run)
-    settings, samples, support = read_rows(path, KEYS)
-    chains, title = _described(path, settings, len(samples))
-    reader = chains[0].reader
-    if not reader.labels:
-        raise RunError(
-            f"The run {path} does not have the same labels for every row, which other alignments of it need",
-            code="no-fixed-labels",
-            got=f"answers read by {reader.name}",
-            hint="Use a run of a task that declares labels",
-            folder=str(path),
-            aligner=reader.name,
-        )
-    tensors = read_tensors(path)
-    read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
-    stored = StoredOutputs(settings, answered(samples), answered(support), chains, read_outputs)
-    available, unavailable = split_by_availability(_requested(calibrate, chains), stored)
+    stored = read_stored_run(run)
+    reader, rows = stored.reader, (stored.samples, stored.support)
+    samples, support = map(answered, rows)
+    outputs = StoredOutputs(stored.settings, samples, support, stored.chains, stored.read_outputs)
+    available, unavailable = split_by_availability(_requested(calibrate, stored.chains), outputs)
     baseline = [] if needs_calibration(reader) else [Chain(reader=reader)]
     new_chains = [*baseline, *(Chain(reader=reader, calibration=each) for each in available)]
-    results = compute_results(new_chains, samples, support, read_outputs)
+    results = compute_results(new_chains, *rows, stored.read_outputs)
     return Alignments(
-        task=title["task"],
-        split=title["split"],
-        model=title["model"],
-        path=path,
+        task=stored.title["task"],
+        split=stored.title["split"],
+        model=stored.title["model"],
+        path=stored.path,
         labels=reader.labels,
-        gold=tuple(record["gold"] for record in samples),
+        gold=tuple(record["gold"] for record in stored.samples),
         results=results,
         differences=_differences(results, has_baseline=bool(baseline)),
         unavailable=tuple(unavailable),
-        command=_collecting_command(settings, chains, unavailable, path),
-        warnings=tuple(fit_warnings(new_chains, samples, support)),
+        command=_collecting_command(stored, unavailable),
+        warnings=tuple(fit_warnings(new_chains, *rows)),
+        label_notes=(*reader.notes(), *name_notes(results)),
     )
 
 
@@ -167,13 +151,6 @@ def _differences(results: Sequence[Result], *, has_baseline: bool) -> tuple[Esti
     if not has_baseline:
         return (None,) * len(results)
     return (None, *(paired_difference(result.correct, results[0].correct) for result in results[1:]))
-
-
-def _described(path: Path, settings: RunSettings, rows: int) -> tuple[list[Chain], RunTitle]:
-    with expect(path / SETTINGS, "the settings of a run"):
-        chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
-        return chains, RunTitle(task=task, split=split, n=rows, model=model)
 
 
 def _requested(calibrate: str, chains: Sequence[Chain]) -> list[Calibration]:
@@ -189,15 +166,14 @@ def _requested(calibrate: str, chains: Sequence[Chain]) -> list[Calibration]:
     return requested
 
 
-def _collecting_command(
-    settings: RunSettings, chains: Sequence[Chain], unavailable: Sequence[Unavailable], path: Path
-) -> str | None:
+def _collecting_command(stored: StoredRun, unavailable: Sequence[Unavailable]) -> str | None:
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
-    of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return (
-        eval_command(settings, [*of_run, *collectable], out=path.parent, recorded=read_options(path)) if collectable else None
-    )
+    if not collectable:
+        return None
+    of_run = [spelling(chain.calibration) for chain in stored.chains if chain.calibration]
+    recorded = read_options(stored.path)
+    return eval_command(stored.settings, [*of_run, *collectable], out=stored.path.parent, recorded=recorded)
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

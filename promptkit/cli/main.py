@@ -14,6 +14,7 @@ from promptkit.cli.convert import convert
 from promptkit.cli.doctor import doctor
 from promptkit.cli.evaluate import eval_
 from promptkit.cli.init import init
+from promptkit.cli.labelmap import labelmap
 from promptkit.cli.listing import cache, kinds, models, tasks
 from promptkit.cli.merge import merge
 from promptkit.cli.options import Command
@@ -42,7 +43,23 @@ def _task() -> None:
 
 
 app.command("eval", cls=Command)(eval_)
-for command in (render, train, search, study, compare, align, bias, doctor, merge, convert, tasks, models, kinds, cache):
+for command in (
+    render,
+    train,
+    search,
+    study,
+    compare,
+    align,
+    labelmap,
+    bias,
+    doctor,
+    merge,
+    convert,
+    tasks,
+    models,
+    kinds,
+    cache,
+):
     app.command(cls=Command)(command)
 task_app.command(cls=Command)(init)
 app.add_typer(task_app, name="task")

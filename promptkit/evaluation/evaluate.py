@@ -21,7 +21,7 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
-from promptkit.runs.run import Result, Run, ShardRun
+from promptkit.runs.run import Result, Run, ShardRun, name_notes
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
 
@@ -171,7 +171,7 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         resumed=completed.resumed,
         too_long=count_too_long(completed.samples),
         no_answer=count_no_answer(completed.samples),
-        notes=(*plan.reader.notes(), *warnings, *completed.notes),
+        notes=(*plan.reader.notes(), *name_notes(results), *warnings, *completed.notes),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TypedDict
 
 from promptkit.align.chain import Chain
+from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
 from promptkit.core.answer_record import DECIMALS, is_answered
 from promptkit.core.asking import Counts
 from promptkit.core.metric_input import MetricInput
@@ -46,18 +47,22 @@ def compute_results(
         read_outputs: What was read at the answer slots, if anything.
     """
     _check_calibrations(chains, samples, support)
-    scores = _calibrated(chains, samples, support, read_outputs)
-    return tuple(_result(chain, samples, scores.get(chain.name)) for chain in chains)
+    fitted = _fitted(chains, samples, support, read_outputs)
+    return tuple(_result(chain, samples, *fitted.get(chain.name, (None, None))) for chain in chains)
 
 
-def _calibrated(
+def _fitted(
     chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None
-) -> dict[str, Floats]:
-    """Returns the label scores of each branch with a calibration, shape (rows with an answer, K)."""
+) -> dict[str, tuple[Floats, LabelMap | None]]:
+    """Returns the label scores of each branch with a calibration, shape (rows with an answer, K), and its label map, if any."""
     if not answered(samples) or all(chain.calibration is None for chain in chains):
         return {}
     data = collect_fit_data(chains, samples, support, read_outputs)
-    return {chain.name: chain.calibration.fit(data).apply(data.items) for chain in chains if chain.calibration is not None}
+    fitted = {chain.name: chain.calibration.fit(data) for chain in chains if chain.calibration is not None}
+    return {
+        name: (each.apply(data.items), each.label_map if isinstance(each, HasLabelMap) else None)
+        for name, each in fitted.items()
+    }
 
 
 def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> None:
@@ -75,7 +80,7 @@ def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], s
             check_calibration(calibration, counts)
 
 
-def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None) -> Result:
+def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None, label_map: LabelMap | None) -> Result:
     """Returns the results of a branch; without scores, those of its first aligner alone."""
     outcome = chain.reader.outcome(samples, scores)
     return Result(
@@ -84,6 +89,7 @@ def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None) -
         predicted=outcome.predicted,
         predictions=outcome.predictions,
         metric_input=outcome.metric_input,
+        label_map=label_map,
     )
 
 

@@ -18,6 +18,7 @@ from promptkit.runs.schema import TooLongCounts
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from promptkit.align.labelmap.mapping import LabelMap
     from promptkit.core.arrays import Floats
 
 
@@ -35,6 +36,8 @@ class Result:
     """The prediction for each row; None if no answer was found in the reply or the generated text, or the row was skipped."""
     metric_input: MetricInput
     """The input of the metrics; rows and labels are in the run's order."""
+    label_map: LabelMap | None = None
+    """The label map of the branch, if it has one."""
 
     @property
     def logprobs(self) -> Floats:
@@ -102,6 +105,7 @@ class Run:
             "no_answer": self.no_answer,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
+            "label_maps": {result.align: result.label_map.table() for result in self.results if result.label_map},
         }
 
     def __str__(self) -> str:
@@ -172,6 +176,12 @@ def run_table(run: Run) -> Table:
         for k in tabulated_sample_counts(result.metrics):
             table.add_row(f"  of {k}", with_interval(result.metrics[f"{PREFIX}{k}"], "\n"))
     return table
+
+
+def name_notes(results: Sequence[Result]) -> list[str]:
+    """Returns which source classes label maps have chosen for each label by their names, one line for each label."""
+    named = [(result.align, result.label_map.named) for result in results if result.label_map and result.label_map.named]
+    return [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
 
 
 def _interval_methods(metrics: Sequence[Metric]) -> str:

@@ -32,6 +32,7 @@ KEYS = [
     "no_answer",
     "notes",
     "results",
+    "label_maps",
 ]
 
 

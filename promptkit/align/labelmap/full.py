@@ -24,7 +24,7 @@ import numpy as np
 
 from promptkit.align.labelmap.base import untrainable
 from promptkit.align.labelmap.injective import assign_greedily
-from promptkit.align.labelmap.mapping import LabelMap, Over
+from promptkit.align.labelmap.mapping import LabelMap, Over, assigned
 from promptkit.align.labelmap.regression import STRENGTHS, Regression, fit_regression
 from promptkit.align.labelmap.semantic import centered_cosines
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
@@ -194,7 +194,8 @@ class Full(LearnedAligner):
     def _label_map(self, data: FitData, weights: Floats, bias: Floats) -> LabelMap:
         words = tuple(f"[{label}]" for label in data.labels) if self.towards == "verbalizer" else ()
         sources = (*self._source_names(data), *words)
-        return LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over=self.over)
+        named = assigned(self._initial_weights(data), sources, data.labels) if self.towards == "semantic" else None
+        return LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over=self.over, named=named)
 
 
 def assign_with_ties(affinity: Floats) -> Floats:

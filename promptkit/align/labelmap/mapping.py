@@ -6,9 +6,9 @@ an image model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class LabelMap:
     equals the map over logits, since normalization removes what all labels of a row have in common."""
     bias: Floats | None = None
     """Added to the scores of the labels before normalization, shape (K,)."""
+    named: Mapping[str, tuple[str, ...]] | None = None
+    """Label -> source classes that were assigned to it by their names, whose choice a reader should check."""
 
     def __call__(self, logprobs: Floats) -> Floats:
         """Computes label log-probabilities: log(p W / sum of p W), or log softmax((log p) W + bias).
@@ -98,6 +100,31 @@ class LabelMap:
             sources = ", ".join(f"{source!r} {weight:.2f}" for source, weight in weights.items())
             lines.append(f"{label:<{width}}  {sources}")
         return "\n".join(lines)
+
+
+@runtime_checkable
+class HasLabelMap(Protocol):
+    """A fitted aligner whose scores may be a function of source classes."""
+
+    @property
+    def label_map(self) -> LabelMap | None:
+        """The weights of source classes for each label, or None."""
+        ...
+
+
+def assigned(weights: Floats, sources: Sequence[str], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns label -> the source classes with a positive weight, the highest weight first.
+
+    Args:
+        weights: Shape (S, K).
+        sources: Names of the S source classes.
+        labels: The K labels.
+    """
+    order = np.argsort(-weights, axis=0, kind="stable").T
+    return {
+        label: tuple(sources[s] for s in best if weights[s, number] > 0)
+        for number, (label, best) in enumerate(zip(labels, order, strict=True))
+    }
 
 
 def shrink_to_manual(weights: Floats, manual: float) -> Floats:

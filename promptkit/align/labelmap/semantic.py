@@ -6,13 +6,14 @@ label's word. An image classifier needs a sentence encoder, or the classes of ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.labelmap.base import untrainable
 from promptkit.align.labelmap.injective import InjectiveMapping
+from promptkit.align.labelmap.mapping import assigned
 from promptkit.core.needs import FitData, Needs
 from promptkit.needs.name_vectors import NameEmbeddings, NameVectors
 
@@ -48,6 +49,11 @@ class Semantic(InjectiveMapping):
     def name_embeddings(self, data: FitData) -> NameEmbeddings:
         """Returns the embeddings of the names."""
         return data[self._name_vectors]
+
+    def map(self, sources: Sources, gold: Integers) -> LabelMap:
+        """Assigns the source classes, and says which each label has got."""
+        named = assigned(self.weights(sources, gold), sources.names, sources.labels)
+        return replace(super().map(sources, gold), named=named)
 
     def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
         """Raises Unsupported: the names must be embedded."""

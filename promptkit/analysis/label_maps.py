@@ -1,0 +1,153 @@
+"""Shows the label maps of a finished run as tables and heat maps. No model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.align.labelmap.mapping import LabelMap
+from promptkit.analysis.branches import locate
+from promptkit.analysis.stored_run import read_stored_run
+from promptkit.core.errors import InputError, unknown
+from promptkit.core.output_reader import OutputReader
+from promptkit.display.label_map import draw_label_map, size_of
+from promptkit.display.plots import page, styled
+from promptkit.display.table import Table
+from promptkit.evaluation.results import compute_results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+    from promptkit.core.arrays import Floats
+
+MOST_SOURCES = 5
+"""The source classes of each label that a table shows by default."""
+MOST_COLUMNS = 40
+"""The most source classes of a heat map; with many labels, each contributes fewer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMaps:
+    """The label maps of a run by the names of its branches. Prints as a table for each map."""
+
+    title: str
+    """Task, split, number of rows and model."""
+    maps: Mapping[str, LabelMap]
+
+    def tables(self, most: int = MOST_SOURCES) -> list[Table]:
+        """Returns a table for each map: each label with its source classes, and their weights.
+
+        Args:
+            most: The most source classes of each label. Only those with positive weights are shown.
+        """
+        return [_table(self.title, name, each, most) for name, each in self.maps.items()]
+
+    def plot(self) -> Figure:
+        """Draws a heat map of each label map, with the source classes that have the highest weights."""
+        return _draw(self)
+
+    def to_json(self, most: int = MOST_SOURCES) -> dict[str, object]:
+        """Returns what `promptkit labelmap --json` prints: branch -> label -> source class -> weight."""
+        return {name: each.table(most) for name, each in self.maps.items()}
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables()))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables())
+
+
+def label_maps(run: str | Path) -> LabelMaps:
+    """Returns the label maps of a finished run, fitted again on its stored outputs, and the one written by hand.
+
+    Args:
+        run: Folder of the run, or RUN:BRANCH for the map of one branch.
+
+    Raises:
+        RunError: There is no such finished run, or its rows do not have the same labels.
+        InputError: The run has no label map, or no such branch.
+    """
+    path, branch = locate(str(run))
+    stored = read_stored_run(path)
+    results = compute_results(stored.chains, stored.samples, stored.support, stored.read_outputs)
+    maps = {result.align: result.label_map for result in results if result.label_map}
+    by_hand = hand_written(stored.reader)
+    maps = ({} if by_hand is None else {stored.reader.name: by_hand}) | maps
+    if not maps:
+        raise InputError(
+            f"The run {path} has no label map",
+            code="no-label-map",
+            got=", ".join(result.align for result in results),
+            hint="Evaluate with one, such as --labelmap blm+",
+            folder=str(path),
+        )
+    if branch is not None and branch not in maps:
+        raise unknown(f"label map of the run {path}", branch, maps)
+    return LabelMaps(title=stored.heading, maps=maps if branch is None else {branch: maps[branch]})
+
+
+def hand_written(reader: OutputReader) -> LabelMap | None:
+    """Returns the label map of a first aligner whose source classes were written by hand; None if there is none."""
+    names = reader.source_classes()
+    if not names:
+        return None
+    sources = tuple(source for label in reader.labels for source in names[label])
+    weights = np.array([[float(source in names[label]) for label in reader.labels] for source in sources])
+    named = {label: tuple(names[label]) for label in reader.labels}
+    return LabelMap(sources=sources, labels=reader.labels, weights=weights, named=named)
+
+
+def _table(title: str, name: str, label_map: LabelMap, most: int) -> Table:
+    rows = label_map.table(most)
+    columns = max(1, *map(len, rows.values()))
+    cells = {label: [f"{source!r} {weight:.2f}" for source, weight in weights.items()] for label, weights in rows.items()}
+    return Table(
+        title=f"{title} · {name}",
+        columns=("label", *(f"source {number}" for number in range(1, columns + 1))),
+        rows=tuple((label, *texts, *[""] * (columns - len(texts))) for label, texts in cells.items()),
+        names=1 + columns,
+        caption=f"source classes with the highest weights; weights multiply {label_map.over}",
+    )
+
+
+def most_weighted(label_map: LabelMap) -> list[int]:
+    """Returns the indices of the source classes with the highest weights for each label, in the order of the labels."""
+    each = max(1, min(MOST_SOURCES, MOST_COLUMNS // len(label_map.labels)))
+    order = np.argsort(-label_map.weights, axis=0, kind="stable")[:each].T
+    best = [s for label, column in enumerate(order) for s in column if label_map.weights[s, label] > 0]
+    return list(dict.fromkeys(int(s) for s in best))[:MOST_COLUMNS] or [0]
+
+
+def draw_one(figure: SubFigure, name: str, label_map: LabelMap) -> None:
+    """Draws the heat map of one label map into a part of a figure."""
+    columns = most_weighted(label_map)
+    weights: Floats = label_map.weights[columns].T
+    draw_label_map(
+        figure,
+        weights.tolist(),
+        labels=label_map.labels,
+        sources=[label_map.sources[s] for s in columns],
+        title=f"label map {name}, weights of {label_map.over}",
+    )
+
+
+@styled
+def _draw(maps: LabelMaps) -> Figure:
+    sizes = sizes_of([*maps.maps.values()])
+    caption = f"{maps.title}; the source classes with the highest weights for each label"
+    figure = page(max(width for width, _ in sizes), sum(height for _, height in sizes), caption)
+    parts = figure.subfigures(len(sizes), 1, squeeze=False, height_ratios=[height for _, height in sizes]).ravel()
+    for part, (name, label_map) in zip(parts, maps.maps.items(), strict=True):
+        draw_one(part, name, label_map)
+    return figure
+
+
+def sizes_of(maps: Sequence[LabelMap]) -> list[tuple[float, float]]:
+    """Returns the width and the height of the heat map of each label map, in inches."""
+    return [size_of(len(label_map.labels), len(most_weighted(label_map))) for label_map in maps]

@@ -1,0 +1,84 @@
+"""Reads what a finished run has stored for its aligners, from which others are fitted without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptkit.align.chain import Chain, chain_from_settings
+from promptkit.core.errors import RunError
+from promptkit.core.output_reader import OutputReader
+from promptkit.core.paths import expanded
+from promptkit.evaluation.read_outputs import ReadOutputs
+from promptkit.evaluation.results import RunTitle
+from promptkit.runs.files import expect
+from promptkit.runs.finished import read_rows, read_tensors
+from promptkit.runs.folder import SETTINGS
+from promptkit.runs.schema import RowRecord, RunSettings
+
+KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
+"""The keys of a run's records that are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A finished run whose rows have the same labels."""
+
+    path: Path
+    settings: RunSettings
+    title: RunTitle
+    chains: tuple[Chain, ...]
+    """Its branches."""
+    samples: Sequence[RowRecord]
+    """Records of the evaluated rows, in the run's order."""
+    support: Sequence[RowRecord]
+    """Records of the further rows."""
+    read_outputs: ReadOutputs | None
+    """What was read of rows in addition, if anything."""
+
+    @property
+    def reader(self) -> OutputReader:
+        """The first aligner of all branches."""
+        return self.chains[0].reader
+
+    @property
+    def heading(self) -> str:
+        """Task, split, number of rows and model."""
+        return "{task} · {split} · {n} rows · {model}".format(**self.title)
+
+
+def read_stored_run(run: str | Path) -> StoredRun:
+    """Reads a finished run.
+
+    Args:
+        run: Folder of the run.
+
+    Raises:
+        RunError: If the run is not finished, or its rows do not have the same labels.
+    """
+    path = expanded(run)
+    settings, samples, support = read_rows(path, KEYS)
+    with expect(path / SETTINGS, "the settings of a run"):
+        chains = tuple(chain_from_settings(chain) for chain in settings["align"])
+        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
+    reader = chains[0].reader
+    if not reader.labels:
+        raise RunError(
+            f"The run {path} does not have the same labels for every row, which other alignments of it need",
+            code="no-fixed-labels",
+            got=f"answers read by {reader.name}",
+            hint="Use a run of a task that declares labels",
+            folder=str(path),
+            aligner=reader.name,
+        )
+    tensors = read_tensors(path)
+    return StoredRun(
+        path=path,
+        settings=settings,
+        title=RunTitle(task=task, split=split, n=len(samples), model=model),
+        chains=chains,
+        samples=samples,
+        support=support,
+        read_outputs=None if tensors is None else ReadOutputs.from_bytes(tensors),
+    )
