@@ -18,6 +18,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import Predictor
+from promptkit.runs.executor import Executor, InProcess
 from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
@@ -36,6 +37,7 @@ def evaluate(
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Run:
     """Evaluates predictors on a split of a task, in one pass of the model.
 
@@ -50,6 +52,7 @@ def evaluate(
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
+        executor: Computes the batches of requests; in this process if None. The run is the same whoever computes them.
 
     Returns:
         The finished run, with one result per predictor.
@@ -68,7 +71,14 @@ def evaluate(
             tensors = read_tensors(folder.path)
             read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
         else:
-            completed = execute(plan, folder, settings["model"], cache=_cache(cache), progress=progress or _no_progress)
+            completed = execute(
+                plan,
+                folder,
+                settings["model"],
+                cache=_cache(cache),
+                progress=progress or _no_progress,
+                executor=executor or InProcess(plan.model),
+            )
             read_outputs = ReadOutputs.from_records(completed.outputs)
         results = compute_results(plan.chains, completed.samples, completed.support, read_outputs)
         if not finished:
@@ -114,7 +124,13 @@ def evaluate_shard(
             completed = read_completed(plan, folder)
         else:
             completed = execute(
-                plan, folder, settings["model"], cache=_cache(cache), progress=progress or _no_progress, shard=shard
+                plan,
+                folder,
+                settings["model"],
+                cache=_cache(cache),
+                progress=progress or _no_progress,
+                executor=InProcess(plan.model, shard),
+                shard=shard,
             )
             records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
             folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})

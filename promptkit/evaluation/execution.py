@@ -13,6 +13,7 @@ from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.queries import RunQueries, build_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
+from promptkit.runs.executor import Executor
 from promptkit.runs.folder import FILES, File, RunFolder
 from promptkit.runs.read_records import ReadQuery, is_complete_read, read_record
 from promptkit.runs.records import Query, is_complete, row_record, skipped_record
@@ -62,6 +63,7 @@ def execute(
     *,
     cache: ScoreCache | None,
     progress: Progress,
+    executor: Executor,
     shard: Shard | None = None,
 ) -> CompletedRun:
     """Computes the missing records of a run or shard.
@@ -72,7 +74,8 @@ def execute(
         model_identity: The identity of the model, for the score cache.
         cache: Score cache that answers are read from and added to.
         progress: Called after each batch.
-        shard: The shard to compute; the whole run if None.
+        executor: Computes the batches.
+        shard: The shard that is computed; None for the whole run.
     """
     started = time.perf_counter()
     earlier = [*folder.lines("samples"), *folder.lines("support"), *folder.lines("outputs")]
@@ -82,7 +85,7 @@ def execute(
     ask = CachedModel(plan.model, cache)
     bound = plan.predictor.bind(plan.task, ask=ask, cache=cache)
     queries = build_queries(plan, bound, ask, cache)
-    execution = _Execution(plan, folder, model_identity, queries, cache, progress, shard)
+    execution = _Execution(plan, folder, model_identity, queries, cache, progress, executor, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()
     rate = execution.compute()
@@ -117,9 +120,10 @@ class _Execution:
         queries: RunQueries,
         cache: ScoreCache | None,
         progress: Progress,
+        executor: Executor,
         shard: Shard | None,
     ) -> None:
-        self._model = plan.model
+        self._executor = executor
         self._reader = plan.reader
         self._folder = folder
         self._identity = model_identity
@@ -131,12 +135,7 @@ class _Execution:
         self._cache = cache
         self._progress = progress
         self._records: dict[str, RowRecord | ReadRecord] = {}
-        self._assigned = frozenset(range(len(self._queries))) if shard is None else self._indices_of(shard)
-
-    def _indices_of(self, shard: Shard) -> frozenset[int]:
-        """The requests of every n-th batch."""
-        batches = self._model.batches(self._requests)[shard.number - 1 :: shard.of]
-        return frozenset(index for batch in batches for index in batch)
+        self._assigned = executor.assigned(self._requests)
 
     def restore(self, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> None:
         """Keeps the records of an earlier execution that answer the queries of this one."""
@@ -167,9 +166,9 @@ class _Execution:
         done = frozenset(range(len(self._queries))) - frozenset(missing)
         partial = self._partial_answers(missing)
         requests = [without_known(request, partial[i]) if i in partial else request for i, request in enumerate(self._requests)]
-        self._model.load()
+        self._executor.load()
         started, computed = time.perf_counter(), 0
-        for indices, outputs in self._model.answer(requests, done):
+        for indices, outputs in self._executor.execute(requests, done):
             if self._cache is not None:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             pairs = zip(indices, outputs, strict=True)
