@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 """The width of a table as text, in characters."""
 
+NAME_WIDTH = 15
+"""The width of a column of names in a table with several metrics, so that the table has at most 80 characters."""
+
 FEW_LABELS = 6
 """The largest number of labels that tables list one by one."""
 
@@ -41,6 +44,13 @@ def new_table(title: str, caption: str | None = None) -> Table:
         title_justify="left",
         caption_justify="left",
     )
+
+
+def stacked(spelling: str) -> str:
+    """Returns `name:key=value` with each keyword on a line of its own, and long values on another."""
+    name, *keywords = spelling.split(":")
+    lines = [f" {key}" if len(key) < NAME_WIDTH else " " + key.replace("=", "=\n  ", 1) for key in keywords]
+    return "\n".join([name, *lines])
 
 
 def with_interval(metric: Mapping[str, float], gap: str = " ") -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
+from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, stacked, with_interval
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS, applicable, row_values
 from promptkit.metrics.vote_accuracy import PREFIX
@@ -159,13 +159,14 @@ def run_table(run: Run) -> Table:
     gold_counts = Counter(run.gold)
     answers = run.labels or tuple(sorted(gold_counts.keys() | run.results[0].predicted.keys()))
     few = len(answers) <= FEW_LABELS
-    table.add_column("alignment", overflow="fold", max_width=12)
+    table.add_column("alignment", overflow="fold", max_width=NAME_WIDTH)
     for metric in metrics:
         table.add_column(Text(metric.title), justify="right", no_wrap=True)
     if run.results[0].predicted:
         table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     for result in run.results:
-        row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[metric.name], "\n") for metric in metrics)]
+        row: list[Text | str] = [Text(stacked(result.align))]
+        row += [with_interval(result.metrics[metric.name], "\n") for metric in metrics]
         if result.predicted:
             counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]
             unanswered = sum(prediction is None for prediction in result.predictions)
