@@ -76,10 +76,17 @@ def on_task(**values: Any) -> dict[str, Any]:
     }
 
 
+OPTIONS: dict[str, Any] = dict(
+    **dict(task="sentiment", model="fake", set={"batch_tokens": 64}, shots=2, demos="random", order="shuffled", seed=0),
+    **dict(chat=False, thinking="off", manipulation=["soft"], split="test", per_class=4, template=PROMPT, instruction="Go."),
+)
+"""Options of evaluations and of training."""
+
 CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "baselines": lambda: dict(task=task(), selectors=pk.demos.first(k=1), model=pk.load("fake"), split="test", limit=2),
     "compare": lambda: on_task(plain=predictor()),
     "convert": lambda: dict(folder="saved", out="converted", model=pk.load("fake")),
+    "EvalConfig": lambda: dict(OPTIONS, calibrate=["batch"], labelmap=[], limit=2, samples=None, max_tokens=5, prompt=None),
     "evaluate": lambda: on_task(predictors=predictor()),
     "evaluate_shard": lambda: on_task(predictors=predictor(), shard=pk.Shard(1, 1)),
     "extract_steering_vector": lambda: dict(
@@ -110,12 +117,14 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "Shard": lambda: dict(number=1, of=2),
     "study": lambda: on_task(build=build, k=[0]),
+    "StudyConfig": lambda: dict(task="sentiment", grid={"shots": [0, 2]}, baselines=["random"], seed=1, limit=2),
     "task": lambda: dict(name="task.yaml", data="mirror"),
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
         **dict(progress=lambda done, total, text: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
+    "TrainConfig": lambda: dict(OPTIONS, labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1),
     "Classes": lambda: dict(labels=["no", "yes"], classes={"no": "cat", "yes": ["dog"]}),
     "Verbalizer": lambda: dict(words=WORDS, score="sum", pool="max"),
     # methods
@@ -149,7 +158,38 @@ OWNERS: dict[str, Callable[[], Any]] = {"HeadEffects": heads, "Study": study, "T
 """Class -> an instance to call methods of; other methods are called on the class or on a template."""
 CREATED_BY_FUNCTIONS = {"HeadEffects", "Run", "SearchResult", "Study", "Task", "TrainingResult"}
 """The results of public functions, which users do not create themselves."""
+TEXT_OPTIONS = ("task", "model", "template", "instruction", "thinking", "demos", "order", "split")
+"""Options whose names are checked when the configuration is built, because the tables of names are slow to import."""
+OPTIONAL = ("template", "instruction", "thinking", "demos", "order", "split")
 ACCEPTED: dict[str, list[Any]] = {
+    **{
+        f"{config}.{option}": ["x", "", None] if option in OPTIONAL else ["x", ""]
+        for config in ("EvalConfig", "TrainConfig", "StudyConfig")
+        for option in TEXT_OPTIONS
+    },
+    **{
+        f"{config}.{option}": values
+        for config in ("EvalConfig", "TrainConfig")
+        for option, values in {
+            "set": [[], None, {}],
+            "shots": [5, None],
+            "chat": [True],
+            "thinking": [True, "x", "", None],
+            "manipulation": ["x", "", [], None],
+            "per_class": [5, None],
+        }.items()
+    },
+    "EvalConfig.calibrate": ["x", "", []],
+    "EvalConfig.labelmap": ["x", "", []],
+    "EvalConfig.samples": [5, None],
+    "EvalConfig.max_tokens": [5, None],
+    "EvalConfig.prompt": ["x", "", [], None],
+    "TrainConfig.labelmap": ["x", "", None],
+    "TrainConfig.steps": [5],
+    "TrainConfig.batch_size": [5],
+    "TrainConfig.dev": [5],
+    "TrainConfig.learning_rate": [5, None, -1, math.nan],  # the optimizer, which may be another one, checks the range
+    "StudyConfig.baselines": [[], None],
     "load_module.size": [5],
     "load_module.name": ["x", ""],
     "load_module.batch_size": [5, None],

@@ -64,7 +64,7 @@ class LearnedAligner:
         checked(self)
         if self.per_class < self.min_per_class:
             raise InputError(
-                f"The aligner {self.name} needs at least {self.min_per_class} labeled rows for each label",
+                f"The aligner {self.name} needs a per_class of at least {self.min_per_class}",
                 code="out-of-range",
                 got=f"per_class={self.per_class}",
                 aligner=self.name,

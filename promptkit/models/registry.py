@@ -18,6 +18,8 @@ from promptkit.core.inputs import Modality
 from promptkit.core.model import Model
 from promptkit.core.registry import Registry
 
+__all__ = ["Settings", "register"]  # the names of `pk.engines`
+
 
 class Settings(BaseModel):
     """Base class of the settings of an engine: unknown names are refused, and texts from the command line are converted."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import cast, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticKnownError
 
 NAMES = "{names}"
 """The part of a description that is replaced by the names that the field accepts."""
@@ -18,6 +19,15 @@ class StrictModel(BaseModel):
     """An immutable pydantic model that refuses unknown keys. The docstring under a field is its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _check_numbers_are_not_booleans(cls, value: object, validate: ValidatorFunctionWrapHandler) -> object:
+        """Refuses `true` for a number, which pydantic would read as 1."""
+        validated: object = validate(value)
+        if isinstance(value, bool) and isinstance(validated, int | float) and not isinstance(validated, bool):
+            raise PydanticKnownError("int_type")
+        return validated
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,3 +278,12 @@ def test_rows_per_class_are_a_default_of_each_aligner(per_class: int | None, exp
     config = EvalConfig(task="sentiment", calibrate="batch,linear,knn:per_class=5", labelmap="blm", per_class=per_class)
     rows = [getattr(each, "per_class", None) for each in config.build_calibrations()]
     assert rows == [None, expected, 5, expected]
+
+
+def test_a_boolean_is_not_a_number(tmp_path: Path) -> None:
+    with refused(InputError, "invalid-value", option="shots", value="True"):
+        EvalConfig(task="sentiment", shots=True)
+    file = tmp_path / "eval.yaml"
+    file.write_text("task: sentiment\nchat: true\nlimit: true\n")
+    with refused(TaskError, "invalid-value", place="limit"):
+        EvalConfig.from_yaml(file)
