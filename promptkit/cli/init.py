@@ -38,5 +38,5 @@ def init(
     for path, content in contents.items():
         path.write_text(content, "utf-8", newline="")
         print(f"wrote {path}")
-    model = " --model vision:demo --labelmap blm+" if file.is_dir() else ""
+    model = " --model vision:demo --labelmap blm+" if len(contents) == 1 else ""  # images have no template
     print(f"next: promptkit {'eval' if model else 'render'} {next(iter(contents))}{model}")

@@ -25,9 +25,12 @@ def render(
     as_json: opts.Json = False,
 ) -> None:
     """Show the exact prompts of a task. Parts are colored, and warnings point out likely mistakes."""
+    from promptkit.config.modality import option_for_texts
     from promptkit.evaluation.preview import views
 
     task = config.load_task()
+    if tokens and task.spec.modality == "image":
+        raise option_for_texts("tokens", task.name)
     predictor = _complete(config, task).build(task)[0]
     rows = views(predictor, task, split=config.split or task.spec.split, n=n)
     if as_json:

@@ -50,15 +50,20 @@ def _of_images(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> Firs
 
     given = [*_given(prompt, ReasoningPromptOptions), *_given(answer, AnswerOptions)]
     if given:
-        raise InputError(
-            f"The option {given[0]} is for prompts, and the task {task.name} has images",
-            code="option-not-applicable",
-            hint="Leave it out",
-            option=given[0],
-            task=task.name,
-        )
+        raise option_for_texts(given[0], task.name)
     reader = answer.build_first_aligner(task, seed=prompt.seed)
     return FirstStages(encoder=ImageProcessor(), reader=reader, uncalibrated=None if needs_calibration(reader) else reader)
+
+
+def option_for_texts(option: str, task: str) -> InputError:
+    """Returns the error for an option of prompts that is given for a task of images."""
+    return InputError(
+        f"The option {option} is for prompts, and the task {task} has images",
+        code="option-not-applicable",
+        hint="Leave it out",
+        option=option,
+        task=task,
+    )
 
 
 def _given(options: StrictModel, group: type[StrictModel]) -> list[str]:

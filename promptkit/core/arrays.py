@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
@@ -62,7 +62,7 @@ class Array(Generic[D]):
 
     def tobytes(self) -> bytes:
         """Returns the values as bytes, little-endian, in row-major order."""
-        return self._numbers.tobytes()
+        return self.numpy().tobytes()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Array):
@@ -77,13 +77,45 @@ class Array(Generic[D]):
         return f"Array({self.dtype}, shape={self.shape}, sha256={self.digest})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return as_uint8_array if self.dtype == "uint8" else as_array, (self._numbers,)
+        return as_uint8_array if self.dtype == "uint8" else as_array, (self.numpy(),)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
         from pydantic_core.core_schema import is_instance_schema
 
         return is_instance_schema(cls)
+
+
+class ReloadedArray(Array):
+    """An array whose values are not kept in memory, but loaded each time that they are needed, such as a large image."""
+
+    __slots__ = ("_load", "_shape")
+
+    def __init__(self, numbers: NDArray[np.float32], load: Callable[[], NDArray[np.float32]]) -> None:
+        """Computes the digest of the values.
+
+        Args:
+            numbers: The values, a contiguous, little-endian array of float32.
+            load: Returns the values again.
+        """
+        self._shape, self._load = numbers.shape, load
+        self._digest = sha256_hex(numbers.tobytes())
+
+    @property
+    def dtype(self) -> str:
+        """The type of the numbers: `float32`."""
+        return "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self._shape
+
+    def numpy(self) -> NDArray[np.float32]:
+        """Loads the values and returns them as a read-only NumPy array."""
+        numbers = self._load()
+        numbers.setflags(write=False)
+        return numbers
 
 
 def as_array(values: ArrayLike) -> Array:

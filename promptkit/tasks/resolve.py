@@ -34,10 +34,8 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
 
 
 def _is_folder(name: str) -> bool:
-    """Whether a name is that of a folder of images by class, and not of a shipped task."""
-    from promptkit.tasks.images.from_folder import is_image_folder
-
-    return name not in names("evals", ".yaml") and bool(name) and is_image_folder(expanded(name))
+    """Whether a name is that of a folder, and not of a shipped task."""
+    return name not in names("evals", ".yaml") and bool(name) and expanded(name).is_dir()
 
 
 def _from_folder(name: str) -> Task:

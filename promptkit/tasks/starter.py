@@ -12,6 +12,7 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.paths import expanded
 from promptkit.inputs.text.template import LABEL
 from promptkit.tasks.from_file import MAX_LABELS, label_values
+from promptkit.tasks.images.cells import SUFFIXES
 from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import Row, read_file
 
@@ -23,7 +24,9 @@ _RESERVED_NAMES = {
 
 
 def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
-    """Returns a commented task file and a template for a data file, as path -> content; for a folder of images no template.
+    """Returns a commented task file and a template for a data file, as path -> content; for images no template.
+
+    A file with a column of paths of image files is a task of images.
 
     Args:
         file: The data file, or the folder of images by class; the files are to be written next to it.
@@ -44,6 +47,9 @@ def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[
     if not inputs:
         reason, hint = f"The file {file} has no column other than {column}", "Add a column with the input text"
         raise TaskError(reason, code="no-input-column", hint=hint, file=str(file), column=column)
+    images = [name for name in inputs if all(Path(str(row.get(name))).suffix.lower() in SUFFIXES for row in rows)]
+    if images:
+        return {path.with_suffix(".yaml"): _task_file_of_images(path, column, labels, images[0])}
     variables = _variable_names(inputs)
     return {
         path.with_suffix(".yaml"): _task_file(path, column, labels, variables),
@@ -99,6 +105,18 @@ def _task_file(path: Path, column: str, labels: Sequence[str], variables: Mappin
     )
 
 
+def _task_file_of_images(path: Path, column: str, labels: Sequence[str], images: str) -> str:
+    return _image_task(
+        path.with_suffix(".yaml").name,
+        f"images of {path.name}",
+        labels,
+        f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE and remove hold_out\n"
+        "    hold_out: 0.5  # fraction of the images, chosen by hash, to learn from\n"
+        f"    inputs: {{image: {_yaml(images)}}}  # column of the paths, which are relative to {path.name}\n"
+        f"    label: {_yaml(column)}\n",
+    )
+
+
 def _image_task_file(root: Path) -> str:
     spec = task_from_folder(root).spec
     (source,) = spec.sources
@@ -106,18 +124,26 @@ def _image_task_file(root: Path) -> str:
         f"    hold_out: {source.hold_out}  # fraction of the images, chosen by hash, to learn from\n" if source.hold_out else ""
     )
     splits = f"    splits: {_yaml(source.splits)}  # name in promptkit: folder\n" if source.splits else ""
-    return (
-        f"# Images by class. Try it: promptkit eval {root.name}.yaml --model vision:demo --labelmap blm+\n"
-        f"description: {_yaml(spec.description)}\n"
-        "modality: image\n"
-        "# label: its name in words, which label maps by meaning use\n"
-        f"labels: {_yaml({label: label for label in spec.labels or ()})}\n"
-        "# classes: {label: [class, class]}  # classes of the model that mean a label, to predict without labeled rows\n"
-        "sources:\n"
+    return _image_task(
+        f"{root.name}.yaml",
+        spec.description,
+        tuple(spec.labels or ()),
         f"  - folder: {_yaml(root.name)}\n"
         f"{hold_out}{splits}"
         "    inputs: {image: image}\n"
-        "    label: label  # the folder of the class\n"
+        "    label: label  # the folder of the class\n",
+    )
+
+
+def _image_task(file: str, description: str, labels: Sequence[str], source: str) -> str:
+    return (
+        f"# A task of images. Try it: promptkit eval {file} --model vision:demo --labelmap blm+\n"
+        f"description: {_yaml(description)}\n"
+        "modality: image\n"
+        "# label: its name in words, which label maps by meaning use\n"
+        f"labels: {_yaml({label: label for label in labels})}\n"
+        "# classes: {label: [class, class]}  # classes of the model that mean a label, to predict without labeled rows\n"
+        f"sources:\n{source}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from promptkit.core.arrays import as_array, as_uint8_array
+from promptkit.core.arrays import ReloadedArray, as_array, as_uint8_array
 from promptkit.core.errors import MissingPackage, TaskError
 from promptkit.core.values import FileReference, Value
 from promptkit.inputs.image import image_input
@@ -173,3 +174,24 @@ def test_what_is_no_supported_image_is_refused(content: bytes) -> None:
 def test_a_value_that_is_no_image_is_refused(value: Value) -> None:
     with refused(TaskError, "not-an-image", where="0123"):
         image_input(value, "0123")
+
+
+def test_a_large_image_is_not_kept_but_decoded_again() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 4), dtype=np.uint8)
+    values = [encoded(Image.fromarray(pixels)), as_uint8_array(pixels)]
+    one, other = (image_input(value, "0123") for value in values)
+    assert isinstance(one.pixels, ReloadedArray)
+    assert one.pixels.numpy() is not one.pixels.numpy()
+    assert not one.pixels.numpy().flags.writeable
+    assert (one, one.fingerprint(), hash(one)) == (other, other.fingerprint(), hash(other))
+    in_memory = as_array(one.pixels.numpy())
+    assert in_memory == one.pixels
+    assert (in_memory.digest, in_memory.shape, in_memory.dtype) == (one.pixels.digest, (3, 300, 300), one.pixels.dtype)
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_an_image_with_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = encoded(Image.new("1", (40, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with refused(TaskError, "unreadable-image", reason="it has more than 200 pixels"):
+        image_input(file, "0123")

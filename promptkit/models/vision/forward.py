@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from promptkit.core.interventions import InputOperation
 from promptkit.core.requests import Classify, ClassifyOutput, Output, Read, ReadOutput, Request
 from promptkit.models.vision.network import Classifier
 from promptkit.models.vision.operations import apply
+
+_VALUES_AT_ONCE = 2**25
+"""The largest number of values of images that are resized in one step; 128 MB."""
 
 
 def answer(classifier: Classifier, requests: Sequence[Request]) -> tuple[Output, ...]:
@@ -51,17 +55,25 @@ def pixels_of(classifier: Classifier, images: Sequence[ImageInput], operations: 
         images: Images of any sizes.
         operations: Operations with tensors on the device of the classifier.
     """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, image in enumerate(images):
-        groups.setdefault(image.pixels.shape, []).append(number)
+    groups = [*_groups(images)]
     parts = []
-    for numbers in groups.values():
+    for numbers in groups:
         batch = torch.from_numpy(np.stack([images[number].pixels.numpy() for number in numbers])).to(classifier.device)
         parts.append(apply(batch, operations, classifier.size))
     if len(parts) == 1:
         return parts[0]
-    order = torch.tensor([number for numbers in groups.values() for number in numbers], device=classifier.device)
+    order = torch.tensor([number for numbers in groups for number in numbers], device=classifier.device)
     return torch.cat(parts)[order.argsort()]
+
+
+def _groups(images: Sequence[ImageInput]) -> Iterator[list[int]]:
+    """Yields the numbers of images of the same shape, of which few are in memory at once if they are large."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        by_shape.setdefault(image.pixels.shape, []).append(number)
+    for shape, numbers in by_shape.items():
+        count = max(1, _VALUES_AT_ONCE // math.prod(shape))
+        yield from (numbers[start : start + count] for start in range(0, len(numbers), count))
 
 
 def check_requests(requests: Sequence[Request], *, classes: int, layers: int, channels: int, name: str) -> None:

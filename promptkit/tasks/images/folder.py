@@ -41,7 +41,8 @@ def class_folders(root: Path) -> tuple[str, ...]:
 
 
 def folder_rows(root: Path, split: str) -> list[Row]:
-    """Returns the rows of a split with the columns image (a path), label (its class) and file, in alphabetical order.
+    """Returns the rows of a split with the columns image, label (its class) and file, in alphabetical order; image and
+    file are both the path in the folder.
 
     Raises:
         TaskError: There is no such folder, or it has no files.
@@ -51,7 +52,8 @@ def folder_rows(root: Path, split: str) -> list[Row]:
     if not files:
         reason = f"The folder {parent} has no images in folders by class"
         raise TaskError(reason, code="no-images", hint="Put them in CLASS/FILE", folder=str(parent))
-    return [{"image": str(path), "label": name, "file": path.relative_to(root).as_posix()} for name, path in files]
+    named = [(name, path.relative_to(root).as_posix()) for name, path in files]
+    return [{"image": file, "label": name, "file": file} for name, file in named]
 
 
 def _has_splits(root: Path) -> bool:

@@ -14,11 +14,6 @@ HOLD_OUT = 0.5
 """The fraction of the images that becomes the train split of a folder without a folder `train`."""
 
 
-def is_image_folder(path: Path) -> bool:
-    """Returns whether a path is a folder with a folder for each class, or for each class of each split."""
-    return path.is_dir() and len(labels_of_folder(path)) > 1
-
-
 def labels_of_folder(root: Path) -> tuple[str, ...]:
     """Returns the names of the classes of all splits, in alphabetical order."""
     return tuple(sorted({name for split in splits_of_folder(root) for name in class_folders(folder_of_split(root, split))}))
@@ -59,12 +54,23 @@ def task_from_folder(folder: Path) -> Task:
     root = folder.resolve()
     labels = labels_of_folder(root)
     if len(labels) < 2:
-        hint = "Put the images of each class into a folder with its name, or give the YAML file of a task or a data file in it"
-        raise TaskError(
-            f"{folder} is a folder, and not one of images by class", code="is-a-folder", hint=hint, file=str(folder)
-        )
+        raise _too_few_classes(folder, labels)
     source = folder_source(root, str(root))
     spec = TaskSpec(
         description=f"images of {root.name}", modality="image", labels={label: label for label in labels}, sources=[source]
     )
     return Task(root.name, spec, source, root.parent)
+
+
+def _too_few_classes(folder: Path, labels: tuple[str, ...]) -> TaskError:
+    if labels:
+        return TaskError(
+            f"The folder {folder} has images of one class only",
+            code="one-class",
+            got=labels[0],
+            hint="Put the images of each class into a folder with its name",
+            folder=str(folder),
+            label=labels[0],
+        )
+    hint = "Put the images of each class into a folder with its name, or give the YAML file of a task or a data file in it"
+    return TaskError(f"{folder} is a folder, and not one of images by class", code="is-a-folder", hint=hint, file=str(folder))

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from promptkit.cli.main import app
 from promptkit.core.errors import InputError, TaskError
+from promptkit.inputs.image import image_input
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.starter import starter_files
@@ -42,6 +43,10 @@ def test_a_folder_without_classes_or_without_test_images_is_refused(tmp_path: Pa
         resolve_task(str(tmp_path), DataOptions())
     with refused(TaskError, "is-a-folder"):
         starter_files(tmp_path)
+    write_folder(tmp_path / "few", IMAGES[::2], LABELS[::2])
+    with refused(TaskError, "one-class", folder=str(tmp_path / "few"), label="left"):
+        resolve_task(str(tmp_path / "few"), DataOptions())
+    (tmp_path / "few").rename(tmp_path.with_name("elsewhere"))
     write_folder(tmp_path / "train", IMAGES, LABELS)
     with refused(TaskError, "no-test-images", folder=str(tmp_path)):
         resolve_task(str(tmp_path), DataOptions())
@@ -58,3 +63,32 @@ def test_the_command_writes_a_task_file(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["task", "init", str(tmp_path / "photos")])
     assert result.exit_code == 0, result.output
     assert load_task(tmp_path / "photos.yaml").labels == ("left", "right")
+
+
+def test_a_task_file_in_the_present_folder_reads_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "photos", IMAGES, LABELS)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["task", "init", "photos"]).exit_code == 0
+    rows = load_task("photos.yaml").rows("test")
+    assert {image_input(row.inputs["image"], row.id).pixels.shape for row in rows} == {(3, 6, 6)}
+
+
+def test_a_file_with_a_column_of_images_becomes_a_task_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "photos", IMAGES, LABELS)
+    paths = sorted(folder.rglob("*.png"))
+    lines = [f"{number},{path.relative_to(tmp_path)},{path.parent.name}" for number, path in enumerate(paths)]
+    (tmp_path / "rows.csv").write_text("\n".join(["number,file name,kind", *lines]), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["task", "init", "rows.csv", "--label-column", "kind"])
+    assert result.exit_code == 0, result.output
+    task = load_task("rows.yaml")
+    assert (task.spec.modality, task.labels) == ("image", ("left", "right"))
+    expected = {row.id for split in ("train", "test") for row in resolve_task("photos", DataOptions()).rows(split)}
+    assert {row.id for split in ("train", "test") for row in task.rows(split)} == expected
+
+
+def test_images_have_no_tokens_to_render(tmp_path: Path) -> None:
+    write_folder(tmp_path, IMAGES, LABELS)
+    result = CliRunner().invoke(app, ["render", str(tmp_path), "--tokens", "--model", "vision:demo"])
+    assert isinstance(result.exception, InputError)
+    assert (result.exception.code, result.exception.fields["option"]) == ("option-not-applicable", "tokens")
