@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models import registry as engines  # noqa: F401 - a public name
     from promptkit.models.registry import load as load
+    from promptkit.models.vision import operations as operations
     from promptkit.models.vision.module import load_module as load_module
     from promptkit.predictor.predictor import Predictor as Predictor
     from promptkit.runs.run import Run as Run
@@ -99,6 +100,7 @@ _MODULES = {
     "labelmap": "promptkit.align.labelmap",
     "manipulations": "promptkit.manipulate.modifiers",
     "metrics": "promptkit.metrics",
+    "operations": "promptkit.models.vision.operations",
     "optimizers": "promptkit.training.optimizers",
     "order": "promptkit.manipulate.order",
     "probes": "promptkit.align.probes",

@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, field, fields
+from types import FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from promptkit.core.arguments import check_value, error_code, field_types, shortened
@@ -132,9 +133,9 @@ class Registry(Mapping[str, V], ABC):
 
 
 def _definition(added: object) -> tuple[str, str]:
-    """Where a class, or the class of an object, is defined."""
-    cls = added if isinstance(added, type) else type(added)
-    return cls.__module__, cls.__qualname__
+    """Where a class, a function, or the class of an object, is defined."""
+    definition = added if isinstance(added, type | FunctionType) else type(added)
+    return definition.__module__, definition.__qualname__
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:

@@ -6,9 +6,8 @@ import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ import pytest
 import promptkit as pk
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.realign import align
-from promptkit.core.class_table import ClassTable
 from promptkit.core.errors import InputError
 from promptkit.metrics import METRICS, Metric, MetricInput, register
 from promptkit.metrics.accuracy import Accuracy
 from promptkit.metrics.table import difference, estimate
 from tests.support.errors import refused
+from tests.support.tables import isolate
 
 NAME, TITLE = "log_loss", "log loss"
 METRIC = """
@@ -56,11 +55,11 @@ def extension(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registered(extension: Path) -> Iterator[Metric]:
+def registered(extension: Path, monkeypatch: pytest.MonkeyPatch) -> Metric:
     """Registers the metric by running its file, and removes it after the test."""
+    isolate(monkeypatch, METRICS)
     runpy.run_path(str(extension / "log_loss.py"))
-    yield METRICS[NAME]
-    METRICS._entries.pop(NAME)
+    return METRICS[NAME]
 
 
 def branches(model: str = "fake") -> list[pk.Predictor]:
@@ -155,28 +154,6 @@ def test_the_interval_of_a_difference_is_paired() -> None:
         assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-# ---- the registry -----------------------------------------------------------------------------------
-
-
-class Named:
-    name: ClassVar[str] = "one"
-
-
-def test_a_name_belongs_to_one_class() -> None:
-    table: ClassTable[Named] = ClassTable("thing", [Named], group="promptkit.nothing", has_keywords=False)
-    table.register(type("Named", (), {"name": "one", "__module__": Named.__module__}))
-    assert [*table] == ["one"]
-    assert table["one"] is not Named
-
-    class Other(Named):
-        name = "one"
-
-    with refused(InputError, "name-taken", kind="thing", name="one"):
-        table.register(Other)
-    with refused(InputError, "name-taken", kind="metric", name="accuracy"):
-        register(type("Mine", (Accuracy,), {}))
-
-
 def test_a_class_without_the_attributes_of_a_metric_is_refused() -> None:
     with refused(InputError, "incomplete-class", kind="metric", name="Mine"):
         register(type("Mine", (), {"name": "mine"}))
@@ -201,15 +178,3 @@ def test_values_without_an_interval_are_refused(interval: str, values: Any) -> N
     metric: Any = type("Mine", (Accuracy,), {"name": "mine", "interval": interval, "values": lambda self, rows: values})()
     with refused(InputError, "invalid-metric-values", metric="mine", rows=2):
         estimate(metric, MetricInput.of_scores(np.array([0, 1]), np.zeros((2, 2))))
-
-
-def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "broken-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[promptkit.broken]\nnothing = no_such_module:Nothing\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    table: ClassTable[Named] = ClassTable("thing", [Named], group="promptkit.broken", has_keywords=False)
-    for _ in range(2):
-        with refused(InputError, "broken-extension", kind="thing", name="nothing"):
-            table["one"]

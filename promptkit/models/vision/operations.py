@@ -8,7 +8,8 @@ Operations with learned pixels act on images of the size that the model reads, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from types import FunctionType
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch.nn import functional
 from promptkit.core.errors import Unsupported
 from promptkit.core.interventions import InputOperation
 from promptkit.core.placement import centered
+from promptkit.core.registry import Registry
 
 Settings = Mapping[str, str | float]
 
@@ -143,7 +145,7 @@ def affine(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tu
     return (moved * (1 + gain) + offset).clamp(0, 1)
 
 
-def convolve(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tuple[int, int]) -> Tensor:
+def filter(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tuple[int, int]) -> Tensor:
     """Adds a learned convolution of each resized image to it; beyond its edges an image is continued by its edge pixels."""
     kernel, bias = arrays
     resized, width = resize(batch, size), kernel.shape[-1] // 2
@@ -163,14 +165,18 @@ def autocontrast(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, si
     return torch.where(high > low, stretched, batch).clamp(0, 1)
 
 
-OPERATIONS: Mapping[str, Operation] = {
-    "place": place,
-    "border": border,
-    "add": add,
-    "mask": mask,
-    "affine": affine,
-    "filter": convolve,
-    "invert": invert,
-    "autocontrast": autocontrast,
-}
+class OperationTable(Registry[Operation]):
+    """A table of operations by the names of their functions."""
+
+    def _entry(self, added: object) -> tuple[str, Operation]:
+        if not isinstance(added, FunctionType):
+            raise self._incomplete(added, "An operation is a function", "Write def name(batch, arrays, settings, size)")
+        return added.__name__, cast("Operation", added)
+
+
+OPERATIONS = OperationTable(
+    "operation", (place, border, add, mask, affine, filter, invert, autocontrast), group="promptkit.operations"
+)
 """The operations by name."""
+register = OPERATIONS.register
+"""Registers the function of an operation, whose name is that of `InputOperation`."""

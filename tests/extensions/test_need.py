@@ -31,6 +31,7 @@ from promptkit.runs.shard import Shard
 from tests.support.errors import refused
 from tests.support.probe_runs import contents, predictors, read_outputs, run, write_task
 from tests.support.runs import Killed, killed_after
+from tests.support.tables import isolate
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -149,7 +150,7 @@ class Mirrored:
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CALIBRATIONS, "_entries", dict(CALIBRATIONS))
+    isolate(monkeypatch, CALIBRATIONS)
     pk.calibrate.register(Mirrored)
 
 

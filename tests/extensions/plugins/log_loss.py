@@ -1,0 +1,26 @@
+"""A metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+    from promptkit.metrics import MetricInput
+
+
+class LogLoss:
+    """The mean negative log-probability of the gold label."""
+
+    name = "log_loss"
+    title = "log loss"
+    outputs = frozenset({"labels", "choices"})
+    interval = "bootstrap"
+    bounds = (0.0, float("inf"))
+    higher_is_better = False
+
+    def values(self, rows: MetricInput) -> Floats:
+        losses: Floats = -np.log(rows.probabilities[np.arange(len(rows)), rows.gold])
+        return losses
