@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.models.support import capabilities_table
+from promptkit.predictor.taxonomy import aligners_table, manipulations_table
+from tests.extensions.conftest import TABLES
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -81,6 +83,16 @@ def test_the_tree_has_one_line_for_each_package() -> None:
 
 def test_the_table_of_engines_matches_the_code() -> None:
     assert capabilities_table() in TEXTS["engines.md"]
+
+
+def test_the_tables_of_techniques_match_the_code() -> None:
+    assert manipulations_table() in README
+    assert aligners_table() in README
+
+
+def test_every_table_is_in_the_guide_to_extensions() -> None:
+    for table in TABLES:
+        assert f"`{table.group}`" in TEXTS["extending.md"]
 
 
 def test_the_readme_is_short() -> None:

@@ -16,6 +16,7 @@ from promptkit.align.logprobs import MAX_GAP
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.labeled_rows import LabeledRows
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class LearnedAligner:
     seed: int = 0
     """Random seed of the choice of labeled rows."""
     name: ClassVar[str]
+    alignment: ClassVar[OutputAlignment] = "statistical"
+    """Its coordinate in the taxonomy."""
 
     def __post_init__(self) -> None:
         """Checks the settings."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+OutputAlignment = Literal["identity", "rule-based", "statistical", "linear"]
+"""How outputs become answers: unchanged, by a written rule, by statistics of outputs, or by a linear map that is fitted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:

@@ -32,6 +32,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, normalize_logprobs
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.fit_rows import FitRows
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.needs.name_vectors import NameVectors
@@ -68,6 +69,7 @@ class Full(LearnedAligner):
     unlabeled: int = 128
     """Maximum number of unlabeled rows of the fit part, over which source classes are standardized and shares estimated."""
     name: ClassVar[str] = "full"
+    alignment: ClassVar[OutputAlignment] = "linear"
     over: ClassVar[Over] = "logprobs"
     is_refitted: ClassVar[bool] = True
 

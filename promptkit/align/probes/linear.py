@@ -20,6 +20,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.align.probes.folds import folds
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
 from promptkit.needs.source_logprobs import SourceLogprobs
 
@@ -51,6 +52,7 @@ class LinearProbe(LearnedAligner):
     """Whether each feature is divided by its standard deviation over the labeled rows, or each row by its norm; `best` is the
     one with the lower cross-validated log loss, and `normalize` where there are too few rows for cross-validation."""
     name: ClassVar[str] = "linear"
+    alignment: ClassVar[OutputAlignment] = "linear"
 
     def __post_init__(self) -> None:
         """Checks the settings."""

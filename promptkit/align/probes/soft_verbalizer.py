@@ -20,6 +20,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.align.probes.folds import folds
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class SoftVerbalizer(LearnedAligner):
     layer: int = -1
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, which the output head reads."""
     name: ClassVar[str] = "soft-verbalizer"
+    alignment: ClassVar[OutputAlignment] = "linear"
 
     @property
     def supports_unseen_labels(self) -> bool:
