@@ -43,6 +43,8 @@ class NameEmbeddings:
     """The names of the source classes, shape (S, width); of the label words if these are the source classes."""
     labels: Floats
     """The label words, shape (K, width)."""
+    is_by_hand: bool = False
+    """Whether the classes of each label were written by hand, and no names were embedded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,15 @@ class NameVectors(Need[NameEmbeddings]):
         classes = cast("Sequence[Sequence[int]]", stored.metadata[BY_HAND])
         axes = np.eye(len(self.source_names(stored.metadata)) or 1 + max(map(max, classes)))
         labels = np.stack([axes[indices].mean(0) for indices in classes])
-        return NameEmbeddings(sources=labels if self.sources is None else axes, labels=labels)
+        return NameEmbeddings(sources=labels if self.sources is None else axes, labels=labels, is_by_hand=True)
 
     def missing(self, stored: Stored) -> Problem | None:
         """Returns a problem if the names were not embedded."""
-        others = [need for need in stored.needs if isinstance(need, NameVectors) and need.encoder == self.encoder]
-        if any(self.sources in (None, need.sources) for need in others):
+        if BY_HAND in stored.metadata and not self.encoder:
+            return None
+        texts = cast("Sequence[str]", stored.metadata.get(_named(TEXTS, self.encoder), ()))
+        has_sources = self.sources is None or not self.sources.missing(stored)
+        if texts and has_sources and {*self.source_names(stored.metadata)} <= {*texts}:
             return None
         what = (
             f"embeddings of the source classes' names by {self.encoder}"

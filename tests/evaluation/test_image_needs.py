@@ -74,7 +74,7 @@ def test_classes_and_features_of_every_row_are_those_of_the_model(task: pk.Task,
     ids: Any = answers.metadata["rows"]
     assert len(ids) > len(finished.ids)
     bound = branches(model, "blm")[0].bind(task)
-    prompts = bound.apply([rows[record.removeprefix("fit ")].unlabeled() for record in ids])
+    prompts = bound.encode([rows[record.removeprefix("fit ")].unlabeled() for record in ids])
     verbs = (Classify(), Read(hidden_layer=0), Read(hidden_layer=-1), Read(hidden_layer=round(0.6 * model.card.depth)))
     requests = [prompt.request(verb) for verb in verbs for prompt in prompts]
     answered = dict(pair for batch, outputs in model.answer(requests) for pair in zip(batch, outputs, strict=True))
@@ -149,6 +149,25 @@ def test_classes_that_were_written_by_hand_need_no_encoder(task: pk.Task, tmp_pa
     assert two == {"dark": {"boat": 0.5, "tree": 0.5}, "light": {"cat": 0.5, "dog": 0.5}}
     again = align(finished.path, "semantic:per_class=1")
     assert metrics(again.results)["semantic:per_class=1"] == metrics(finished.results)["semantic:per_class=1"]
+
+
+@pytest.mark.parametrize(
+    ("collected", "other"),
+    [
+        ("full:towards=semantic:per_class=3", ("semantic:per_class=1", "full:per_class=0:towards=semantic")),
+        ("semantic:encoder=fake:per_class=3", ("semantic:encoder=fake:per_class=1",)),
+    ],
+)
+def test_names_are_read_once_for_any_number_of_labeled_rows(
+    task: pk.Task, tmp_path: Path, collected: str, other: tuple[str, ...]
+) -> None:
+    classes: dict[str, Any] = {} if "encoder" in collected else {"classes": HAND_WRITTEN}
+    finished = evaluate(branches(convolutional(), collected, **classes), task, limit=12, out=tmp_path, cache=False)
+    again = align(finished.path, ",".join(other))
+    assert not again.unavailable
+    alone = evaluate(branches(convolutional(), *other, **classes), task, limit=12, out=tmp_path / "alone", cache=False)
+    predictions = {result.align: result.predictions for result in again.results if result.align != "classes"}
+    assert predictions == {result.align: result.predictions for result in alone.results}
 
 
 def test_repeated_names_are_told_apart_by_their_numbers() -> None:

@@ -8,7 +8,7 @@ penalized (see `regression`). Towards scores z that need no labels, it needs far
 - `verbalizer`: z are the label scores of the first aligner: of the manual verbalizer, or of hand-written classes of an image
   model. A label without rows can still be predicted by its words.
 - `semantic`: z = x W_0, where W_0 assigns each label the source class with the most similar name (see `semantic`), or its
-  hand-written classes. The penalty is that of the squared distance of the map from a W_0.
+  hand-written classes, with the sum 0.3. The penalty is that of the squared distance of the map from a W_0.
 - `none`: z = 0, multinomial ridge regression.
 
 Labeled rows are drawn evenly from the classes, and evaluated rows need not be. The class shares p of the latter are estimated
@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 SHARES_WEIGHT = 2048.0
 """Weight of the labeled rows' class shares in the estimate of the shares, divided by the number of labeled rows per class."""
+
+HAND_WRITTEN_WEIGHT = 0.3
+"""The sum of a label's weights in a hand-written W_0. The mean log-probability of hand-written classes is more confident than
+accurate, so that rows which it predicts would teach nothing. On rows of the fit part of Fashion-MNIST (vision:demo, 224 pixels)
+the accuracy with 1, 3 and 10 labeled rows per label is 0.65, 0.71 and 0.78; with the sum 1 it is 0.60, 0.67 and 0.76."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +175,8 @@ class Full(LearnedAligner):
         labels = len(data.labels)
         if self.towards == "semantic":
             vectors = data[self.name_vectors]
-            return assign_with_ties(centered_cosines(vectors.sources, vectors.labels))
+            weight = HAND_WRITTEN_WEIGHT if vectors.is_by_hand else 1.0
+            return weight * assign_with_ties(centered_cosines(vectors.sources, vectors.labels))
         words = np.eye(labels) if self.towards == "verbalizer" else np.empty((0, labels))
         return np.vstack([np.zeros((len(self._source_names(data)), labels)), words])
 
