@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from promptkit.align.choices import Choices
 from promptkit.align.classes import Classes
+from promptkit.align.extract import EXTRACTIONS
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core.class_table import ClassTable
 from promptkit.core.output_reader import OutputReader
 
 FIRST_ALIGNERS: ClassTable[OutputReader] = ClassTable(
-    "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False
+    "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False, beside=(EXTRACTIONS,)
 )
 """First aligners by name, apart from extractions. They are created again with their settings as keywords."""
 register = FIRST_ALIGNERS.register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from promptkit.core.registry import Named, Registry
 
@@ -15,7 +15,15 @@ S = TypeVar("S")
 class ClassTable(Registry[type[T]]):
     """A table of classes by their names. The fields of a dataclass are its keywords, as in `name:key=value`."""
 
-    def __init__(self, kind: str, classes: Sequence[type[T]], *, group: str, has_keywords: bool = True) -> None:
+    def __init__(
+        self,
+        kind: str,
+        classes: Sequence[type[T]],
+        *,
+        group: str,
+        has_keywords: bool = True,
+        beside: Sequence[Registry[Any]] = (),
+    ) -> None:
         """Creates a table.
 
         Args:
@@ -23,9 +31,10 @@ class ClassTable(Registry[type[T]]):
             classes: The first classes.
             group: The group of entry points; each names a class, as in `my_package.sepia:Sepia`.
             has_keywords: Whether the classes are created from spellings, so that they must be dataclasses.
+            beside: Other tables in which the same names are looked up, so that a name is in only one of them.
         """
         self._has_keywords = has_keywords
-        super().__init__(kind, classes, group=group)
+        super().__init__(kind, classes, group=group, beside=beside)
 
     def _entry(self, added: object) -> tuple[str, type[T]]:
         name = vars(added).get("name") if isinstance(added, type) else None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields
 from types import FunctionType
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from promptkit.core.arguments import check_value, error_code, field_types, shortened
 from promptkit.core.errors import InputError, unknown
@@ -47,15 +47,19 @@ class Registry(Mapping[str, V], ABC):
     A subclass says what the table contains for what was added.
     """
 
-    def __init__(self, kind: str, first: Iterable[object], *, group: str) -> None:
+    def __init__(self, kind: str, first: Iterable[object], *, group: str, beside: Sequence[Registry[Any]] = ()) -> None:
         """Creates a table.
 
         Args:
             kind: What the table contains, for error messages.
             first: What it contains at first.
             group: The group of entry points; each names what a package adds, as in `my_package.specificity:Specificity`.
+            beside: Other tables in which the same names are looked up, so that a name is in only one of them.
         """
         self.kind, self.group = kind, group
+        self._beside = [*beside]
+        for table in beside:
+            table._beside.append(self)
         self._entries: dict[str, V] = {}
         self._definitions: dict[str, tuple[str, str]] = {}
         self._loaded = False
@@ -80,7 +84,8 @@ class Registry(Mapping[str, V], ABC):
         """
         name, entry = self._entry(added)
         definition = _definition(added)
-        if self._definitions.get(name, definition) != definition:
+        is_elsewhere = any(name in table._entries for table in self._beside)
+        if is_elsewhere or self._definitions.get(name, definition) != definition:
             raise InputError(
                 f"There is already a {self.kind} named {name}",
                 code="name-taken",

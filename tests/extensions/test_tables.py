@@ -9,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import promptkit as pk
+from promptkit.align.aligners import FIRST_ALIGNERS
 from promptkit.align.calibrate import CALIBRATIONS, Batch
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
 from promptkit.cli.main import app
 from promptkit.core.errors import InputError
 from promptkit.core.needs import Needs
@@ -73,6 +76,15 @@ def test_a_name_that_is_taken_is_refused(install: Install) -> None:
     with refused(InputError, "name-taken", kind="calibration", name="batch"):
         dict(CALIBRATIONS)
     assert CALIBRATIONS._entries["batch"] is Batch
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [(PROBES, "batch"), (CALIBRATIONS, "blm"), (LABEL_MAPPINGS, "knn"), (FIRST_ALIGNERS, "boxed")]
+)
+def test_a_name_is_in_only_one_of_the_tables_that_are_searched_together(table: Registry[Any], name: str) -> None:
+    taken = dataclass(type("Mine", (), {"name": name}))
+    with refused(InputError, "name-taken", kind=table.kind, name=name):
+        table.register(taken)
 
 
 def test_a_class_that_is_defined_again_replaces_the_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.labelmap.bayesian import Bayesian, BayesianPlus
 from promptkit.align.labelmap.frequency import Frequency
 from promptkit.align.labelmap.full import Full
@@ -13,7 +14,10 @@ from promptkit.align.learned import LearnedAligner
 from promptkit.core.class_table import ClassTable
 
 LABEL_MAPPINGS: ClassTable[LearnedAligner] = ClassTable(
-    "label map", (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic, Full), group="promptkit.label_maps"
+    "label map",
+    (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic, Full),
+    group="promptkit.label_maps",
+    beside=(CALIBRATIONS,),
 )
 """All label mappings, by name."""
 register = LABEL_MAPPINGS.register

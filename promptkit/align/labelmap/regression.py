@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from promptkit.align.folds import folds
 from promptkit.align.logprobs import negative_log_likelihood
-from promptkit.align.probes.folds import folds
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

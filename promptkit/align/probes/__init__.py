@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.learned import LearnedAligner
 from promptkit.align.probes.automatic_verbalizer import AutomaticVerbalizer
 from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
@@ -14,6 +16,7 @@ PROBES: ClassTable[LearnedAligner] = ClassTable(
     "probe",
     (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe),
     group="promptkit.probes",
+    beside=(CALIBRATIONS, LABEL_MAPPINGS),
 )
 """All probes, by name."""
 register = PROBES.register

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
-from promptkit.align.probes.folds import folds
 from promptkit.core.needs import FitData, LabeledOutputs, Needs
 from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
 

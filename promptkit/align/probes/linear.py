@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.align.folds import folds
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
-from promptkit.align.probes.folds import folds
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer

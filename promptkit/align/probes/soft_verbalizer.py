@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
-from promptkit.align.probes.folds import folds
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState

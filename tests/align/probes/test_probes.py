@@ -10,11 +10,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.align.folds import FOLDS, folds
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, Frequency
 from promptkit.align.probes import PROBES, AutomaticVerbalizer
 from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
 from promptkit.align.probes.centroids import HiddenCalibration, centroid_scores, prototype_scores
-from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import LinearProbe, fit_probe
 from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
