@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from promptkit.align.classes import Classes as Classes
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.analysis.compare import compare as compare
+    from promptkit.analysis.image_views import view_images as view_images
+    from promptkit.analysis.label_maps import label_maps as label_maps
     from promptkit.config.evaluation import EvalConfig as EvalConfig
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from promptkit.searches.instructions import search as search
     from promptkit.searches.result import SearchResult as SearchResult
     from promptkit.studies.baselines import baselines as baselines
+    from promptkit.studies.learning_curve import learning_curve as learning_curve
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
     from promptkit.tasks.images.from_arrays import image_task as image_task
@@ -132,6 +135,8 @@ _ATTRIBUTES = {
     "HotFlip": ("promptkit.training.optimizers.hotflip", "HotFlip"),
     "ImageProcessor": ("promptkit.manipulate.image.processor", "ImageProcessor"),
     "image_task": ("promptkit.tasks.images.from_arrays", "image_task"),
+    "label_maps": ("promptkit.analysis.label_maps", "label_maps"),
+    "learning_curve": ("promptkit.studies.learning_curve", "learning_curve"),
     "load": ("promptkit.models.registry", "load"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
     "load_module": ("promptkit.models.vision.module", "load_module"),
@@ -171,6 +176,7 @@ _ATTRIBUTES = {
     "TrainingResult": ("promptkit.training.result", "TrainingResult"),
     "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),
     "Unsupported": ("promptkit.core.errors", "Unsupported"),
+    "view_images": ("promptkit.analysis.image_views", "view_images"),
     "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
 }
 """Public classes and functions: name -> module and attribute."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ from promptkit.analysis.branches import locate
 from promptkit.analysis.stored_run import read_stored_run
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
-from promptkit.display.label_map import draw_label_map, size_of
-from promptkit.display.plots import page, styled
+from promptkit.display.label_map import label_map_panel
+from promptkit.display.panels import Panel, stacked
 from promptkit.display.table import Table
 from promptkit.evaluation.results import compute_results
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
     from promptkit.core.arrays import Floats
 
@@ -48,7 +48,8 @@ class LabelMaps:
 
     def plot(self) -> Figure:
         """Draws a heat map of each label map, with the source classes that have the highest weights."""
-        return _draw(self)
+        caption = f"{self.title}; the source classes with the highest weights for each label"
+        return stacked([map_panel(name, each) for name, each in self.maps.items()], caption)
 
     def to_json(self, most: int = MOST_SOURCES) -> dict[str, object]:
         """Returns what `promptkit labelmap --json` prints: branch -> label -> source class -> weight."""
@@ -124,30 +125,13 @@ def most_weighted(label_map: LabelMap) -> list[int]:
     return list(dict.fromkeys(int(s) for s in best))[:MOST_COLUMNS] or [0]
 
 
-def draw_one(figure: SubFigure, name: str, label_map: LabelMap) -> None:
-    """Draws the heat map of one label map into a part of a figure."""
+def map_panel(name: str, label_map: LabelMap) -> Panel:
+    """Returns the heat map of a label map as a part of a figure."""
     columns = most_weighted(label_map)
     weights: Floats = label_map.weights[columns].T
-    draw_label_map(
-        figure,
+    return label_map_panel(
         weights.tolist(),
         labels=label_map.labels,
         sources=[label_map.sources[s] for s in columns],
         title=f"label map {name}, weights of {label_map.over}",
     )
-
-
-@styled
-def _draw(maps: LabelMaps) -> Figure:
-    sizes = sizes_of([*maps.maps.values()])
-    caption = f"{maps.title}; the source classes with the highest weights for each label"
-    figure = page(max(width for width, _ in sizes), sum(height for _, height in sizes), caption)
-    parts = figure.subfigures(len(sizes), 1, squeeze=False, height_ratios=[height for _, height in sizes]).ravel()
-    for part, (name, label_map) in zip(parts, maps.maps.items(), strict=True):
-        draw_one(part, name, label_map)
-    return figure
-
-
-def sizes_of(maps: Sequence[LabelMap]) -> list[tuple[float, float]]:
-    """Returns the width and the height of the heat map of each label map, in inches."""
-    return [size_of(len(label_map.labels), len(most_weighted(label_map))) for label_map in maps]

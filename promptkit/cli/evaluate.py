@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.cli import options as opts
@@ -22,19 +23,24 @@ def eval_(
     shard: opts.Shard = None,
     no_cache: opts.NoCache = False,
     out: opts.Out = opts.DEFAULT_OUT,
+    plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task. Each metric has a 95% confidence interval."""
-    from promptkit.runs.run import ShardRun
+    from promptkit.runs.run import Run, ShardRun
     from promptkit.runs.shard import Shard
 
     part = None if shard is None else Shard.read(shard)
+    if plot is not None:
+        _check_plot(plot, shard)
     run: Run | ShardRun
     with exit_on_interrupt(), Bar(hidden=as_json) as bar:
         if part is None:
             run = config.run(out=out, cache=not no_cache, progress=bar)
         else:
             run = config.run_shard(part, out=out, cache=not no_cache, progress=bar)
+    if plot is not None and isinstance(run, Run):
+        _draw(config, run, plot)
     if as_json:
         for note in run.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -43,6 +49,32 @@ def eval_(
         _print_shard(run)
     else:
         print_run(run)
+
+
+def _check_plot(plot: Path, shard: str | None) -> None:
+    from promptkit.core.errors import InputError
+    from promptkit.display.plots import check_drawable
+
+    check_drawable(plot)
+    if shard is not None:
+        raise InputError(
+            "A shard has no results to plot",
+            code="conflicting-options",
+            got=f"--plot {plot} --shard {shard}",
+            hint="Merge the shards, then use promptkit align RUN --plot",
+            options=("plot", "shard"),
+        )
+
+
+def _draw(config: EvalConfig, run: Run, plot: Path) -> None:
+    from promptkit.analysis.image_views import view_images
+    from promptkit.analysis.run_figure import draw_run
+    from promptkit.display.plots import write
+
+    task = config.load_task()
+    is_text = task.spec.modality == "text"
+    views = None if is_text else view_images(config.build(task)[0], task, split=config.split)
+    write(draw_run(run, views), plot)
 
 
 def print_run(run: Run) -> None:

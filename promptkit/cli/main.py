@@ -11,6 +11,7 @@ import typer
 from promptkit.cli.align import align, bias
 from promptkit.cli.compare import compare
 from promptkit.cli.convert import convert
+from promptkit.cli.curve import curve
 from promptkit.cli.doctor import doctor
 from promptkit.cli.evaluate import eval_
 from promptkit.cli.init import init
@@ -51,6 +52,7 @@ for command in (
     compare,
     align,
     labelmap,
+    curve,
     bias,
     doctor,
     merge,

@@ -22,16 +22,27 @@ def render(
     *,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of rows to show.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show the token ids too.")] = False,
+    plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the exact prompts of a task. Parts are colored, and warnings point out likely mistakes."""
+    """Show the exact prompts of a task. Parts are colored, and warnings point out likely mistakes.
+
+    For images, --plot draws them before and after the operations of programs, with the classes that the model sees.
+    """
+    from promptkit.analysis.image_views import view_images
     from promptkit.config.modality import option_for_texts
+    from promptkit.display.plots import check_drawable, write
     from promptkit.evaluation.preview import views
+
+    if plot is not None:
+        check_drawable(plot)
 
     task = config.load_task()
     if tokens and task.spec.modality == "image":
         raise option_for_texts("tokens", task.name)
     predictor = _complete(config, task).build(task)[0]
+    if plot is not None:
+        write(view_images(predictor, task, n=n, split=config.split).plot(), plot)
     rows = views(predictor, task, split=config.split or task.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": task.name, "model": predictor.model.name, "rows": [row.to_json() for row in rows]}))

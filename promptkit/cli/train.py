@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,14 +14,40 @@ from promptkit.config.train import TrainConfig
 from promptkit.core.distributed import processes
 from promptkit.display.terminal import Bar
 
+if TYPE_CHECKING:
+    from promptkit.training.result import TrainingResult
+
 
 @opts.expand_options
 def train(
-    config: TrainConfig, *, no_cache: opts.NoCache = False, out: opts.Out = opts.DEFAULT_OUT, as_json: opts.Json = False
+    config: TrainConfig,
+    *,
+    no_cache: opts.NoCache = False,
+    out: opts.Out = opts.DEFAULT_OUT,
+    plot: opts.Plot = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Train a manipulation for a task. The model is frozen, and the best step is selected on dev rows."""
+    if plot is not None:
+        from promptkit.display.plots import check_drawable
+
+        check_drawable(plot)
     with exit_on_interrupt(), Bar(hidden=as_json, unit="step") as bar:
         result = config.run(out=out, cache=not no_cache, progress=bar)
     if processes().is_main:
+        if plot is not None:
+            _draw(config, result, plot)
         command = config.evaluation(result.saved).to_command(out=out)
         typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}\nuse it: {command}")
+
+
+def _draw(config: TrainConfig, result: TrainingResult, plot: Path) -> None:
+    from promptkit.analysis.image_views import view_images
+    from promptkit.display.panels import stacked
+    from promptkit.display.plots import write
+
+    task = config.load_task()
+    panels = [result.panel()]
+    if task.spec.modality == "image":
+        panels.append(view_images(result.predictor, task).panel())
+    write(stacked(panels, f"{result.rows['pool']} training rows, {result.rows['dev']} dev rows"), plot)

@@ -338,6 +338,22 @@ class DifferentiableTextScores(DifferentiableScores, Protocol):
 
 
 @runtime_checkable
+class ShowsPixels(Protocol):
+    """A model of images that shows what it reads."""
+
+    def pixels(self, requests: Sequence[Request]) -> list[Array]:
+        """Returns the pixels that the model reads for each request: after its operations, before the model's normalization.
+
+        Args:
+            requests: Requests with images.
+
+        Returns:
+            Arrays of shape (channels, height, width) of the model's size, with values between 0 and 1.
+        """
+        ...
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """A model that can be differentiated with respect to interventions."""
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
+from promptkit.display.panels import Panel, stacked
+from promptkit.display.training_curve import training_panel
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.predictor.predictor import Predictor
 from promptkit.training.checkpoint import DevEvaluation
 from promptkit.training.config import TrainingConfig
 from promptkit.training.learnables import prompt_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,26 @@ class TrainingResult:
     def _paths(self, folder: Path) -> list[Path]:
         numbered = [folder / f"{number}-{learned.name}" for number, learned in enumerate(self.learned, start=1)]
         return [folder] if len(self.learned) == 1 else numbered
+
+    @property
+    def title(self) -> str:
+        """Task, model, and what was trained."""
+        return f"{self.task} · {self.predictor.model.name} · {', '.join(learned.name for learned in self.learned)}"
+
+    def panel(self) -> Panel:
+        """Returns the losses and the evaluations on dev as a part of a figure."""
+        looks = self.dev_evaluations
+        return training_panel(
+            self.losses,
+            [(look.step, look.loss) for look in looks],
+            [(look.step, look.accuracy) for look in looks if look.accuracy is not None],
+            best=self.best.step,
+            title=self.title,
+        )
+
+    def plot(self) -> Figure:
+        """Plots the loss of each step, and the loss and accuracy on dev rows."""
+        return stacked([self.panel()], f"{self.rows['pool']} training rows, {self.rows['dev']} dev rows")
 
     def to_json(self) -> dict[str, object]:
         """Returns the output of `promptkit train --json`."""

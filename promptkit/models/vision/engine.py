@@ -12,6 +12,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError, Unsupported
 from promptkit.core.model import ImageCard, Precision
 from promptkit.core.requests import Output, Request
@@ -24,7 +25,7 @@ from promptkit.models.hf.backends import reporting_failure
 from promptkit.models.hf.memory import reporting_out_of_memory
 from promptkit.models.vision.demo import DemoSource
 from promptkit.models.vision.differentiable import TorchLogits
-from promptkit.models.vision.forward import answer, check_requests
+from promptkit.models.vision.forward import answer, check_requests, pixels_of_request
 from promptkit.models.vision.network import Classifier, exact_convolutions
 from promptkit.models.vision.optimization import TOLERANCE, optimize
 from promptkit.models.vision.plan import plan_batches
@@ -151,6 +152,11 @@ class VisionModel(BaseEngine):
                 with self._reporting_out_of_memory(f"A batch of {len(batch)} images"):
                     outputs = answer(self._classifier, [requests[index] for index in batch])
                 yield batch, outputs
+
+    def pixels(self, requests: Sequence[Request]) -> list[Array]:
+        """Returns the pixels that the model reads for each request; see `ShowsPixels.pixels`."""
+        self.check_supported(requests)
+        return [pixels_of_request(self._classifier, request) for request in requests]
 
     def differentiable(
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"

@@ -76,6 +76,13 @@ def _groups(images: Sequence[ImageInput]) -> Iterator[list[int]]:
         yield from (numbers[start : start + count] for start in range(0, len(numbers), count))
 
 
+def pixels_of_request(classifier: Classifier, request: Request) -> Array:
+    """Returns the pixels that the classifier reads for a request, before its normalization; shape (channels, height, width)."""
+    operations = [on_device(operation, classifier.device) for operation in request.interventions.operations]
+    with torch.no_grad():
+        return as_array(pixels_of(classifier, [request.image], operations)[0].float().cpu().numpy())
+
+
 def check_requests(requests: Sequence[Request], *, classes: int, layers: int, channels: int, name: str) -> None:
     """Checks that a classifier can answer requests.
 

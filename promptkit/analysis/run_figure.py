@@ -1,0 +1,32 @@
+"""The figure of a finished run: its metric for each alignment, its label maps, and its first images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from promptkit.analysis.image_views import ImageViews
+from promptkit.analysis.label_maps import map_panel
+from promptkit.display.estimates import estimates_panel
+from promptkit.display.panels import Panel, stacked
+from promptkit.metrics.intervals import Estimate
+from promptkit.metrics.table import METRICS
+from promptkit.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_run(run: Run, views: ImageViews | None = None) -> Figure:
+    """Returns the figure of a run.
+
+    Args:
+        run: The run.
+        views: Images to show first.
+    """
+    metric = next(name for name in METRICS if name in run.results[0].metrics)
+    estimates = [(result.align, Estimate(**result.metrics[metric])) for result in run.results]
+    title = f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}"
+    panels: list[Panel] = [] if views is None else [views.panel()]
+    panels.append(estimates_panel(estimates, x=METRICS[metric].title, title=title))
+    panels += [map_panel(result.align, result.label_map) for result in run.results if result.label_map]
+    return stacked(panels, f"{title}; 95% intervals")

@@ -1,0 +1,290 @@
+"""Accuracy against labeled rows per class, from the stored outputs of one run. No model is loaded.
+
+Each aligner is fitted again on a few of the labeled rows that the run has stored, for several draws of these rows. Draws of
+one seed are nested: the rows of 2 per class are among those of 5. What does not depend on labels stays that of the run: the
+source tokens of a language model, and the unlabeled rows. Intervals are over items and draws, as those of studies over items
+and seeds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import PositiveInt
+
+from promptkit.align.chain import CALIBRATIONS, Chain, needs_calibration
+from promptkit.analysis.stored_run import StoredRun, read_stored_run
+from promptkit.core.arguments import check_arguments
+from promptkit.core.calibration import Calibration
+from promptkit.core.errors import InputError, RunError
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.needs import FitData, LabeledOutputs, StoredFitRow, with_required
+from promptkit.core.registry import build, spelling
+from promptkit.display import plots
+from promptkit.display.table import Table
+from promptkit.evaluation.fit_data import StoredAnswers
+from promptkit.metrics.intervals import Estimate, mean_of, resamples
+from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
+from promptkit.runs.schema import answered
+from promptkit.studies.baseline_models import regression
+from promptkit.studies.image_baselines import pixel_regression
+from promptkit.studies.measures import interval
+from promptkit.tasks.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from promptkit.core.arrays import Floats
+
+PER_CLASS = (1, 2, 5, 10, 20, 50)
+"""The numbers of labeled rows of each label by default."""
+DRAWS = 5
+
+Drawn = Sequence[tuple[StoredFitRow, str]]
+"""Rows of the fit part and their labels."""
+Regression = Callable[[Sequence[LabeledExample], Sequence[Example]], list[str]]
+"""Fits a regression on labeled rows and predicts the label of others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCurve:
+    """Accuracy against labeled rows per class. Prints as a table, and displays in a notebook as a table and a plot."""
+
+    title: str
+    """Task, split, number of rows and model."""
+    per_class: tuple[int, ...]
+    draws: int
+    """How many draws of labeled rows each accuracy is a mean over."""
+    stored: int
+    """The labeled rows of each label that the run has stored; the draws of as many are the same rows."""
+    curves: Mapping[str, tuple[Estimate | None, ...]]
+    """Aligner -> accuracy for each value of `per_class`; None where it cannot be fitted on so few rows."""
+    controls: Mapping[str, tuple[Estimate | None, ...]]
+    """The same for what uses no pretrained model or no labeled rows."""
+
+    def table(self) -> Table:
+        """Returns the accuracies with their intervals; the controls come last."""
+        rows = {**self.curves, **self.controls}
+        return Table(
+            title=self.title,
+            columns=("alignment", *(f"{count} per class" for count in self.per_class)),
+            rows=tuple((name, *points) for name, points in rows.items()),
+            names=1,
+            caption=self._caption,
+        )
+
+    def plot(self) -> Figure:
+        """Plots the accuracies with their intervals; the controls are gray."""
+        series = [plots.Series(name=name, points=points) for name, points in self.curves.items()]
+        series += [plots.Series(name=name, points=points, is_baseline=True) for name, points in self.controls.items()]
+        return plots.lines(
+            series,
+            ticks=[*map(str, self.per_class)],
+            x="labeled rows of each label",
+            y="accuracy (share of items)",
+            legend="alignment",
+            title=self.title,
+            caption=self._caption,
+        )
+
+    @property
+    def _caption(self) -> str:
+        draws = f"mean over {self.draws} draws of at most {self.stored} stored rows of each label"
+        return f"{draws}; 95% intervals over items and draws"
+
+    def to_json(self) -> dict[str, object]:
+        """Returns what `promptkit curve --json` prints."""
+        curves, controls = (
+            {name: [None if point is None else asdict(point) for point in points] for name, points in each.items()}
+            for each in (self.curves, self.controls)
+        )
+        return {
+            "title": self.title,
+            "per_class": list(self.per_class),
+            "draws": self.draws,
+            "stored": self.stored,
+            "curves": curves,
+            "controls": controls,
+        }
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+@check_arguments("learning_curve")
+def learning_curve(
+    run: str | Path,
+    *,
+    calibrate: str | None = None,
+    per_class: Sequence[PositiveInt] = PER_CLASS,
+    draws: PositiveInt = DRAWS,
+    task: Task | None = None,
+) -> LearningCurve:
+    """Fits the probes and label maps of a finished run on fewer labeled rows than the run has.
+
+    Args:
+        run: Folder of the run, best one with many rows per class.
+        calibrate: Probes and label maps among those of the run, such as `blm+,full`; all of them if None.
+        per_class: Numbers of labeled rows of each label. Those that the run has not stored are left out.
+        draws: How many times labeled rows are drawn.
+        task: The task of the run, for a control on the same rows without a pretrained model: logistic regression on pixels, or
+            on TF-IDF of texts.
+
+    Raises:
+        RunError: The run is not finished, or its rows do not have the same labels.
+        InputError: The run has no such probe or label map, or too few labeled rows.
+    """
+    stored = read_stored_run(run)
+    calibrations = _chosen(stored, calibrate)
+    answers = StoredAnswers(stored.chains, answered(stored.samples), answered(stored.support), stored.read_outputs)
+    data = _FewRows(answers)
+    counts = tuple(count for count in per_class if count <= data.available)
+    if not counts:
+        raise InputError(
+            f"The run {stored.path} has stored only {data.available} labeled rows of some label",
+            code="too-few-labeled-rows",
+            got=f"per_class={min(per_class)}",
+            hint="Give a run with a larger --per-class",
+            given=data.available,
+            needed=min(per_class),
+        )
+    drawn = {count: [data.draw(count, seed) for seed in range(draws)] for count in counts}
+    curves = {
+        _name(each): tuple(_accuracy(stored, [data.scores(each, rows) for rows in drawn[count]]) for count in counts)
+        for each in calibrations
+    }
+    return LearningCurve(
+        title=stored.heading,
+        per_class=counts,
+        draws=draws,
+        stored=data.available,
+        curves=curves,
+        controls=_controls(stored, drawn, task),
+    )
+
+
+def _chosen(stored: StoredRun, calibrate: str | None) -> list[Calibration]:
+    """The calibrations of the run that are fitted on labeled rows, or those of them that are named."""
+    fitted = [chain.calibration for chain in stored.chains if chain.calibration and _labeled_rows(chain.calibration)]
+    if calibrate is not None:
+        wanted = [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]
+        names = {_name(each) for each in wanted}
+        fitted = [each for each in fitted if _name(each) in names]
+    if not fitted:
+        raise InputError(
+            f"The run {stored.path} has no such probe or label map, fitted on labeled rows",
+            code="no-learned-aligner",
+            got=", ".join(chain.name for chain in stored.chains),
+            hint="Evaluate with some, such as --labelmap blm+,full --calibrate linear --per-class 50",
+            folder=str(stored.path),
+        )
+    return fitted
+
+
+def _labeled_rows(calibration: Calibration) -> LabeledRows | None:
+    return next((need for need in calibration.needs if isinstance(need, LabeledRows)), None)
+
+
+def _name(calibration: Calibration) -> str:
+    """The spelling of a calibration without its number of labeled rows, which varies."""
+    return ":".join(part for part in spelling(calibration).split(":") if not part.startswith("per_class="))
+
+
+class _FewRows:
+    """The data of a run, of which an aligner is given only some of the labeled rows.
+
+    Args:
+        stored: The answers of the run.
+    """
+
+    def __init__(self, stored: StoredAnswers) -> None:
+        self._stored = stored
+        self._known = [(row, row.label) for row in stored.fit_rows if row.label is not None]
+        values = {need: need.load(stored) for need in with_required(stored.needs)}
+        self._data = FitData(labels=stored.labels, items=stored.outputs(stored.evaluated), values=values)
+
+    @property
+    def available(self) -> int:
+        """The labeled rows that the run has stored of the label with the fewest."""
+        counts = Counter(label for _, label in self._known)
+        return min(counts[label] for label in self._stored.labels)
+
+    def draw(self, per_class: int, seed: int) -> Drawn:
+        """Draws labeled rows, the same number of each label."""
+        chosen = draw_per_class(per_class, seed, [(row.row, label) for row, label in self._known])
+        return [self._known[index] for index in chosen]
+
+    def scores(self, calibration: Calibration, rows: Drawn) -> Floats | None:
+        """Returns the label scores of the evaluated rows by an aligner fitted on some labeled rows; None for too few rows."""
+        need = _labeled_rows(calibration)
+        assert need is not None
+        if len(rows) < need.minimum:
+            return None
+        outputs = self._stored.outputs([row.record for row, _ in rows])
+        gold = np.array([self._stored.labels.index(label) for _, label in rows], int)
+        labeled = LabeledOutputs(outputs=outputs, gold=gold)
+        data = replace(self._data, values={**self._data.values, need: labeled})
+        return calibration.fit(data).apply(data.items)
+
+
+def _accuracy(stored: StoredRun, scores: Sequence[Floats | None]) -> Estimate | None:
+    """The mean accuracy over draws, from the label scores of each; None if there are none."""
+    correct = [stored.reader.outcome(stored.samples, each).metric_input.correct for each in scores if each is not None]
+    return _mean(correct) if correct else None
+
+
+def _mean(correct: Sequence[Floats]) -> Estimate:
+    """The mean over draws, from which rows are correct in each."""
+    weights = resamples(len(correct[0]))
+    return interval(np.array([mean_of(each)(weights) for each in correct]), len(correct[0]), (0.0, 1.0))
+
+
+def _controls(
+    stored: StoredRun, drawn: Mapping[int, Sequence[Drawn]], task: Task | None
+) -> dict[str, tuple[Estimate | None, ...]]:
+    """The first aligner alone, which needs no labeled rows; and a regression on the inputs of the drawn rows."""
+    controls: dict[str, tuple[Estimate | None, ...]] = {}
+    if not needs_calibration(stored.reader):
+        alone = _mean([stored.reader.outcome(stored.samples).metric_input.correct])
+        controls[f"{Chain(reader=stored.reader).name}, no labeled rows"] = (alone,) * len(drawn)
+    if task is not None:
+        is_text = task.spec.modality == "text"
+        name = "regression on TF-IDF, no model" if is_text else "regression on pixels, no model"
+        fit: Regression = regression if is_text else pixel_regression
+        controls[name] = _regressions(stored, drawn, task, fit)
+    return controls
+
+
+def _regressions(
+    stored: StoredRun, drawn: Mapping[int, Sequence[Drawn]], task: Task, fit: Regression
+) -> tuple[Estimate | None, ...]:
+    """The accuracy of a regression on the inputs, fitted on the drawn rows."""
+    fit_part = {row.id: row for row in task.part("fit")}
+    evaluated = {row.id: row for row in task.rows(stored.title["split"])}
+    ids = [record["id"] for record in stored.samples]
+    needed = {row.row for draws in drawn.values() for rows in draws for row, _ in rows}
+    if not (evaluated.keys() >= set(ids) and fit_part.keys() >= needed):
+        raise RunError(
+            f"The data of the task {task.name} have changed since the run {stored.path} was made",
+            code="data-changed",
+            hint="Evaluate it again, or leave out the task",
+            task=task.name,
+            folder=str(stored.path),
+        )
+    items, gold = [evaluated[each].unlabeled() for each in ids], [record["gold"] for record in stored.samples]
+
+    def correct(rows: Drawn) -> Floats:
+        predicted = fit([fit_part[row.row] for row, _ in rows], items)
+        return np.array([one == other for one, other in zip(predicted, gold, strict=True)], float)
+
+    return tuple(_mean([correct(rows) for rows in draws]) for draws in drawn.values())
