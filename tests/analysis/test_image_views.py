@@ -84,12 +84,10 @@ def test_a_language_model_has_no_pixels() -> None:
 
 
 def test_the_figure_of_a_run_has_images_accuracies_and_label_maps(task: pk.Task, tmp_path: Path) -> None:
-    chains: list[Any] = [
-        READER,
-        [READER, pk.labelmap.BayesianPlus(per_class=2)],
-        [READER, pk.probes.PrototypicalVerbalizer(per_class=4)],
-    ]
-    branches = [pk.Predictor(convolutional(), [pk.ImageProcessor(), pk.Invert()], chain) for chain in chains]
+    probe = pk.probes.PrototypicalVerbalizer(per_class=4)
+    chains: list[Any] = [READER, [READER, pk.labelmap.BayesianPlus(per_class=2)], [READER, probe]]
+    model = convolutional()
+    branches = [pk.Predictor(model, [pk.ImageProcessor(), pk.Invert()], chain) for chain in chains]
     run = pk.evaluate(branches, task, limit=8, out=tmp_path, cache=False)
     figure = draw_run(run, pk.view_images(branches[0], task, n=2))
     titles = [axes.get_title(loc="left") for part in figure.subfigs for axes in part.axes]
