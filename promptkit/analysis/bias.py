@@ -155,7 +155,7 @@ def bias(spelling: str) -> Biases:
         task=branch.task,
         split=branch.split,
         n=len(rows),
-        contexts=len({context_of(record["demos"]) for record in samples}),
+        contexts=len({context_of(record.get("demos", ())) for record in samples}),
         biases=(
             _measure("majority label", majority, predicted, gold, BALANCED if any(demo_labels) else NO_DEMOS),
             _measure("recency", recency, predicted, gold, NO_DEMOS),

@@ -51,7 +51,9 @@ class Premise(Need["Floats"]):
         return Problem(code="missing-premise", text="the scores of the premise")
 
     def impossible(self, manipulation: Mapping[str, object]) -> Problem | None:
-        """Returns why prompts with these settings have no premise."""
+        """Returns why inputs with these settings have no premise."""
+        if manipulation.get("name") == "image":
+            return Problem(code="no-premise", text="an image has no premise, the text before an answer")
         if manipulation.get("channel"):
             return Problem(code="no-premise", text="channel prompts have no premise: they score the inputs")
         if manipulation.get("cot"):

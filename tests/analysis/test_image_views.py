@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import promptkit as pk
+from promptkit.analysis.bias import bias
 from promptkit.analysis.run_figure import draw_run
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Classify
@@ -98,6 +99,11 @@ def test_the_figure_of_a_run_has_images_accuracies_and_label_maps(task: pk.Task,
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [result.align for result in run.results]
     points = [container[0].get_xdata()[0] for container in axes.containers]
     assert points == [result.metrics["accuracy"]["value"] for result in run.results]
+    biases = bias(str(run.path))
+    assert biases.contexts == 1  # no image has demonstrations
+    assert all(each.excess is None for each in biases.biases)
+    assert "no premise" in biases.biases[2].reason
+    assert sum(label.gold for label in biases.labels) == 8
 
 
 def test_the_figure_of_a_training_has_its_losses(task: pk.Task, tmp_path: Path) -> None:
