@@ -26,7 +26,7 @@ from promptkit.studies.baseline_models import majority
 from promptkit.studies.image_baselines import pixel_regression
 from promptkit.tasks.sampling import by_hash
 
-CENTROIDS = ("hidden:layer=-1", "prototypical:layer=-1")
+CENTROIDS = ("hidden:layer=-1", "hidden:layer=-1:scale=normalize", "prototypical:layer=-1")
 PROBES = ("linear:layer=-1:scale=normalize", "linear:layer=-1:scale=standardize")
 PIXELS, MAJORITY = "logistic regression on pixels", "majority of the pool"
 RANDOM_FULL, RANDOM_CENTROID = "random weights, `full`", "random weights, `hidden:layer=-1`"

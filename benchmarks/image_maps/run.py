@@ -42,7 +42,10 @@ from readme import format_interval, format_versions, update_readme
 HERE = Path(__file__).resolve().parent
 SIZES = (1, 2, 3, 5, 10, 20, 50)
 """Numbers of labeled rows per label."""
-MAPS = (*("random-map", "frequency", "iterative", "blm", "blm+"), *("full", "full:towards=semantic", "full:towards=verbalizer"))
+MAPS = (
+    *("random-map", "frequency", "iterative", "blm", "blm+", "blm+:alpha=1"),
+    *("full", "full:towards=semantic", "full:towards=verbalizer"),
+)
 NO_LABELS = {"semantic": 1, "full:towards=semantic": 0, "full:towards=verbalizer": 0}
 """Maps that do not use labels, with the least `per_class` that they take. The hand-written map, `classes`, is the fourth."""
 PROGRAMS = {"invert": pk.Invert(), "place:share=0.6": pk.Place(share=0.6)}

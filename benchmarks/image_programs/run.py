@@ -163,7 +163,8 @@ def trained_table(results: Mapping[str, Any]) -> str:
     done, rates = len(results["cells"]), ", ".join(f"{name} {rate}" for name, rate in results["learning_rates"].items())
     training = results["training"]
     setting = f"{results['rows']} test rows; `{results['model']}`; {training['steps']} steps of {training['batch_size']} rows"
-    caption = f"{setting}; peak learning rates: {rates}. {done} cells. {format_versions(results['versions'])}."
+    measured = f"{done} cells; intervals are over rows, and over seeds where there are several"
+    caption = f"{setting}; peak learning rates: {rates}. {measured}. {format_versions(results['versions'])}."
     return "\n".join([*lines, "", caption])
 
 
