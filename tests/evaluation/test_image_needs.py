@@ -10,6 +10,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.align.labelmap.full import HAND_WRITTEN_WEIGHT
 from promptkit.analysis.realign import align
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import TextInput
@@ -149,6 +150,17 @@ def test_classes_that_were_written_by_hand_need_no_encoder(task: pk.Task, tmp_pa
     assert two == {"dark": {"boat": 0.5, "tree": 0.5}, "light": {"cat": 0.5, "dog": 0.5}}
     again = align(finished.path, "semantic:per_class=1")
     assert metrics(again.results)["semantic:per_class=1"] == metrics(finished.results)["semantic:per_class=1"]
+
+
+def test_the_full_map_is_pulled_towards_all_hand_written_classes(task: pk.Task, tmp_path: Path) -> None:
+    spelling = "full:per_class=0:towards=semantic"
+    predictors = branches(convolutional(), spelling, classes=HAND_WRITTEN)
+    answers = stored(evaluate(predictors, task, limit=12, out=tmp_path, cache=False), spelling, classes=HAND_WRITTEN)
+    values = {need: need.load(answers) for need in answers.needs}
+    data = FitData(labels=LABELS, items=answers.outputs(answers.evaluated), values=values)
+    table = predictors[0].chain.calibration.fit(data).label_map.table()  # type: ignore[union-attr]
+    half = pytest.approx(HAND_WRITTEN_WEIGHT / 2)
+    assert table == {"dark": {"boat": half, "tree": half}, "light": {"cat": half, "dog": half}}
 
 
 @pytest.mark.parametrize(
