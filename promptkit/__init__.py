@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
     from promptkit.tasks.images.from_arrays import image_task as image_task
+    from promptkit.tasks.load import task as task
     from promptkit.tasks.task import Task as Task
-    from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
     from promptkit.training import optimizers as optimizers
     from promptkit.training.config import TrainingConfig as TrainingConfig
     from promptkit.training.optimizers.adamw import AdamW as AdamW
@@ -168,7 +168,7 @@ _ATTRIBUTES = {
     "StudyConfig": ("promptkit.config.study", "StudyConfig"),
     "Study": ("promptkit.studies.study", "Study"),
     "Task": ("promptkit.tasks.task", "Task"),
-    "task": ("promptkit.tasks.task", "load_task"),
+    "task": ("promptkit.tasks.load", "task"),
     "Template": ("promptkit.inputs.text.template", "Template"),
     "TrainConfig": ("promptkit.config.train", "TrainConfig"),
     "train": ("promptkit.training.trainer", "train"),

@@ -36,6 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pk.save_manipulation(trained(), "saved")
         for n in (1, 2):
             pk.evaluate_shard(predictor(), task(), pk.Shard(n, 2), limit=2, out=f"shard{n}")
+        chain = [pk.Verbalizer(WORDS), pk.labelmap.Frequency(per_class=1)]
+        pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(PROMPT), chain), task(), limit=4, out="mapped")
         yield
 
 
@@ -45,6 +47,21 @@ def task() -> pk.Task:
 
 def predictor(*modifiers: Any) -> pk.Predictor:
     return pk.Predictor(pk.load("fake"), [pk.Prompt(PROMPT, demos=pk.demos.first(k=2)), *modifiers], WORDS)
+
+
+def mapped() -> Path:
+    """The folder of a run with a label map."""
+    return next(Path("mapped").iterdir())
+
+
+def image_task() -> pk.Task:
+    return pk.image_task(np.arange(64, dtype=np.uint8).reshape(16, 2, 2), labels=[0, 1] * 8, label_names=["a", "b"])
+
+
+def image_predictor() -> pk.Predictor:
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    model = pk.load_module(module, size=8, normalization=([0.5], [0.25]), class_names=["cat", "dog"])
+    return pk.Predictor(model, pk.ImageProcessor(), pk.Classes(["a", "b"], classes={"a": "cat", "b": "dog"}))
 
 
 def build(k: object = 0, seed: int = 0) -> pk.Predictor:
@@ -97,6 +114,8 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(images=np.arange(16, dtype=np.uint8).reshape(4, 2, 2), labels=[0, 1, 0, 1], label_names=["a", "b"], name="mine"),
         **dict(test_images=np.ones((2, 2, 2), np.uint8), test_labels=[0, 1], classes={"a": "cat", "b": ["dog"]}),
     ),
+    "label_maps": lambda: dict(run=mapped()),
+    "learning_curve": lambda: dict(run=mapped(), calibrate="frequency", per_class=[1], draws=1, task=task()),
     "load": lambda: dict(name="fake", batch_tokens=64),
     "load_manipulation": lambda: dict(folder="saved"),
     "load_module": lambda: dict(
@@ -125,6 +144,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(progress=lambda done, total, text: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
     "TrainConfig": lambda: dict(OPTIONS, labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1),
+    "view_images": lambda: dict(predictor=image_predictor(), task=image_task(), n=1, split="test"),
     "Classes": lambda: dict(labels=["no", "yes"], classes={"no": "cat", "yes": ["dog"]}),
     "Verbalizer": lambda: dict(words=WORDS, score="sum", pool="max"),
     # methods
@@ -216,6 +236,10 @@ ACCEPTED: dict[str, list[Any]] = {
     "batch_tokens": [5],
     "image_task.name": ["x", ""],
     "image_task.classes": [None],
+    "learning_curve.calibrate": [None],
+    "learning_curve.draws": [5],
+    "learning_curve.task": [None],
+    "view_images.n": [5],
     "Prompt.order": [None],
     "Prompt.instruction": ["x", "", None],
     "Prompt.chat": [True],

@@ -119,7 +119,7 @@ def view_images(predictor: Predictor, task: Task, *, n: PositiveInt = ROWS, spli
     Raises:
         Unsupported: The model does not read images.
     """
-    model, split = predictor.model, split or task.spec.split
+    model, split = predictor.model, task.spec.split if split is None else split
     if not isinstance(model, ShowsPixels):
         raise Unsupported(
             f"The model {model.name} does not show the pixels that it reads",

@@ -12,6 +12,7 @@ import numpy as np
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.analysis.branches import locate
 from promptkit.analysis.stored_run import read_stored_run
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
 from promptkit.display.label_map import label_map_panel
@@ -64,6 +65,7 @@ class LabelMaps:
         return "".join(table._repr_html_() for table in self.tables())
 
 
+@check_arguments("label_maps")
 def label_maps(run: str | Path) -> LabelMaps:
     """Returns the label maps of a finished run, fitted again on its stored outputs, and the one written by hand.
 

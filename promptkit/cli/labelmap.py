@@ -16,7 +16,10 @@ def labelmap(
     plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the label maps of a finished run: the source classes of each label, with their weights."""
+    """Show the label maps of a finished run.
+
+    Each map is a table of the source classes of each label, with their weights.
+    """
     from promptkit.analysis.label_maps import label_maps
     from promptkit.display import plots
     from promptkit.display.terminal import print_wide

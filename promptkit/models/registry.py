@@ -215,9 +215,17 @@ def split(name: str) -> tuple[str, str]:
         name: `[engine:]name`; it is split at the first colon only if the text before it is the name of an engine.
 
     Raises:
-        InputError: The text before the colon is not an engine.
+        InputError: The text before the colon is not an engine, or there is no name after it.
     """
-    engine, _, rest = name.partition(":")
+    engine, colon, rest = name.partition(":")
+    if engine in ENGINES and colon and not rest:
+        raise InputError(
+            f"The name of a model is missing after {name}",
+            code="empty-name",
+            got=name,
+            hint=f"Give {ENGINES[engine].names}",
+            engine=engine,
+        )
     if name in ENGINES and name != DEFAULT_ENGINE:
         return name, name
     if engine in ENGINES and rest:

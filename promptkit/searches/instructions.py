@@ -162,9 +162,13 @@ def check(
         The dev rows to choose by.
 
     Raises:
-        InputError: A setting is invalid.
+        InputError: A setting is invalid, or the task has images.
         TaskError: The task has no dev rows.
     """
+    if task.spec.modality != "text":
+        hint = "Train a program instead, with promptkit train"
+        reason = f"An instruction is part of a prompt, and the task {task.name} has images"
+        raise InputError(reason, code="needs-text-task", hint=hint, task=task.name)
     if method is not None and method not in get_args(Method):
         raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):

@@ -144,6 +144,8 @@ def learning_curve(
         RunError: The run is not finished, or its rows do not have the same labels.
         InputError: The run has no such probe or label map, or too few labeled rows.
     """
+    if not per_class:
+        raise InputError("A learning curve needs numbers of labeled rows", code="no-numbers", got="[]", keyword="per_class")
     stored = read_stored_run(run)
     calibrations = _chosen(stored, calibrate)
     answers = StoredAnswers(stored.chains, answered(stored.samples), answered(stored.support), stored.read_outputs)

@@ -32,6 +32,10 @@ def read_file(path: Path) -> list[Row]:
         TaskError: The file cannot be read or parsed, or has no rows.
     """
     reader = _READERS.get(data_suffix(path))
+    if reader is None and not path.exists():
+        raise TaskError(
+            f"There is no file {path}", code="no-such-file", hint=f"Supported types: {', '.join(_READERS)}", file=str(path)
+        )
     if reader is None:
         raise unreadable(path)
     try:

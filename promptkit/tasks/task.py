@@ -219,9 +219,8 @@ class Task:
         return str(label)
 
 
-@check_arguments("task")
 def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
-    """Loads a task.
+    """Loads a task from its YAML file.
 
     Args:
         name: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), or the path of a task's YAML file.

@@ -7,7 +7,6 @@ import shlex
 import shutil
 from collections import Counter
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
 from promptkit.needs.premise import Premise
-from promptkit.runs.command import SETTINGS, eval_command, explained, placeholders
+from promptkit.runs.command import eval_command, explained, placeholders
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -256,10 +255,9 @@ def test_a_chain_of_thought_has_no_premise_for_the_common_token_bias(tmp_path: P
     assert common.reason == problem.text
 
 
-@pytest.mark.parametrize("name", [*SETTINGS])
+@pytest.mark.parametrize("name", [*ENGINES])
 def test_the_settings_in_the_command_exist_in_the_engine(name: str) -> None:
-    engine: Any = getattr(import_module(ENGINES[name].module), ENGINES[name].attribute)
-    assert {*SETTINGS[name]} <= {*engine.Settings.model_fields}
+    assert {*ENGINES[name].recorded} <= {*ENGINES[name].model_class().Settings.model_fields}
 
 
 def test_placeholders_in_the_command_are_explained() -> None:

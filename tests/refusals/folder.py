@@ -48,7 +48,7 @@ class Given:
 
     def __init__(self, folder: Path, run_command: Callable[..., Any], patch: pytest.MonkeyPatch, tiny: Path) -> None:
         self._folder, self._run_command, self._patch, self._tiny = folder, run_command, patch, tiny
-        self.run = Path("no run")
+        self.run = Path("run-not-created")
         self.lock: filelock.FileLock | None = None
 
     def a_model(self) -> Path:
@@ -299,6 +299,48 @@ class Given:
 
     def a_peft_classifier_checkpoint(self) -> None:
         self.a_peft_checkpoint(task_type="SEQ_CLS", modules_to_save=["score"])
+
+    def images(self) -> None:
+        """Folders of two classes (`photos`), one class (`one`) and no test images (`untested`); tasks of listed images."""
+        from tests.support.image_files import squares, write_folder, write_task
+
+        images, labels = squares(60)
+        photos = write_folder(self._folder / "photos", images, labels)
+        write_folder(self._folder / "one", images[::2], labels[::2])
+        write_folder(self._folder / "untested" / "train", images, labels)
+        paths = [path.relative_to(self._folder) for path in sorted(photos.glob("*/*.png"))]
+        listed = "".join(f"{path},{path.parent.name}\n" for path in paths)
+        for name, content in {"listed": listed, "missing": f"{listed}photos/left/099.png,left\n"}.items():
+            (self._folder / f"{name}.csv").write_text(f"image,label\n{content}")
+            write_task(self._folder / f"{name}.yaml", files={"test": f"{name}.csv"})
+
+    def a_broken_image(self) -> None:
+        self.images()
+        for path in self._folder.glob("photos/*/*.png"):
+            path.write_bytes(b"GIF89a" + path.name.encode() + path.parent.name.encode())  # equal files would be one row
+
+    def images_with_a_template(self) -> None:
+        self._change_images({"template": "sentiment/review"})
+
+    def images_with_an_unknown_class(self) -> None:
+        self._change_images({"classes": {"left": ["catt"], "right": ["tabby"]}})
+
+    def images_with_a_label_without_classes(self) -> None:
+        self._change_images({"classes": {"left": ["tabby"]}})
+
+    def images_with_an_undeclared_label(self) -> None:
+        self._change_images({"labels": {"up": "up", "right": "right side"}})
+
+    def images_with_two_places(self) -> None:
+        self._change_images(
+            {"sources": [{"folder": "photos", "files": {"test": "listed.csv"}, "inputs": {"image": "image"}, "label": "label"}]}
+        )
+
+    def _change_images(self, entries: dict[str, Any]) -> None:
+        if not (self._folder / "photos").exists():
+            self.images()
+        path = self._folder / "listed.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **entries}))
 
     def runs_of_two_tasks(self) -> None:
         for command, name in (("labels.yaml", "one"), ("choices.yaml", "two")):

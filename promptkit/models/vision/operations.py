@@ -20,6 +20,8 @@ from promptkit.core.interventions import InputOperation
 from promptkit.core.placement import centered
 from promptkit.core.registry import Registry
 
+__all__ = ["OPERATIONS", "Operation", "register"]  # the names of `pk.operations`
+
 Settings = Mapping[str, str | float]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from promptkit.core.errors import TaskError
+from promptkit.tasks.images.cells import SUFFIXES
 from promptkit.tasks.images.folder import class_folders, folder_of_split, splits_of_folder
 from promptkit.tasks.source import Source
 from promptkit.tasks.spec import TaskSpec
@@ -52,7 +53,7 @@ def task_from_folder(folder: Path) -> Task:
         TaskError: The folder has fewer than two classes, or no images to evaluate.
     """
     root = folder.resolve()
-    labels = labels_of_folder(root)
+    labels = labels_of_folder(root) if _has_images(root) else ()
     if len(labels) < 2:
         raise _too_few_classes(folder, labels)
     source = folder_source(root, str(root))
@@ -60,6 +61,11 @@ def task_from_folder(folder: Path) -> Task:
         description=f"images of {root.name}", modality="image", labels={label: label for label in labels}, sources=[source]
     )
     return Task(root.name, spec, source, root.parent)
+
+
+def _has_images(root: Path) -> bool:
+    """Whether a folder has a file of a supported type, unlike a folder of runs."""
+    return any(path.suffix.lower() in SUFFIXES for path in root.rglob("*"))
 
 
 def _too_few_classes(folder: Path, labels: tuple[str, ...]) -> TaskError:

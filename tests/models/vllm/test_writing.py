@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Generate, Request
+from promptkit.core.requests import Generate, Prepared, Request
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.vllm.engine import VllmModel
 from tests.support.tiny import make_tokenizer
@@ -20,9 +20,9 @@ def test_a_text_that_vllm_stops_before_its_answer_is_written_again(monkeypatch: 
     replies = {"one": "good\nbad", "two": "\n\ngood\nbad", "three": "<think>a\nb</think>good\nbad"}
     calls: list[list[bool]] = []
 
-    def generate(_: object, prompts: list[TextInput], stops: list[bool]) -> list[Any]:
+    def generate(_: object, prompts: list[Prepared], stops: list[bool]) -> list[Any]:
         calls.append(stops)
-        texts = [replies[tokenizer.decode(prompt.ids)] for prompt in prompts]
+        texts = [replies[tokenizer.decode(prompt.text.ids)] for prompt in prompts]
         cut = [text[: text.index("\n") + 1] if stop else text for text, stop in zip(texts, stops, strict=True)]
         ids = [tokenizer.encode(text).ids for text in cut]
         return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=text, finish_reason="stop")]) for text in ids]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import promptkit as pk
 from promptkit.cli.main import app
 from promptkit.core.errors import InputError, TaskError
 from promptkit.inputs.image import image_input
@@ -27,6 +28,7 @@ def test_a_folder_is_a_task_like_its_task_file(tmp_path: Path, splits: tuple[str
         part = slice(number * 6, number * 6 + 6) if splits else slice(None)
         write_folder(root / split if split else root, IMAGES[part], LABELS[part])
     task = resolve_task(str(root), DataOptions())
+    assert [row.id for row in pk.task(root).rows("test")] == [row.id for row in task.rows("test")]
     assert (task.name, task.labels, task.spec.modality) == ("my photos", ("left", "right"), "image")
     for path, content in starter_files(root).items():
         assert path == tmp_path / "my photos.yaml"
@@ -47,6 +49,12 @@ def test_a_folder_without_classes_or_without_test_images_is_refused(tmp_path: Pa
     with refused(TaskError, "one-class", folder=str(tmp_path / "few"), label="left"):
         resolve_task(str(tmp_path / "few"), DataOptions())
     (tmp_path / "few").rename(tmp_path.with_name("elsewhere"))
+    for name in ("sentiment-1", "sentiment-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    with refused(TaskError, "is-a-folder"):
+        pk.task(tmp_path / "runs")
+    (tmp_path / "runs").rename(tmp_path.with_name("runs"))
     write_folder(tmp_path / "train", IMAGES, LABELS)
     with refused(TaskError, "no-test-images", folder=str(tmp_path)):
         resolve_task(str(tmp_path), DataOptions())
