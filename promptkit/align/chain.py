@@ -72,7 +72,7 @@ def make_chain(align: Aligners) -> Chain:
     calibration = _calibration(reader, rest)
     if calibration:
         _check_labels(reader, calibration)
-    _check_scores(reader, calibration)
+    check_scores(reader, calibration)
     return Chain(reader=reader, calibration=calibration)
 
 
@@ -156,7 +156,7 @@ def needs_calibration(reader: OutputReader) -> bool:
     return reader.task_kind != "generation" and not reader.has_scores
 
 
-def _check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
+def check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
     """Raises if a first aligner has no label scores and no later aligner works without them."""
     if not needs_calibration(reader):
         return
@@ -168,7 +168,7 @@ def _check_scores(reader: OutputReader, calibration: Calibration | None) -> None
             hint=hint,
             aligner=reader.name,
         )
-    if not (isinstance(calibration, DeclaresScores) and not calibration.reads_scores):
+    if lacks_scores(reader, calibration):
         raise Unsupported(
             f"The calibration {calibration.name} corrects label scores, and the aligner {reader.name} has none",
             code="no-label-scores",
@@ -176,6 +176,12 @@ def _check_scores(reader: OutputReader, calibration: Calibration | None) -> None
             calibration=calibration.name,
             aligner=reader.name,
         )
+
+
+def lacks_scores(reader: OutputReader, calibration: Calibration) -> bool:
+    """Returns whether a calibration corrects label scores, of which the reader has none."""
+    ignores_scores = isinstance(calibration, DeclaresScores) and not calibration.reads_scores
+    return needs_calibration(reader) and not ignores_scores
 
 
 def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.align.chain import CALIBRATIONS, Chain, needs_calibration
+from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
 from promptkit.analysis.stored_run import StoredRun, read_stored_run
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
+from promptkit.core.errors import RunError
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
@@ -120,15 +122,19 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
             settings of the run or its defaults, and those that can be estimated on the evaluated rows also in that way.
 
     Raises:
-        RunError: If the run is not finished, or its rows do not have the same labels.
+        RunError: If the run is not finished, its rows do not have the same labels, or nothing can be applied to it.
+        Unsupported: A calibration corrects label scores, of which the run has none.
     """
     stored = read_stored_run(run)
     reader, rows = stored.reader, (stored.samples, stored.support)
     samples, support = map(answered, rows)
     outputs = StoredOutputs(stored.settings, samples, support, stored.chains, stored.read_outputs)
-    available, unavailable = split_by_availability(_requested(calibrate, stored.chains), outputs)
+    available, unavailable = split_by_availability(_requested(calibrate, stored.chains, reader), outputs)
     baseline = [] if needs_calibration(reader) else [Chain(reader=reader)]
     new_chains = [*baseline, *(Chain(reader=reader, calibration=each) for each in available)]
+    command = _collecting_command(stored, unavailable)
+    if not new_chains:
+        raise _nothing_available(stored.path, unavailable, command)
     results = compute_results(new_chains, *rows, stored.read_outputs)
     return Alignments(
         task=stored.title["task"],
@@ -140,7 +146,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         results=results,
         differences=_differences(results, has_baseline=bool(baseline)),
         unavailable=tuple(unavailable),
-        command=_collecting_command(stored, unavailable),
+        command=command,
         warnings=tuple(fit_warnings(new_chains, *rows)),
         label_notes=(*reader.notes(), *name_notes(results)),
     )
@@ -153,9 +159,24 @@ def _differences(results: Sequence[Result], *, has_baseline: bool) -> tuple[Esti
     return (None, *(paired_difference(result.correct, results[0].correct) for result in results[1:]))
 
 
-def _requested(calibrate: str, chains: Sequence[Chain]) -> list[Calibration]:
+def _nothing_available(path: Path, unavailable: Sequence[Unavailable], command: str | None) -> RunError:
+    reasons = "; ".join(f"{each.name}: {each.reason}" for each in unavailable)
+    return RunError(
+        f"None of the calibrations can be applied to the run {path}",
+        code="nothing-available",
+        got=reasons or "no calibration",
+        hint=f"Collect what is missing: {command}" if command else "Name others",
+        run=str(path),
+        unavailable=tuple(each.name for each in unavailable),
+    )
+
+
+def _requested(calibrate: str, chains: Sequence[Chain], reader: OutputReader) -> list[Calibration]:
     if calibrate != ALL:
-        return [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]
+        named = [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]
+        for calibration in named:
+            check_scores(reader, calibration)
+        return named
     of_run = [chain.calibration for chain in chains if chain.calibration]
     requested: list[Calibration] = []
     for name, calibration_class in CALIBRATIONS.items():
@@ -163,7 +184,7 @@ def _requested(calibrate: str, chains: Sequence[Chain]) -> list[Calibration]:
         requested += [calibration for calibration in of_run if calibration.name == name] or [default]
         if isinstance(default, EstimatesPrior):
             requested.append(build("calibration", CALIBRATIONS, f"{name}:estimate_on=test"))
-    return requested
+    return [calibration for calibration in requested if not lacks_scores(reader, calibration)]
 
 
 def _collecting_command(stored: StoredRun, unavailable: Sequence[Unavailable]) -> str | None:

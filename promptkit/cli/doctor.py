@@ -39,10 +39,13 @@ def doctor(
     """Compare the outputs of two engines for the same requests. The exit code is 1 if they differ."""
     from promptkit.analysis.doctor import diagnose
     from promptkit.models.registry import load
+    from promptkit.models.support import check_supports
 
     loaded = resolve_task(task, data_options, template=prompt_options.template)
     stages = build_first_stages(loaded, prompt_options, AnswerOptions())
     first, second = (load(name, **parse_settings(values or ())) for name, values in ((model, set_), (against, set_against)))
+    for each in (first, second):
+        check_supports(each.name, each.capabilities, loaded.spec.modality, alternative="name another task with --task")
     diagnosis = diagnose(first, second, loaded, stages.encoder, stages.reader, limit=limit, tolerance=tolerance)
     print(json.dumps(diagnosis.to_json()) if as_json else diagnosis)
     if diagnosis.reasons:

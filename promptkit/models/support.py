@@ -84,7 +84,8 @@ def _hint(feature: Feature, capabilities: Capabilities) -> str:
         if feature in ("text", "image") or capabilities.modalities & engine.capabilities.modalities
         for kinds in [", ".join(_kinds_with(feature, engine))]
     ]
-    return f"Use an engine that supports it: {', '.join(engines)}" if engines else "No engine supports it"
+    example = f" (--model {engines[0]}:NAME)" if len(engines) == 1 and engines[0] in ENGINES else ""
+    return f"Use an engine that supports it: {', '.join(engines)}{example}" if engines else "No engine supports it"
 
 
 def _kinds_with(feature: Feature, engine: Engine) -> Sequence[str]:

@@ -29,21 +29,20 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
     if is_data(name):
         return _from_data_file(name, options, template)
     _check_no_data_file_options(name, options)
+    if _is_folder(name):
+        _check_no_mirror(name, "folder", options)
     return task(name, data=options.data)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder, and not of a shipped task."""
+    return name not in names("evals", ".yaml") and bool(name) and expanded(name).is_dir()
 
 
 def _from_data_file(name: str, options: DataOptions, template: str | None) -> Task:
     from promptkit.tasks.from_file import task_from_file
 
-    if options.data is not None:
-        raise InputError(
-            f"--data is the folder of a mirror of datasets, which the data file {name} does not use",
-            code="option-needs-task",
-            got=f"--data {options.data}",
-            hint="Leave out --data",
-            option="--data",
-            task=name,
-        )
+    _check_no_mirror(name, "data file", options)
     label_options = {"--label-column": options.label_column, "--labels": options.labels}
     conflicting = [option for option, value in label_options.items() if value]
     if options.answer_column is not None and conflicting:
@@ -61,6 +60,18 @@ def _from_data_file(name: str, options: DataOptions, template: str | None) -> Ta
         answer_column=options.answer_column,
         train=options.train,
     )
+
+
+def _check_no_mirror(name: str, kind: str, options: DataOptions) -> None:
+    if options.data is not None:
+        raise InputError(
+            f"--data is the folder of a mirror of datasets, which the {kind} {name} does not use",
+            code="option-needs-task",
+            got=f"--data {options.data}",
+            hint="Leave out --data",
+            option="--data",
+            task=name,
+        )
 
 
 def _check_no_data_file_options(name: str, options: DataOptions) -> None:

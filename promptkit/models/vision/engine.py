@@ -221,7 +221,7 @@ class VisionModel(BaseEngine):
 
 
 def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, name: str) -> None:
-    """Checks a loaded classifier: finite logits, a name for each, and results that do not depend on the batch."""
+    """Checks a loaded classifier: finite logits, a name for each, and results that depend on nothing but the image."""
     if structure.classes != names:
         raise ModelError(
             f"The model {name} has {structure.classes} classes and {names} class names",
@@ -232,10 +232,17 @@ def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, n
             names=names,
         )
     with torch.no_grad():
-        together = logits_of(module(probe), len(probe), name)
-        alone = torch.cat([logits_of(module(image[None]), 1, name) for image in probe])
+        together, again = (logits_of(module(probe.clone()), len(probe), name) for _ in range(2))
+        alone = torch.cat([logits_of(module(image[None].clone()), 1, name) for image in probe])
     if not together.isfinite().all():
         raise not_finite("a logit", model=name)
+    if float((together - again).abs().max()) > TOLERANCE:
+        raise Unsupported(
+            f"The model {name} returns other logits each time that it reads the same images",
+            code="not-deterministic",
+            hint="Use a module without random numbers in evaluation mode; dropout must depend on `self.training`",
+            model=name,
+        )
     if float((together - alone).abs().max()) > TOLERANCE:
         raise Unsupported(
             f"The logits of the model {name} depend on the other images of a batch",

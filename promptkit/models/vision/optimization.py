@@ -32,7 +32,7 @@ def optimize(module: nn.Module, structure: Structure, probe: Tensor, name: str) 
 
     def logits() -> Tensor:
         with torch.no_grad():
-            return logits_of(module(probe), len(probe), name)
+            return logits_of(module(probe.clone()), len(probe), name)
 
     def kept(change: Callable[[], object], undo: Callable[[], object]) -> bool:
         before = logits()

@@ -45,7 +45,7 @@ def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> 
 
     Raises:
         Unsupported: The processor does something else with the pixels.
-        ModelError: The processor states no size.
+        ModelError: The processor states no size, or its normalization is invalid.
     """
     if processor.get("do_flip_channel_order"):
         raise Unsupported(
@@ -61,6 +61,14 @@ def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> 
         mean, std = _per_channel(processor["image_mean"], channels), _per_channel(processor["image_std"], channels)
     if processor.get("include_top"):  # EfficientNet of transformers divides twice
         std = [x * y for x, y in zip(std, _per_channel(processor["image_std"], channels), strict=True)]
+    if not len(mean) == len(std) == channels or not all(deviation > 0 for deviation in std):
+        raise ModelError(
+            f"The image processor of the model {name} has no valid normalization",
+            code="invalid-normalization",
+            got=f"image_mean={processor['image_mean']}, image_std={processor['image_std']}",
+            hint=f"It needs a mean and a positive standard deviation for each of the {channels} channels",
+            model=name,
+        )
     return Preprocessing(
         size=_size(processor, name),
         mean=tuple((x + offset) / scale for x in mean),

@@ -12,11 +12,16 @@ from torch import nn
 
 from promptkit.core.errors import ModelError
 from promptkit.models.files.pretrained import fetched, load_weights, read_config
-from promptkit.models.files.source import resolve
+from promptkit.models.files.source import KnownModels, resolve
 from promptkit.models.vision.preprocessing import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+
+KNOWN = KnownModels(
+    hub="microsoft/resnet-18", local="`vision:demo` (pip install 'promptkit[vision]'), or a model folder such as vision:./model"
+)
 
 
 class ClassifierSource(Protocol):
@@ -67,7 +72,7 @@ class TransformersSource:
             ModelError: The model is not an image classifier, or its files cannot be read.
         """
         self._name, self._stated_size = name, size
-        self._source = resolve(name, revision)
+        self._source = resolve(name, revision, KNOWN)
         self._config = read_config(self._source, name)
         _check_classifier(self._config, name)
 

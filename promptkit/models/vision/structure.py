@@ -138,7 +138,7 @@ def _traced(module: nn.Module, images: Tensor, name: str) -> tuple[_Trace, Tenso
             handle = child.register_forward_pre_hook(_starting(trace, path), with_kwargs=True)
             stack.callback(handle.remove)
             stack.callback(child.register_forward_hook(_ending(trace, path, child)).remove)
-        return trace, logits_of(module(images), len(images), name)
+        return trace, logits_of(module(images.clone()), len(images), name)
 
 
 def _starting(trace: _Trace, path: str) -> Callable[[nn.Module, tuple[object, ...], dict[str, object]], None]:

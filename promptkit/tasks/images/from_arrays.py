@@ -84,6 +84,10 @@ def _spec(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]] | No
         "classes": classes and {label: [given] if isinstance(given, str) else [*given] for label, given in classes.items()},
         "sources": [source],
     }
+    if len(labels) < 2:
+        hint = "Give label_names if a label has no images"
+        reason = "A task of images needs at least two labels"
+        raise InputError(reason, code="too-few-labels", got=", ".join(labels), hint=hint, labels=tuple(labels))
     try:
         return TaskSpec.model_validate(values)
     except ValidationError as error:
@@ -98,6 +102,10 @@ def _label_order(label: str) -> tuple[float, str]:
 
 
 def _table(images: NDArray[np.generic], labels: Labels, label_names: Sequence[str] | None) -> list[Row]:
+    if np.ndim(np.asarray(labels)) != 1:
+        reason, shape = "The labels must be a sequence with one label for each image", np.shape(labels)
+        hint = "labels.ravel() removes axes of length 1"
+        raise InputError(reason, code="wrong-label-shape", got=f"shape {shape}", hint=hint, shape=shape)
     pixels, texts = _pixels(images), [cell_text(label) for label in np.asarray(labels).tolist()]
     if len(pixels) != len(texts):
         raise InputError(
@@ -125,13 +133,20 @@ def _pixels(images: NDArray[np.generic]) -> Sequence[Array[np.uint8] | Array[np.
         raise InputError(
             "Pixels are whole numbers from 0 to 255 or floats from 0 to 1",
             code="invalid-pixels",
-            got=f"{images.dtype}, from {low:g} to {high:g}",
-            hint="Divide floats by their largest possible value",
+            got=f"{images.dtype}, {_values(low, high, images)}",
+            hint="Divide floats by their largest possible value" if low <= high else "Convert or replace them",
             dtype=str(images.dtype),
             low=low,
             high=high,
         )
     return [as_uint8_array(image) for image in images] if is_whole else [as_array(image) for image in images]
+
+
+def _values(low: float, high: float, images: NDArray[np.generic]) -> str:
+    """Describes the values of images of which the smallest and the largest are given, or NaN."""
+    if low <= high:
+        return f"from {low:g} to {high:g}"
+    return "with NaN" if images.dtype.kind == "f" else "which are not numbers"
 
 
 def _digest(rows: Sequence[Row]) -> str:

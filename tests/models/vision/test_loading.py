@@ -219,9 +219,36 @@ class Overflows(Convolutional):
         return super().forward(images) * torch.inf
 
 
+class Random(Convolutional):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(super().forward(images))
+
+
+class InPlace(Convolutional):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images.mul_(0.5))
+
+
+def test_a_module_may_change_the_images_that_it_is_given() -> None:
+    given = images(3)
+    model = pk.load_module(seeded(InPlace()), size=SIZE, normalization=NORMALIZATION, class_names=NAMES)
+    first = logits_of(model, given)
+    assert np.array_equal(first, logits_of(model, given))
+    assert not np.array_equal(first, logits_of(convolutional(), given))
+
+
+@pytest.mark.parametrize("changes", [{"image_std": [0.0, 0.0, 0.0]}, {"image_mean": [0.5, 0.5]}])
+def test_an_image_processor_with_an_invalid_normalization_is_refused(tmp_path, changes) -> None:
+    save_vit(tmp_path)
+    write_processor(tmp_path, "ViTImageProcessor", **changes)
+    with refused(ModelError, "invalid-normalization"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("module", "kind", "code"),
     [
+        (Random(), Unsupported, "not-deterministic"),
         (PerBatch(), Unsupported, "depends-on-batch"),
         (FlatOutput(), ModelError, "no-logits"),
         (nn.Flatten(), ModelError, "no-logits"),

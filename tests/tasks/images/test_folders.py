@@ -64,6 +64,8 @@ def test_options_of_data_files_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, IMAGES, LABELS)
     with refused(InputError, "option-needs-data-file", option="--labels"):
         resolve_task(str(tmp_path), DataOptions(labels="a,b"))
+    with refused(InputError, "option-needs-task", option="--data"):
+        resolve_task(str(tmp_path), DataOptions(data=tmp_path))
 
 
 def test_the_command_writes_a_task_file(tmp_path: Path) -> None:

@@ -260,7 +260,8 @@ def test_test_images_are_a_split_of_their_own() -> None:
         ({"test_labels": LABELS}, "half-a-split"),
         ({"hold_out": 0.0}, "invalid-image-task"),
         ({"hold_out": 0.5, "test_images": IMAGES, "test_labels": LABELS}, "unused-hold-out"),
-        ({"labels": [0] * len(IMAGES)}, "invalid-image-task"),
+        ({"labels": [0] * len(IMAGES)}, "too-few-labels"),
+        ({"labels": LABELS[:, None]}, "wrong-label-shape"),
         ({"classes": {"0": "cat"}}, "invalid-image-task"),
     ],
 )
