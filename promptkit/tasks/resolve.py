@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import InputError
+from promptkit.core.paths import expanded, names
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
