@@ -49,7 +49,7 @@ def test_instructions_are_not_searched_for_images(task: pk.Task) -> None:
 
 def test_an_engine_without_a_name_is_refused() -> None:
     for name in ("vision:", "hf:", "fake:"):
-        with refused(InputError, "empty-name", name=name):
+        with refused(InputError, "empty-name", engine=name[:-1]):
             load(name)
 
 
