@@ -16,8 +16,6 @@ from promptkit.core.errors import InputError
 
 __all__ = ["Majority", "majority", "vote_accuracy"]
 
-__all__ = ["Majority", "majority", "vote_accuracy"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Majority:

@@ -107,10 +107,6 @@ class FitLabels(FirstRows[LabeledOutputs]):
         return LabeledOutputs(outputs=self._outputs(stored), gold=np.array(gold, int))
 
 
-UnlabeledRows = EvaluatedRows | FitRows
-"""Rows on which an unsupervised estimate is made."""
-
-
 def most_first_rows(needs: Sequence[Need[object]]) -> int:
     """Returns how many first rows of the fit part are needed."""
     return max((need.rows for need in needs if isinstance(need, FirstRows)), default=0)
