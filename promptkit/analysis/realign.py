@@ -19,12 +19,12 @@ from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.requirements import EstimatesPrior
-from promptkit.evaluation.results import compute_results
+from promptkit.evaluation.results import compute_results, label_notes
 from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.recorded import read_options
-from promptkit.runs.run import Result, name_notes
+from promptkit.runs.run import Result
 from promptkit.runs.schema import answered
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         unavailable=tuple(unavailable),
         command=command,
         warnings=tuple(fit_warnings(new_chains, *rows)),
-        label_notes=(*reader.notes(), *name_notes(results)),
+        label_notes=tuple(label_notes(reader, results)),
     )
 
 

@@ -13,7 +13,7 @@ from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.plan import RunPlan, plan_run
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.results import compute_results, finish_run
+from promptkit.evaluation.results import compute_results, finish_run, label_notes
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
@@ -22,7 +22,7 @@ from promptkit.runs.executor import Executor, InProcess
 from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
-from promptkit.runs.run import Result, Run, ShardRun, name_notes
+from promptkit.runs.run import Result, Run, ShardRun
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
 
@@ -187,7 +187,7 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         resumed=completed.resumed,
         too_long=count_too_long(completed.samples),
         no_answer=count_no_answer(completed.samples),
-        notes=(*plan.reader.notes(), *name_notes(results), *warnings, *completed.notes),
+        notes=(*label_notes(plan.reader, results), *warnings, *completed.notes),
     )
 
 

@@ -14,7 +14,7 @@ from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.results import RunTitle, compute_results, finish_run
+from promptkit.evaluation.results import RunTitle, compute_results, finish_run, label_notes
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
@@ -70,7 +70,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         too_long=count_too_long(samples),
         no_answer=count_no_answer(samples),
         notes=(
-            *joined.chains[0].reader.notes(),
+            *label_notes(joined.chains[0].reader, results),
             *map(str, row_warnings(samples)),
             *fit_warnings(joined.chains, samples, support),
             *notes,

@@ -11,6 +11,7 @@ from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
 from promptkit.core.answer_record import DECIMALS, is_answered
 from promptkit.core.asking import Counts
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation.fit_data import collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import check_calibration
@@ -91,6 +92,13 @@ def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None, l
         metric_input=outcome.metric_input,
         label_map=label_map,
     )
+
+
+def label_notes(reader: OutputReader, results: Sequence[Result]) -> list[str]:
+    """Returns the source classes of each label that were chosen by hand or by their names, one line for each label."""
+    named = [(result.align, result.label_map.named) for result in results if result.label_map and result.label_map.named]
+    by_name = [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
+    return [*reader.notes(), *by_name]
 
 
 def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:

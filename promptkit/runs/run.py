@@ -179,12 +179,6 @@ def run_table(run: Run) -> Table:
     return table
 
 
-def name_notes(results: Sequence[Result]) -> list[str]:
-    """Returns which source classes label maps have chosen for each label by their names, one line for each label."""
-    named = [(result.align, result.label_map.named) for result in results if result.label_map and result.label_map.named]
-    return [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
-
-
 def _interval_methods(metrics: Sequence[Metric]) -> str:
     """The method of the intervals of metrics: `Wilson`, or `accuracy: Wilson; others: bootstrap`."""
     wilson = [metric.title for metric in metrics if metric.interval == "wilson"]

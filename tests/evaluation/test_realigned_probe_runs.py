@@ -69,12 +69,13 @@ def test_hidden_states_are_not_collectable_from_an_engine_without_them(tmp_path,
     assert again.command is None
 
 
-def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tmp_path):
+def test_warnings_and_label_notes_are_the_same_for_new_finished_merged_and_realigned_runs(tmp_path):
     """Nine of ten train rows are `no`: one label is scarce, and the classes are not equal."""
     task = write_task(tmp_path / "task")
     rows = [{"text": f"train {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(500)]
     (tmp_path / "task" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task, calibrations = pk.task(tmp_path / "task" / "task.yaml"), ["hidden:per_class=50", "knn:per_class=3", "batch"]
+    task = pk.task(tmp_path / "task" / "task.yaml")
+    calibrations = ["hidden:per_class=50", "knn:per_class=3", "batch", "semantic:per_class=3"]
     subset = sum(row.label == "yes" for row in task.part("fit"))
     first, again = (run(task, tmp_path, calibrations) for _ in range(2))
     chains = [predictor.chain for predictor in predictors(pk.load("fake"), calibrations)]
@@ -90,12 +91,9 @@ def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tm
         for n in (1, 2)
     ]
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    for notes in (
-        first.notes,
-        again.notes,
-        merged.notes,
-        again.to_json()["notes"],
-        align(first.path, ",".join(calibrations)).warnings,
-    ):
-        assert {str(skewed), str(scarce)} <= {*notes}
+    labels = [note for note in first.notes if note.startswith("semantic:per_class=3, label ")]
+    assert len(labels) == 2
+    aligned = align(first.path, ",".join(calibrations))
+    for notes in (first.notes, again.notes, merged.notes, again.to_json()["notes"], [*aligned.warnings, *aligned.label_notes]):
+        assert {str(skewed), str(scarce), *labels} <= {*notes}
     assert not align(first.path, "knn:per_class=3").warnings
