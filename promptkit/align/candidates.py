@@ -31,7 +31,7 @@ class CandidateScorer:
 
     Subclasses define `name`, `labels`, `candidates`, `words`, `label_words`, `settings` and `align`. Those that can be trained
     also define `align_tensors`, and those that ask for something else than continuations override `verb`, `request`, `scores`,
-    `record_scores` and `has_details`.
+    `record_scores`, `has_details` and `training_scores`.
     """
 
     name: ClassVar[str]
@@ -216,8 +216,12 @@ class CandidateScorer:
 
     def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
         """Returns the cross-entropy of the scores."""
-        scores = self.align(ScoreOutput(logprobs=scored_tokens(target, output)))
+        scores = self.training_scores(target, output)
         return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
+
+    def training_scores(self, target: Target, output: Output) -> tuple[float, ...]:
+        """Returns the scores of `align`, in channel scoring without the label tokens."""
+        return self.align(ScoreOutput(logprobs=scored_tokens(target, output)))
 
 
 def _check_distinct(row: str, rendered: Rendered) -> None:

@@ -118,9 +118,12 @@ class Classes(CandidateScorer):
 
     def scores(self, rendered: Rendered, output: Output) -> tuple[float, ...] | None:
         """Returns the log-probability of each label's classes, or None without a label map."""
+        return self._label_logprobs(output) if self.has_scores else None
+
+    def _label_logprobs(self, output: Output) -> tuple[float, ...]:
         assert isinstance(output, ClassifyOutput)
         logprobs = output.logprobs.numpy().astype(float)
-        return tuple(float(np.logaddexp.reduce(logprobs[indices])) for indices in self._indices) or None
+        return tuple(float(np.logaddexp.reduce(logprobs[indices])) for indices in self._indices)
 
     # ---- records -----------------------------------------------------------------------------------
 
@@ -163,13 +166,10 @@ class Classes(CandidateScorer):
         normalized = logits.log_softmax(0)
         return torch.stack([normalized[indices].logsumexp(0) for indices in self._indices])
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
-        """Returns the cross-entropy of the scores."""
+    def training_scores(self, target: Target, output: Output) -> tuple[float, ...]:
+        """Returns the log-probability of each label's classes."""
         self._check_trainable()
-        assert isinstance(output, ClassifyOutput)
-        logprobs = output.logprobs.numpy().astype(float)
-        scores = [float(np.logaddexp.reduce(logprobs[indices])) for indices in self._indices]
-        return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
+        return self._label_logprobs(output)
 
     def _check_trainable(self) -> None:
         if not self.has_scores:

@@ -8,7 +8,7 @@ from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.output_reader import OutputReader
-from promptkit.evaluation.requirements import check_calibration, check_fit_part, class_count
+from promptkit.evaluation.requirements import calibrations_of, check_calibration, check_fit_part, class_count
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
 
@@ -79,10 +79,13 @@ def check_calibrations(
         split: All rows of the evaluated split.
     """
     may_see = {row.id for row in untested(fit, split)}
-    predictor, has_label = predictors[0], [row.id in may_see for row in fit]
-    classes = class_count(predictor.model) if any(each.chain.calibration for each in predictors) else None
-    counts = Counts(labels=len(predictor.reader.labels), evaluated=evaluated, has_label=has_label, classes=classes)
-    for calibration in (predictor.chain.calibration for predictor in predictors):
-        if calibration is not None:
-            check_fit_part(calibration, fit)
-            check_calibration(calibration, counts)
+    calibrations = calibrations_of([predictor.chain for predictor in predictors])
+    counts = Counts(
+        labels=len(predictors[0].reader.labels),
+        evaluated=evaluated,
+        has_label=[row.id in may_see for row in fit],
+        classes=class_count(predictors[0].model) if calibrations else None,
+    )
+    for calibration in calibrations:
+        check_fit_part(calibration, fit)
+        check_calibration(calibration, counts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from promptkit.align.chain import Chain
 from promptkit.core.calibration import Calibration
 from promptkit.core.needs import by_kind
-from promptkit.evaluation.requirements import EstimatesPrior, needs_of
+from promptkit.evaluation.requirements import EstimatesPrior, calibrations_of, needs_of
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.schema import RowRecord, answered
 
@@ -40,7 +40,7 @@ def fit_warnings(chains: Sequence[Chain], samples: Sequence[RowRecord], support:
     labels = chains[0].reader.labels
     evaluated = [record["gold"] for record in answered(samples)]
     fit = [record.get("gold") for record in answered(support) if fit_row_of(record["id"])]
-    skews = [class_skew(chain.calibration, evaluated, fit, len(labels)) for chain in chains if chain.calibration]
+    skews = [class_skew(calibration, evaluated, fit, len(labels)) for calibration in calibrations_of(chains)]
     of_needs = [warning for kind, group in by_kind(needs_of(chains)) for warning in kind.warnings(group, labels, fit)]
     return [*(str(skew) for skew in skews if skew is not None), *of_needs]
 

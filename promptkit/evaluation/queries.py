@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptkit.core.asking import AskedRow, Asking, Counts
+from promptkit.core.asking import AskedRow, Asking, Counts, FitPart
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Request
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.read_plan import ReadPlan, plan_reads
-from promptkit.evaluation.requirements import check_calibration, check_fit_part, class_count, fit_part, select_fit_rows
+from promptkit.evaluation.requirements import (
+    calibrations_of,
+    check_calibration,
+    check_fit_part,
+    class_count,
+    fit_part,
+    select_fit_rows,
+)
 from promptkit.evaluation.support import fit_rows, further_rows
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -62,9 +69,10 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCa
         for example, row, rendered in zip(examples, plan.rows, bound.encode(examples), strict=True)
     ]
     sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
-    asking = _asking(plan, bound, ask, cache, sent)
+    part = fit_part(plan.fit, plan.task.rows(plan.split))
+    asking = _asking(plan, part, bound, ask, cache, sent)
     support = [*further_rows(asking, plan.needs), *asking.fit_rows]
-    _check_calibrations(plan, len(sent), asking.fit_rows)
+    _check_calibrations(plan, part, len(sent), asking.fit_rows)
     read_plan = plan_reads(plan.needs, asking)
     rows = [*sent, *(_support_query(row) for row in support)]
     reads = read_plan.queries([*sent, *asking.fit_rows])
@@ -77,8 +85,9 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCa
     )
 
 
-def _asking(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None, sent: Sequence[Query]) -> Asking:
-    part = fit_part(plan.fit, plan.task.rows(plan.split))
+def _asking(
+    plan: RunPlan, part: FitPart, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None, sent: Sequence[Query]
+) -> Asking:
     return Asking(
         encode=bound.encode,
         ask=ask,
@@ -95,22 +104,21 @@ def _support_query(row: AskedRow) -> Query:
     return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold)
 
 
-def _check_calibrations(plan: RunPlan, evaluated: int, fit: Sequence[AskedRow]) -> None:
+def _check_calibrations(plan: RunPlan, part: FitPart, evaluated: int, fit: Sequence[AskedRow]) -> None:
     """Refuses calibrations that have too few rows left after rows are skipped.
 
     Args:
         plan: The run, whose calibrations were checked with all rows.
+        part: The rows of the fit part.
         evaluated: Number of evaluated rows that are not skipped.
         fit: The selected rows of the fit part that are not skipped.
     """
-    part = fit_part(plan.fit, plan.task.rows(plan.split))
     if (evaluated, len(fit)) == (len(plan.rows), len(select_fit_rows(plan.needs, part))):
         return
     has_label = [row.gold is not None for row in fit]
     labels, classes = len(plan.reader.labels), class_count(plan.model)
     counts = Counts(labels=labels, evaluated=evaluated, has_label=has_label, classes=classes)
-    for calibration in (chain.calibration for chain in plan.chains):
-        if calibration is not None:
-            if any(need.select(part) for need in calibration.needs):
-                check_fit_part(calibration, [row.example for row in fit])
-            check_calibration(calibration, counts)
+    for calibration in calibrations_of(plan.chains):
+        if any(need.select(part) for need in calibration.needs):
+            check_fit_part(calibration, [row.example for row in fit])
+        check_calibration(calibration, counts)

@@ -36,8 +36,13 @@ class EstimatesPrior(Protocol):
 
 
 def needs_of(chains: Sequence[Chain]) -> Needs:
-    """Returns the needs of all calibrations with those that they require, each once."""
-    return tuple(with_required([need for chain in chains if chain.calibration for need in chain.calibration.needs]))
+    """Returns the needs of all calibrations and the needs that they require, without repeats."""
+    return tuple(with_required([need for calibration in calibrations_of(chains) for need in calibration.needs]))
+
+
+def calibrations_of(chains: Sequence[Chain]) -> list[Calibration]:
+    """Returns the calibrations of the branches that have one."""
+    return [chain.calibration for chain in chains if chain.calibration is not None]
 
 
 def fit_part(fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> FitPart:

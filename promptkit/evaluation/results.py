@@ -14,7 +14,7 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation.fit_data import collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.requirements import check_calibration
+from promptkit.evaluation.requirements import calibrations_of, check_calibration
 from promptkit.metrics.table import estimates
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
@@ -56,7 +56,7 @@ def _fitted(
     chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None
 ) -> dict[str, tuple[Floats, LabelMap | None]]:
     """Returns the label scores of each branch with a calibration, shape (rows with an answer, K), and its label map, if any."""
-    if not answered(samples) or all(chain.calibration is None for chain in chains):
+    if not answered(samples) or not calibrations_of(chains):
         return {}
     data = collect_fit_data(chains, samples, support, read_outputs)
     fitted = {chain.name: chain.calibration.fit(data) for chain in chains if chain.calibration is not None}
@@ -76,9 +76,8 @@ def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], s
         return
     has_label = ["gold" in record for record in answered(support) if fit_row_of(record["id"])]
     counts = Counts(labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
-    for calibration in (chain.calibration for chain in chains):
-        if calibration is not None:
-            check_calibration(calibration, counts)
+    for calibration in calibrations_of(chains):
+        check_calibration(calibration, counts)
 
 
 def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None, label_map: LabelMap | None) -> Result:

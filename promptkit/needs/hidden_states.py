@@ -63,6 +63,11 @@ class HiddenState(RowNeed[None]):
         return Problem(code="missing-hidden-states", text=f"hidden states of layer {self.layer}", fields={"layer": self.layer})
 
 
+def candidate_states(layer: Layer | None) -> tuple[HiddenState, ...]:
+    """Returns the need for a layer, or for each of `LAYERS` if the layer is chosen by cross-validation."""
+    return tuple(map(HiddenState, LAYERS if layer is None else (layer,)))
+
+
 def _tensor(layer: Layer) -> str:
     return f"hidden {layer}"
 

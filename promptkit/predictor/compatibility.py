@@ -64,11 +64,10 @@ def check_features(
         capabilities: What the model supports.
         modifier: The modifier that needs them, if any.
     """
+    needed_by = {"needed_by": modifier.name, "manipulation": modifier.name} if modifier else {}
     for feature in FEATURES:
-        if feature in features and modifier:
-            check_supports(name, capabilities, feature, needed_by=modifier.name, manipulation=modifier.name)
-        elif feature in features:
-            check_supports(name, capabilities, feature)
+        if feature in features:
+            check_supports(name, capabilities, feature, **needed_by)
 
 
 def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:

@@ -137,7 +137,8 @@ class Full(LearnedAligner):
         """Fits the map; without labeled rows the prediction is that of the scores that it is pulled towards."""
         if self.per_class:
             return super().fit(data)
-        label_map = self._label_map(data, self._initial_weights(data), np.zeros(len(data.labels)))
+        initial = self._initial_weights(data)
+        label_map = self._label_map(data, initial, initial, np.zeros(len(data.labels)))
         return FittedAligner(scores=lambda outputs: label_map(self._inputs(outputs)), label_map=label_map)
 
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
@@ -147,7 +148,7 @@ class Full(LearnedAligner):
         fitted = self._regression(self._sources(rows.outputs), anchor, rows.gold, self._sources(unlabeled))
         weights = fitted.anchor * initial
         weights[: len(fitted.weights)] += fitted.weights
-        label_map = self._label_map(data, weights, fitted.bias)
+        label_map = self._label_map(data, initial, weights, fitted.bias)
         if self.shares == "estimated":
             expected = labeled_shares(rows.gold, len(data.labels))
             weight = SHARES_WEIGHT * len(data.labels) / len(rows.gold)
@@ -199,10 +200,10 @@ class Full(LearnedAligner):
             return ()
         return data.labels if self.sources == "words" else data[self.source_logprobs]
 
-    def _label_map(self, data: FitData, weights: Floats, bias: Floats) -> LabelMap:
+    def _label_map(self, data: FitData, initial: Floats, weights: Floats, bias: Floats) -> LabelMap:
         words = tuple(f"[{label}]" for label in data.labels) if self.towards == "verbalizer" else ()
         sources = (*self._source_names(data), *words)
-        named = assigned(self._initial_weights(data), sources, data.labels) if self.towards == "semantic" else None
+        named = assigned(initial, sources, data.labels) if self.towards == "semantic" else None
         return LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over=self.over, named=named)
 
 

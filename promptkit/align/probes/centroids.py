@@ -16,7 +16,7 @@ import numpy as np
 from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.core.needs import FitData, LabeledOutputs, Needs
-from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
+from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -44,7 +44,7 @@ class ClassMeans(LearnedAligner):
 
     @property
     def _states(self) -> tuple[HiddenState, ...]:
-        return tuple(map(HiddenState, LAYERS if self.layer is None else (self.layer,)))
+        return candidate_states(self.layer)
 
     def _errors(self, rows: Floats, gold: Integers, labels: int) -> int:
         """Returns the number of held-out rows that are classified incorrectly."""

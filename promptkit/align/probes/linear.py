@@ -21,7 +21,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
 from promptkit.core.taxonomy import OutputAlignment
-from promptkit.needs.hidden_states import LAYERS, HiddenState, Layer
+from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
 from promptkit.needs.source_logprobs import SourceLogprobs
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ class LinearProbe(LearnedAligner):
 
     @property
     def _states(self) -> tuple[HiddenState, ...]:
-        if self.on != "hidden":
-            return ()
-        return tuple(map(HiddenState, LAYERS if self.layer is None else (self.layer,)))
+        return candidate_states(self.layer) if self.on == "hidden" else ()
 
     def _log_probabilities(self, outputs: Outputs) -> Floats:
         return np.maximum(outputs.logprobs if self.on == "words" else outputs[self._sources], LOG_TINY)
