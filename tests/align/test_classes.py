@@ -20,9 +20,9 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.model import ImageCard
 from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.requests import Classify, ClassifyOutput
-from tests.evaluation.test_image_rows import Brightness
 from tests.models.vision.tiny import convolutional
 from tests.support.errors import refused
+from tests.support.image_runs import Brightness
 from tests.support.images import rendered_image
 
 NAMES = ("jersey", "running shoe", "sandal", "sandal", "crane")
@@ -77,7 +77,7 @@ def test_records_have_scores_only_with_a_label_map() -> None:
     assert bare.label_scores([{"gold": "shirt"}]).tolist() == [[0.0, 0.0]]
 
 
-def test_it_asks_for_all_classes_and_is_rebuilt_from_settings() -> None:
+def test_all_classes_are_requested_and_settings_rebuild_the_aligner() -> None:
     reader = pk.Classes(LABELS, classes=MAP)
     assert isinstance(reader, OutputReader)
     assert reader.request(ROW, RENDERED) == Classify()
@@ -106,7 +106,7 @@ def test_labels_must_differ() -> None:
         pk.Classes(["a", "a"])
 
 
-def test_an_unknown_class_is_refused_with_those_that_are_close() -> None:
+def test_an_unknown_class_is_refused_with_similar_names() -> None:
     with refused(InputError, "unknown-class", label="shoe", name="sandals", close=["sandal", "sandal"]):
         pk.Classes(LABELS, classes={**MAP, "shoe": "sandals"}).for_model(CARD)
 

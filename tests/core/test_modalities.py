@@ -64,7 +64,7 @@ PREFIX = KVPrefix(length=1, layers=(1,), keys=zeros(1, 1, 1, 2), values=zeros(1,
 INVERT: InputOperation[Any] = InputOperation(name="invert")
 
 
-def test_interventions_are_added_after_those_that_are_there() -> None:
+def test_interventions_are_added_after_existing_ones() -> None:
     first = Prepared(input=TextInput(ids=(1,)), interventions=Interventions(vectors=zeros(1, 4)))
     once = first.adding(edits=(EDIT,), prefixes=(PREFIX,), operations=(INVERT,))
     twice = once.adding(edits=(EDIT,))
@@ -109,7 +109,7 @@ def test_a_program_for_images_is_refused_by_a_language_model() -> None:
         pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Invert()], words)
 
 
-def test_a_text_is_no_input_of_an_image_classifier() -> None:
+def test_an_image_classifier_refuses_a_text() -> None:
     model = convolutional()
     with refused(Unsupported, "needs-text-model", model=model.name):
         model.check_supported([Request(input=TextInput(ids=(1,)), verb=Score(continuations=((2,),)))])

@@ -89,7 +89,7 @@ def test_a_file_is_read_when_it_is_needed_and_is_not_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", [as_array([1.0]), as_uint8_array([1]), FileReference.of_bytes(b"", "a.png")])
-def test_what_is_not_a_text_is_not_taken_for_one(value: Value) -> None:
+def test_inputs_that_are_not_texts_are_refused_as_texts(value: Value) -> None:
     row = Example(id="0123", inputs={"title": "a", "picture": value})
     with refused(TaskError, "not-text", variable="picture", row="0123"):
         _ = row.texts

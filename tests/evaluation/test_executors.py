@@ -1,4 +1,4 @@
-"""Executors that compute the batches of a run in another order or in other processes give the same files."""
+"""Executors that compute the batches of a run in another order or in other processes write the same files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def compute(name: str, requests: Sequence[Request], batch: tuple[int, ...]) -> C
 
 
 class Workers:
-    """Computes each batch in one of several processes, each with a model of its own; batches arrive as they finish."""
+    """Computes each batch in one of several processes, each with its own model; batches arrive in the order in which they finish."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name, self._count = name, count
@@ -101,7 +101,7 @@ def test_the_order_of_batches_does_not_change_a_run(tmp_path: Path, seed: int) -
     assert contents(run(tmp_path, "shuffled", executor)) == contents(run(tmp_path, "plain"))
 
 
-def test_a_run_that_another_executor_began_is_continued_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_run_started_by_another_executor_is_continued_to_the_same_bytes(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(tmp_path, "killed", Shuffled(model_of("fake"), 3, batches=4))
     continued = run(tmp_path, "killed")
@@ -122,7 +122,7 @@ def test_a_shard_is_a_part_of_the_batches() -> None:
     assert sum(map(len, shards)) == 20
 
 
-def test_something_else_is_not_an_executor(tmp_path: Path) -> None:
+def test_other_objects_are_refused_as_executors(tmp_path: Path) -> None:
     other: Any = model_of("fake")
     with refused(InputError, "not-an-instance", of="evaluate"):
         run(tmp_path, "other", other)

@@ -1,4 +1,4 @@
-"""What aligners need of an image classifier: its classes, its pooled features, and the names of its classes."""
+"""Needs of aligners that an image classifier meets: its classes, its features, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from promptkit.runs.finished import read_rows
 from tests.models.vision.tiny import NAMES, convolutional
 from tests.support.errors import refused
 from tests.support.image_runs import CLASSES, LABELS, Brightness, write_task
+from tests.support.probe_runs import contents
 from tests.support.runs import Killed
 
 SPELLINGS = [
@@ -63,12 +64,7 @@ def metrics(results: Any) -> dict[str, Any]:
     return {result.align: result.metrics for result in results}
 
 
-def contents(finished: pk.Run) -> dict[str, bytes]:
-    names = ("samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json", "outputs.safetensors")
-    return {name: (finished.path / name).read_bytes() for name in names}
-
-
-def test_classes_and_features_of_every_row_are_those_of_the_model(task: pk.Task, tmp_path: Path) -> None:
+def test_stored_classes_and_features_equal_the_outputs_of_the_model(task: pk.Task, tmp_path: Path) -> None:
     finished, model = run(task, tmp_path, *SPELLINGS), convolutional()
     answers = stored(finished, *SPELLINGS)
     rows = {row.id: row for row in (*task.rows("test"), *task.part("fit"))}
@@ -94,7 +90,7 @@ def test_probes_and_label_maps_predict_without_label_scores(task: pk.Task, tmp_p
     finished = run(task, tmp_path, *SPELLINGS)
     predictions = {result.align: {*result.predictions} for result in finished.results}
     assert len(predictions) == len(SPELLINGS)
-    assert predictions["linear:per_class=3:layer=0"] == {"dark"}, "all evaluated rows are as dark as the train rows called dark"
+    assert predictions["linear:per_class=3:layer=0"] == {"dark"}, "all evaluated rows are as dark as the dark train rows"
     assert all(np.isfinite(result.logprobs).all() for result in finished.results)
 
 
@@ -182,7 +178,7 @@ def test_names_are_read_once_for_any_number_of_labeled_rows(
     assert predictions == {result.align: result.predictions for result in alone.results}
 
 
-def test_repeated_names_are_told_apart_by_their_numbers() -> None:
+def test_repeated_names_are_numbered() -> None:
     assert distinct_names(["crane", "cat", "crane"]) == ["crane (0)", "cat", "crane (2)"]
 
 
@@ -194,7 +190,9 @@ def test_repeated_names_are_told_apart_by_their_numbers() -> None:
         ("hidden:layer=9", "unknown-layer", {"layer": 9}),
     ],
 )
-def test_what_a_classifier_cannot_give_is_refused(task: pk.Task, tmp_path: Path, spelling: str, code: str, fields: Any) -> None:
+def test_needs_that_an_image_classifier_cannot_meet_are_refused(
+    task: pk.Task, tmp_path: Path, spelling: str, code: str, fields: Any
+) -> None:
     with refused(InputError, code, **fields):
         run(task, tmp_path, spelling)
 
