@@ -1,4 +1,4 @@
-"""The fields of a row's record that come from the model's answer: what a run keeps of it."""
+"""The fields of a row's record that come from the model's answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GenerationRecord(_UnclosedThought):
 
 
 class AnswerRecord(TypedDict, total=False):
-    """What the first aligner keeps of a model's answer to a row.
+    """What the first aligner records of a model's answer to a row.
 
     Scored rows have `logprobs`, and generated rows have `generations`; rows that were skipped, or whose reply names no label,
     have neither. `gold`, `prediction` and `correct` are absent if the row has no label or its label may not be used.

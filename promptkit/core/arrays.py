@@ -1,4 +1,4 @@
-"""Read-only arrays as hashable values, and the serialization of those of float32 as safetensors files."""
+"""Read-only arrays as hashable values, and the serialization of float32 arrays as safetensors files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FLOAT_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 class Array(Generic[D]):
-    """A read-only array of float32 or uint8 that can be compared, hashed and pickled. `Array` without a type is of float32.
+    """A read-only array of float32 or uint8 that can be compared, hashed and pickled. `Array` alone means float32.
 
     Two arrays are equal if they have the same type, the same shape and the same bytes. Create one with `as_array` or
     `as_uint8_array`.
@@ -87,7 +87,7 @@ class Array(Generic[D]):
 
 
 class ReloadedArray(Array):
-    """An array whose values are not kept in memory, but loaded each time that they are needed, such as a large image."""
+    """An array whose values are not kept in memory but loaded whenever they are needed, such as a large image."""
 
     __slots__ = ("_load", "_shape")
 

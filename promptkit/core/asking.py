@@ -1,4 +1,4 @@
-"""What a need may use while it is checked and asked, and what it asks."""
+"""What a need may use while it is checked and collected, and the requests that it plans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FitPart:
     rows: Sequence[LabeledExample]
     """All rows, ordered by hash."""
     untested: Sequence[LabeledExample]
-    """The rows whose inputs are not among those of the evaluated split. Only their labels may be used."""
+    """The rows whose inputs do not occur in the evaluated split. Only their labels may be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Problem:
     """The values that the problem is about."""
 
 
-# ---- what is asked -----------------------------------------------------------------------------------
+# ---- what is requested -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +79,12 @@ class AskedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """What a need may use while it plans what to ask."""
+    """What a need may use while it plans its requests."""
 
     encode: Encode
     """Renders rows."""
     ask: Ask
-    """The model, which may be queried at once."""
+    """The model, which may be queried immediately."""
     evaluated: Sequence[AskedRow]
     """The evaluated rows. Their labels are unknown."""
     fit_rows: Sequence[AskedRow]
@@ -98,7 +98,7 @@ class Asking:
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that needs list in `models`, by name."""
     metadata: Mapping[str, object] = field(default_factory=dict)
-    """The metadata of the reads that are planned already, which are those of required needs."""
+    """The metadata of the reads that were planned before, including the reads of required needs."""
 
     def with_metadata(self, metadata: Mapping[str, object]) -> Asking:
         """Returns a copy with the metadata of further reads."""
@@ -107,35 +107,35 @@ class Asking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRead:
-    """Something that is read of every evaluated row and every selected row of the fit part."""
+    """An output that is read for every evaluated row and every selected row of the fit part."""
 
     tensor: str
     """The name of the tensor, which has one row per row."""
     verb: Verb
     """What is requested for the row's prompt."""
     field: ReadField
-    """What of the output is stored."""
+    """The part of the output that is stored."""
     width: int
-    """How many numbers."""
+    """Number of stored values for each row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRead:
-    """Something that is read of an input of the need's own."""
+    """An output that is read for an input that the need defines."""
 
     tensor: str
     """The name of the tensor, which has one row per key, in their order."""
     key: str
     request: Request
     field: ReadField
-    """What of the output is stored."""
+    """The part of the output that is stored."""
     width: int
-    """How many numbers."""
+    """Number of stored values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRead:
-    """Numbers that are known while reads are planned, such as an answer of another model, and stored like reads."""
+    """Numbers that are known when reads are planned, such as an answer of another model. They are stored like reads."""
 
     tensor: str
     """As in `InputRead`."""

@@ -46,7 +46,7 @@ class Calibration(Protocol):
 
 @runtime_checkable
 class DeclaresScores(Protocol):
-    """A later aligner that may work without label scores; one that does not declare it needs them."""
+    """A later aligner that may work without label scores. Aligners without this property need them."""
 
     @property
     def reads_scores(self) -> bool:

@@ -1,4 +1,4 @@
-"""Tables of classes by name that packages and notebooks add to."""
+"""Tables of classes by name, to which packages and notebooks can add."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ClassTable(Registry[type[T]]):
 
         Args:
             kind: What the table contains, for error messages.
-            classes: The first classes.
+            classes: The initial classes.
             group: The group of entry points; each names a class, as in `my_package.sepia:Sepia`.
-            has_keywords: Whether the classes are created from spellings, so that they must be dataclasses.
-            beside: Other tables in which the same names are looked up, so that a name is in only one of them.
+            has_keywords: Whether the classes are created from specs, and therefore must be dataclasses.
+            beside: Other tables with the same namespace: a name can be in only one of the tables.
         """
         self._has_keywords = has_keywords
         super().__init__(kind, classes, group=group, beside=beside)
@@ -45,7 +45,7 @@ class ClassTable(Registry[type[T]]):
 
 
 class JoinedTable(Mapping[str, type[T]]):
-    """A view of several tables, whose names differ, as one."""
+    """A view of several tables with different names as one table."""
 
     def __init__(self, *tables: Mapping[str, type[T]]) -> None:
         """Creates a view of tables, in the order of its names."""
@@ -72,7 +72,7 @@ class PartOfTable(Mapping[str, S]):
 
         Args:
             table: The table.
-            condition: Whether an entry is part of the view.
+            condition: Returns whether an entry is part of the view.
         """
         self._table, self._condition = table, condition
 

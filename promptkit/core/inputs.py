@@ -16,16 +16,16 @@ class Input(Protocol):
 
     @property
     def modality(self) -> Modality:
-        """What kind of value it is."""
+        """The kind of value."""
         ...
 
     @property
     def cost(self) -> int:
-        """The work that it is for a model, by which batches are planned: tokens of a prompt, 1 for an image."""
+        """The cost of computing it, by which batches are planned: the number of tokens of a prompt, 1 for an image."""
         ...
 
     def fingerprint(self) -> str:
-        """Returns a text that differs between inputs that differ."""
+        """Returns a string that is different for different inputs."""
         ...
 
 

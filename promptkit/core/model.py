@@ -185,7 +185,7 @@ ModelCard = TextCard | ImageCard
 
 
 def text_card(card: ModelCard) -> TextCard:
-    """Returns the card of a model as that of a language model.
+    """Returns a card that must be the card of a language model.
 
     Raises:
         Unsupported: The model does not read texts.
@@ -196,7 +196,7 @@ def text_card(card: ModelCard) -> TextCard:
 
 
 def image_card(card: ModelCard) -> ImageCard:
-    """Returns the card of a model as that of an image classifier.
+    """Returns a card that must be the card of an image classifier.
 
     Raises:
         Unsupported: The model does not read images.
@@ -218,7 +218,7 @@ def _wrong_modality(needed: Modality, message: str, card: ModelCard) -> Unsuppor
 
 @runtime_checkable
 class HasCapabilities(Protocol):
-    """The part of a model by which it is told from other objects, without its card, which may be read from files."""
+    """The members by which models are recognized. The card is not one of them, because reading it may open files."""
 
     name: str
     """The name that it is loaded by, including the engine."""
@@ -296,7 +296,7 @@ class DifferentiableScores(Protocol):
     device: torch.device
     """The torch device of the model, on which tensors must be."""
     costs: Sequence[int]
-    """The work for each request: the number of tokens to compute, or 1 for an image."""
+    """The cost of each request: the number of tokens to compute, or 1 for an image."""
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """Returns the chosen requests in batches that fit into memory.
@@ -339,7 +339,7 @@ class DifferentiableTextScores(DifferentiableScores, Protocol):
 
 @runtime_checkable
 class ShowsPixels(Protocol):
-    """A model of images that shows what it reads."""
+    """An image model that can show the pixels that it reads."""
 
     def pixels(self, requests: Sequence[Request]) -> list[Array]:
         """Returns the pixels that the model reads for each request: after its operations, before the model's normalization.

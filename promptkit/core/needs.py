@@ -1,14 +1,14 @@
-"""What aligners need besides the evaluated rows: the protocol of a need, and the data that is looked up by it.
+"""What aligners need in addition to the evaluated rows: the base class of needs, and the data that aligners are fitted on.
 
-A need is a value that an aligner declares, and that knows how to collect itself: which rows of the fit part it selects, what it
-asks the model, how the answers are stored in the run's files, and what of them it hands to the aligner. The package `needs`
-has one file per need; a need of another package works in the same way and is not registered anywhere.
+A need is a value that an aligner declares. It defines how its data is collected: which rows of the fit part it selects, what it
+requests from the model, how the answers are stored in the run's files, and what the aligner gets. The package `needs` has one
+file per need. Needs of other packages work in the same way and need no registration.
 
 The life of a need in a run:
 
-1. `check` refuses it before the model is queried, and `select` chooses rows of the fit part.
+1. `check` raises an error before the model is queried if the need cannot be met, and `select` chooses rows of the fit part.
 2. `further_rows` renders rows that the model answers like evaluated rows; their records are in `support.jsonl`.
-3. `reads` plans what else is read: of every row, or of inputs of its own; these are tensors of `outputs.safetensors`.
+3. `reads` plans further outputs of every row, or of inputs that the need defines; they are tensors of `outputs.safetensors`.
 4. `load` turns the stored answers into the value that `FitData[need]` returns, and `load_rows` into `Outputs[need]`.
 """
 
@@ -43,7 +43,7 @@ UNKNOWN = -1
 class Outputs:
     """The model's outputs for rows, without their labels. The first axis of every array is the row.
 
-    `outputs[need]` is what a `RowNeed` has read of the rows.
+    `outputs[need]` is the array that a `RowNeed` has read for the rows.
     """
 
     logprobs: Floats
@@ -51,7 +51,7 @@ class Outputs:
     context: Integers
     """The index of each row's context among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
     reads: Mapping[RowNeed[object], Floats] = field(default_factory=dict)
-    """Need -> what it has read, shape (rows, width)."""
+    """Need -> its array, shape (rows, width)."""
 
     def __getitem__(self, need: RowNeed[object]) -> Floats:
         return self.reads[need]
@@ -102,7 +102,7 @@ class StoredFitRow:
 
 
 class Stored(Protocol):
-    """The answers of a run, as far as needs may see them: no label of an evaluated row is among them."""
+    """The answers of a run that needs may see. Labels of evaluated rows are not among them."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class Stored(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """The metadata of everything that was read; empty if nothing was."""
+        """The metadata of all reads; empty if there are none."""
         ...
 
     def __contains__(self, record: str) -> bool:
@@ -150,7 +150,7 @@ class Stored(Protocol):
     def scores(self, records: Sequence[str]) -> Floats:
         """Returns label log-probabilities of records, shape (records, K).
 
-        If rows have different answer choices, the scores of those choices, with -inf where a record has fewer than others.
+        If rows have different answer choices, these are the scores of each row's choices, padded with -inf.
 
         Raises:
             ModelError: A record has no answer.
@@ -162,7 +162,7 @@ class Stored(Protocol):
         ...
 
     def positions(self, records: Sequence[str]) -> list[int]:
-        """Returns the places of rows in the tensors of `RowRead`, given the ids of their records."""
+        """Returns the indices of rows in the tensors of `RowRead`, given the ids of their records."""
         ...
 
 
@@ -170,18 +170,18 @@ class Stored(Protocol):
 
 
 class Need(Generic[T_co]):
-    """What an aligner needs besides the evaluated rows, and how it is collected.
+    """What an aligner needs in addition to the evaluated rows, and how it is collected.
 
-    Subclasses are frozen dataclasses whose fields are everything that determines what is collected, except fields that only
-    `check` uses, which are left out of comparisons. `FitData[need]` has the type `T_co`.
+    Subclasses are frozen dataclasses. Their fields determine what is collected; fields that only `check` uses are left out of
+    comparisons. `FitData[need]` has the type `T_co`.
     """
 
     kind: ClassVar[str]
-    """A stable name. Needs of one kind are asked together; their rows are in a run's files in the order of the kinds."""
+    """A stable name. Needs of one kind are collected together, and a run's files list their rows in the order of kinds."""
     at_answer_slot: ClassVar[bool] = False
     """Whether something is read where a prompt's answer begins."""
     uses_labels: ClassVar[bool] = False
-    """Whether it hands labels of the fit part to the aligner."""
+    """Whether it passes labels of the fit part to the aligner."""
     works_with_choices: ClassVar[bool] = False
     """Whether rows may have different answer choices."""
 
@@ -234,7 +234,7 @@ class Need(Generic[T_co]):
 
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        """Returns what else is read, for all needs of this kind."""
+        """Returns what is read in addition to answers, for all needs of this kind."""
         return Reads()
 
     @classmethod
@@ -253,12 +253,12 @@ class Need(Generic[T_co]):
         raise NotImplementedError
 
     def missing(self, stored: Stored) -> Problem | None:
-        """Returns what a finished run does not contain of it, or None."""
+        """Returns a problem if a finished run lacks its data, else None."""
         return None
 
     @classmethod
     def first_missing(cls, needs: Sequence[Self], stored: Stored) -> Problem | None:
-        """Returns what a finished run does not contain of several needs of this kind, or None."""
+        """Returns a problem if a finished run lacks data of several needs of this kind, else None."""
         return next((problem for need in needs if (problem := need.missing(stored))), None)
 
     def impossible(self, manipulation: Mapping[str, object]) -> Problem | None:
@@ -270,7 +270,7 @@ class RowNeed(Need[T_co]):
     """A need that has an array for every row, which is `Outputs[need]`."""
 
     def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
-        """Returns what was read of rows, shape (rows, width).
+        """Returns what was read for rows, shape (rows, width).
 
         Args:
             stored: The stored answers.
@@ -284,7 +284,7 @@ Needs = tuple[Need[object], ...]
 
 
 def with_required(needs: Sequence[Need[object]]) -> list[Need[object]]:
-    """Returns needs with those that they require, each once and after what it requires."""
+    """Returns needs and the needs that they require, without repeats; a need comes after the needs that it requires."""
     found: dict[Need[object], None] = {}
     for need in needs:
         found |= dict.fromkeys([*with_required(need.requires), need])

@@ -1,4 +1,4 @@
-"""The protocol of first aligners, which decide what a model is asked and what its answer means.
+"""The protocol of first aligners, which define what is requested from a model and how its answer is read.
 
 A predictor, a run, a search and a training run use only this protocol, so that a new first aligner is one class. The package
 `align` implements it for scored labels and choices (`CandidateScorer`) and for generated texts (`Extraction`).
@@ -51,7 +51,7 @@ class Target:
 
 @runtime_checkable
 class OutputReader(Protocol):
-    """The first aligner of a chain: what to ask of a model for a row, and how to read, record and judge its answer."""
+    """The first aligner of a chain. Defines the request for a row, and reads, records and judges the model's answer."""
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class OutputReader(Protocol):
 
     @property
     def task_kind(self) -> TaskKind:
-        """The kind of tasks that it reads the answers of."""
+        """The kind of tasks whose answers it reads."""
         ...
 
     @property
@@ -106,7 +106,7 @@ class OutputReader(Protocol):
         ...
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what a reader of the results must know of it, such as a hand-written label map; usually nothing."""
+        """Returns notes for readers of the results, such as a hand-written label map; usually empty."""
         ...
 
     def settings(self) -> Mapping[str, object]:
@@ -118,7 +118,7 @@ class OutputReader(Protocol):
         ...
 
     def source_classes(self) -> Mapping[str, Sequence[str]]:
-        """Returns the names of the model's classes that mean each label, if they were written by hand; usually nothing."""
+        """Returns the names of the model's classes that mean each label, if they were written by hand; usually empty."""
         ...
 
     def candidates(self, example: Example) -> tuple[str, ...]:
@@ -126,11 +126,11 @@ class OutputReader(Protocol):
         ...
 
     def words(self, example: Example) -> tuple[str, ...]:
-        """Returns the words for which a prompt has continuations to score, in a fixed order; empty if there are none."""
+        """Returns the words that are scored as continuations of a prompt, in a fixed order; empty if there are none."""
         ...
 
     def request(self, example: Example, rendered: Rendered) -> Verb:
-        """Returns what to ask of the model for a row.
+        """Returns what is requested from the model for a row.
 
         Args:
             example: The row.
@@ -151,7 +151,7 @@ class OutputReader(Protocol):
         ...
 
     def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
-        """Returns what a run keeps of the model's answer to a row.
+        """Returns what a run records of the model's answer to a row.
 
         Args:
             example: The row.
@@ -178,8 +178,8 @@ class OutputReader(Protocol):
 
         Args:
             records: The records of all evaluated rows.
-            scores: The scores by a later aligner for the rows that have an answer, shape (answered rows, K), in place of those
-                in the records.
+            scores: The scores of a later aligner for the rows that have an answer, shape (answered rows, K). They replace the
+                scores in the records.
         """
         ...
 
@@ -189,7 +189,7 @@ class OutputReader(Protocol):
         Args:
             target: The correct answer.
             logprobs: For `Score`, the token log-probabilities of each continuation, shape (tokens,) each; for `Classify`, one
-                tensor with those of the classes.
+                tensor with the log-probabilities of the classes.
 
         Returns:
             The loss, and whether the gold candidate has the highest score; None for free texts.

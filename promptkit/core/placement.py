@@ -1,4 +1,4 @@
-"""Where a smaller image lies on a canvas."""
+"""The position of a smaller image on a canvas."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Placement(NamedTuple):
 
 
 def centered(size: tuple[int, int], share: float) -> Placement:
-    """Returns the rectangle in the middle of a canvas whose sides have a share of those of the canvas.
+    """Returns the rectangle in the middle of a canvas whose sides are a fraction of the sides of the canvas.
 
     Args:
         size: The height and width of the canvas.
-        share: Above 0 and at most 1. Sides are rounded to whole pixels, at least one.
+        share: The fraction, above 0 and at most 1. Sides are rounded to whole pixels, at least one.
     """
     height, width = (max(1, round(share * length)) for length in size)
     return Placement(top=(size[0] - height) // 2, left=(size[1] - width) // 2, height=height, width=width)

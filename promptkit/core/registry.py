@@ -1,7 +1,7 @@
 """Registered classes and their specs: `name:key=value` on the command line, `name(key=value)` in Python.
 
 Names are looked up in tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
-created by `parameters_field`. A `Registry` is a table that other packages and notebooks add to.
+created by `parameters_field`. A `Registry` is a table to which other packages and notebooks can add.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ C = TypeVar("C")
 
 
 class Registry(Mapping[str, V], ABC):
-    """A table by name that packages and notebooks add to.
+    """A table by name, to which packages and notebooks can add.
 
     Installed packages add to it by entry points, which are loaded when the table is first read, and notebooks by `register`.
-    A subclass says what the table contains for what was added.
+    Subclasses define the entry of an added object.
     """
 
     def __init__(self, kind: str, first: Iterable[object], *, group: str, beside: Sequence[Registry[Any]] = ()) -> None:
@@ -52,9 +52,9 @@ class Registry(Mapping[str, V], ABC):
 
         Args:
             kind: What the table contains, for error messages.
-            first: What it contains at first.
+            first: The objects to add first.
             group: The group of entry points; each names what a package adds, as in `my_package.specificity:Specificity`.
-            beside: Other tables in which the same names are looked up, so that a name is in only one of them.
+            beside: Other tables with the same namespace: a name can be in only one of the tables.
         """
         self.kind, self.group = kind, group
         self._beside = [*beside]
@@ -68,10 +68,10 @@ class Registry(Mapping[str, V], ABC):
 
     @abstractmethod
     def _entry(self, added: object) -> tuple[str, V]:
-        """Returns the name of what is added, and what the table contains for it.
+        """Returns the name and the entry of an added object.
 
         Raises:
-            InputError: It lacks something that everything in this table has.
+            InputError: The object lacks something that all objects in this table have.
         """
 
     def register(self, added: C) -> C:

@@ -1,4 +1,4 @@
-"""What the encode stage makes of a row: the input of the model, and for a text what is scored after it."""
+"""The result of the encode stage for a row: the input of the model, and for a prompt the continuations to score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ the run stops with an error, or the row is not sent to the model and counts as w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What a model reads for one row, with the interventions; for a text also the continuations to score.
+    """What a model reads for one row, with the interventions; for a prompt also the continuations to score.
 
     The fields from `pieces` on describe an encoded prompt and keep their defaults for an input of another modality.
     """
@@ -64,7 +64,7 @@ class Rendered:
         return text_input(self.input)
 
     def modified(self, transform: Callable[[Prepared], Prepared]) -> Rendered:
-        """Returns a copy whose input and interventions are those that a transform returns."""
+        """Returns a copy with the input and the interventions that a transform returns."""
         prepared = transform(Prepared(input=self.input, interventions=self.interventions))
         return replace(self, input=prepared.input, interventions=prepared.interventions)
 

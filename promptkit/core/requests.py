@@ -98,7 +98,7 @@ class Prepared:
         prefixes: tuple[KVPrefix[Array], ...] = (),
         edits: tuple[HiddenEdit[Array], ...] = (),
     ) -> Prepared:
-        """Returns a copy with more interventions, which are applied after those that it has."""
+        """Returns a copy with further interventions, which are applied after the present ones."""
         present = self.interventions
         return replace(
             self,

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FileReference:
-    """A file by the hash of its content. The content is read when it is needed, and two files are equal if it is.
+    """A file, identified by the hash of its content. The content is read when it is needed.
 
     Create one with `of_file` or `of_bytes`.
     """
 
     name: str = field(compare=False)
-    """What messages call the file: its path, or its place in a larger file."""
+    """The name of the file in messages: its path, or its place in a larger file."""
     digest: str
     """The SHA-256 of the content in hexadecimal."""
     path: Path | None = field(default=None, compare=False)
@@ -45,7 +45,7 @@ class FileReference:
 
         Args:
             content: The content of the file.
-            name: What messages call it.
+            name: Its name in messages.
         """
         return cls(name, sha256_hex(content), content=content)
 
@@ -53,7 +53,7 @@ class FileReference:
         """Returns the content.
 
         Raises:
-            TaskError: The file cannot be read, or its content is no longer the one that the reference was created from.
+            TaskError: The file cannot be read, or its content has changed since the reference was created.
         """
         if self.content is not None:
             return self.content
@@ -77,7 +77,7 @@ Value: TypeAlias = "str | Array[np.float32] | Array[np.uint8] | FileReference"
 
 
 def value_identity(value: Value) -> str | dict[str, object]:
-    """Returns a JSON value that is equal for two values if and only if their contents are; a text is its own."""
+    """Returns a JSON value that is equal for two values if and only if their contents are; for a text, the text itself."""
     if isinstance(value, str):
         return value
     if isinstance(value, FileReference):
@@ -86,7 +86,7 @@ def value_identity(value: Value) -> str | dict[str, object]:
 
 
 def describe_value(value: Value) -> str:
-    """Returns one line about a value for messages and previews; a text is its own."""
+    """Returns a one-line description of a value for messages and previews; for a text, the text itself."""
     if isinstance(value, str):
         return value
     if isinstance(value, FileReference):

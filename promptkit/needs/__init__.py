@@ -1,1 +1,1 @@
-"""What aligners can need besides the evaluated rows, one file per need."""
+"""What aligners can need in addition to the evaluated rows, one file per need."""

@@ -82,7 +82,7 @@ class ContentFree(Need["Floats"]):
 
     @classmethod
     def first_missing(cls, needs: Sequence[Self], stored: Stored) -> Problem | None:
-        """Returns how many of the inputs were not read in every context."""
+        """Returns a problem with the number of inputs that were not read in every context, or None."""
         absent = sum(need.missing(stored) is not None for need in needs)
         text, fields = f"{absent} of the {len(needs)} content-free inputs", {"missing": absent, "needed": len(needs)}
         return Problem(code="missing-content-free", text=text, fields=fields) if absent else None

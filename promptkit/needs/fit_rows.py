@@ -23,13 +23,13 @@ def fit_id(row: str) -> str:
 
 
 def fit_row_of(record: str) -> str | None:
-    """Returns the row of the fit part that a record is about, or None for any other record."""
+    """Returns the id of the row of the fit part that a record is about, or None for any other record."""
     return record.removeprefix(FIT) if record.startswith(FIT) else None
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedRows(Need[Outputs]):
-    """The outputs of the evaluated rows themselves, so that a fit is transductive."""
+    """The outputs of the evaluated rows themselves, for a transductive fit."""
 
     rows: int | None = None
     """The maximum number of rows."""
@@ -52,7 +52,7 @@ class FirstRows(Need[T_co]):
     """A need for the first rows of the fit part."""
 
     rows: int
-    """How many rows; all where there are fewer."""
+    """The maximum number of rows."""
     per_label: int = field(default=0, compare=False)
     """The minimum number of rows per label for an estimate."""
 
@@ -108,12 +108,12 @@ class FitLabels(FirstRows[LabeledOutputs]):
 
 
 def most_first_rows(needs: Sequence[Need[object]]) -> int:
-    """Returns how many first rows of the fit part are needed."""
+    """Returns how many of the first rows of the fit part are needed."""
     return max((need.rows for need in needs if isinstance(need, FirstRows)), default=0)
 
 
 def stored_first_rows(stored: Stored) -> int:
-    """Returns how many first rows of the fit part a run contains; others were drawn by their labels."""
+    """Returns how many of the first rows of the fit part a run contains. Rows that were drawn by label are not counted."""
     return len(stored.fit_rows[: most_first_rows(stored.needs)])
 
 

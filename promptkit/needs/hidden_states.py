@@ -1,4 +1,4 @@
-"""Hidden states of a layer, read of every row at the answer slot."""
+"""Hidden states of a layer, read for every row at the answer slot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ depends on the task (`benchmarks/alignment_learned`)."""
 
 @dataclass(frozen=True, slots=True)
 class HiddenState(RowNeed[None]):
-    """The hidden state of a layer for every row, shape (rows, width). It has no value apart from the rows.
+    """The hidden state of a layer for every row, shape (rows, width). Its value in `FitData` is None.
 
     Of a language model it is read at the answer slot, of an image classifier it is averaged over the positions of the image.
     """

@@ -12,7 +12,7 @@ from promptkit.core.needs import Need, Stored
 
 @dataclass(frozen=True, slots=True)
 class LabelCount(Need[int]):
-    """The number of labels, which must equal the number of an aligner's settings. Nothing is asked for it."""
+    """The number of labels, which must equal the number of an aligner's settings. It requests nothing from the model."""
 
     count: int
 

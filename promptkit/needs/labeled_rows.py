@@ -23,7 +23,7 @@ SALT = "labelled"
 def draw_per_class(per_class: int, seed: int, rows: Sequence[tuple[str, str]]) -> list[int]:
     """Draws the same number of rows of each label, by hash.
 
-    A row is drawn regardless of the order of the rows, and leaving out other rows only adds rows to the draw.
+    The draw does not depend on the order of the rows, and leaving out rows only adds other rows to it.
 
     Args:
         per_class: How many rows of each label.
@@ -90,7 +90,7 @@ class LabeledRows(Need[LabeledOutputs]):
         return [] if scarce is None else [str(scarce)]
 
     def load(self, stored: Stored) -> LabeledOutputs:
-        """Draws the rows again from those that have an answer."""
+        """Draws the rows again, from the rows that have an answer."""
         known = [(row, row.label) for row in stored.fit_rows if row.label is not None]
         drawn = [known[index] for index in self.draw([(row.row, label) for row, label in known])]
         gold = [stored.labels.index(label) for _, label in drawn]

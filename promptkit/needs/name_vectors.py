@@ -1,8 +1,8 @@
 """Embeddings of names: of source classes and of labels.
 
 A language model embeds names itself, by its mean hidden states of the last layer. The names of an image classifier's classes
-are embedded by a sentence encoder, which can embed those of a language model too. Where the classes of each label were written
-by hand, no encoder is needed: each class has a dimension of its own, and a label lies between its classes.
+are embedded by a sentence encoder, which can be used for a language model as well. If the classes of each label were written by
+hand, no encoder is needed: the classes are the axes of the space, and a label is the mean of its classes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 TENSOR = "names"
-"""The tensor of embeddings by the model itself; that of an encoder has the encoder's name after it."""
+"""The tensor of embeddings by the model itself; for an encoder, with its name after it."""
 TEXTS = "texts"
 """The key of the texts in the metadata; for an encoder, with its name after it."""
 BY_HAND = "source_classes"
@@ -109,7 +109,7 @@ class NameVectors(Need[NameEmbeddings]):
         return NameEmbeddings(sources=sources, labels=labels)
 
     def _by_hand(self, stored: Stored) -> NameEmbeddings:
-        """Each class on an axis of its own, and each label at the center of its classes."""
+        """One-hot vectors of the classes, and the mean of each label's classes."""
         classes = cast("Sequence[Sequence[int]]", stored.metadata[BY_HAND])
         axes = np.eye(len(self.source_names(stored.metadata)) or 1 + max(map(max, classes)))
         labels = np.stack([axes[indices].mean(0) for indices in classes])
@@ -132,7 +132,7 @@ class NameVectors(Need[NameEmbeddings]):
 
 
 def _indices(names: Sequence[str], ask: Ask) -> list[int]:
-    """The indices of the classes with certain names."""
+    """The indices of the classes with the given names."""
     return [index for index, name in enumerate(image_card(ask.card).class_names) if name in names]
 
 
@@ -154,7 +154,7 @@ def _own(texts: Sequence[str], ask: Ask) -> list[InputRead]:
 
 
 def _encoded(texts: Sequence[str], encoder: str, ask: Ask) -> list[KnownRead]:
-    """The embeddings by an encoder, which is queried at once."""
+    """The embeddings by an encoder, which is queried immediately."""
     known = []
     for text, output in zip(texts, ask([_request(text, ask) for text in texts]), strict=True):
         assert isinstance(output, ReadOutput)

@@ -1,8 +1,8 @@
-"""Log-probabilities of source classes, read of every row.
+"""Log-probabilities of source classes, read for every row.
 
-The source classes of an image classifier are its classes. Those of a language model are the likeliest tokens at the answer
-slot. All rows share one set of tokens: those of the greatest mean probability over labeled rows. The model is queried for them
-while reads are planned, and then for their log-probabilities of every row.
+The source classes of an image classifier are its classes. The source classes of a language model are the likeliest tokens at
+the answer slot. All rows share one set of tokens: the ones with the highest mean probability over labeled rows. The model is
+queried for this set while reads are planned, and later for the log-probabilities of the tokens for every row.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ TENSOR, CLASSES = "tokens", "classes"
 
 @dataclass(frozen=True, slots=True)
 class SourceLogprobs(RowNeed[tuple[str, ...]]):
-    """Log-probabilities of source classes for every row, shape (rows, S). Its value are the names of the source classes."""
+    """Log-probabilities of source classes for every row, shape (rows, S). Its value is the names of the source classes."""
 
     size: int
-    """How many tokens of a language model. The mean of a row counts only this many of the row's likeliest tokens."""
+    """Number of tokens of a language model. Only this many of a row's likeliest tokens count in the mean."""
     rows: LabeledRows
     """The labeled rows over which the likeliest tokens of a language model are found."""
     per_label: int = field(default=0, compare=False)
@@ -71,7 +71,7 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        """Reads all classes of an image classifier; finds the tokens of all sets, and reads all of them at once."""
+        """Reads all classes of an image classifier, or finds the tokens of each need and reads all of them in one request."""
         if asking.ask.card.modality == "image":
             names = distinct_names(image_card(asking.ask.card).class_names)
             row = RowRead(tensor=CLASSES, verb=Classify(), field="logprobs", width=len(names))
@@ -131,7 +131,7 @@ def stored_classes(stored: Stored) -> int | None:
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """Returns names, with the number of the class after a name that several classes have."""
+    """Returns the names of classes; a name that several classes have is followed by the number of the class."""
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name} ({number})" for number, name in enumerate(names)]
 

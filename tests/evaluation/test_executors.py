@@ -60,7 +60,7 @@ def compute(name: str, requests: Sequence[Request], batch: tuple[int, ...]) -> C
 
 
 class Workers:
-    """Computes each batch in one of several processes, each with its own model; batches arrive in the order in which they finish."""
+    """Computes each batch in one of several processes, each with its own model, and yields it when it is done."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name, self._count = name, count
