@@ -12,6 +12,6 @@ from promptkit.core.output_reader import OutputReader
 FIRST_ALIGNERS: ClassTable[OutputReader] = ClassTable(
     "first aligner", (Verbalizer, Choices, Classes), group="promptkit.first_aligners", has_keywords=False, beside=(EXTRACTIONS,)
 )
-"""First aligners by name, apart from extractions. They are created again with their settings as keywords."""
+"""First aligners by name, except extractions. Recorded runs create them again with their settings as keyword arguments."""
 register = FIRST_ALIGNERS.register
-"""Registers the class of a first aligner, which derives from `OutputReader`; recorded runs then know its name."""
+"""Registers the class of a first aligner, which implements `OutputReader`; recorded runs then know its name."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class CandidateScorer:
     """Scores candidate answers by the continuations of a prompt, and predicts the one with the highest score.
 
-    Subclasses define `name`, `labels`, `candidates`, `words`, `label_words`, `settings` and `align`. Those that can be trained
-    also define `align_tensors`, and those that ask for something else than continuations override `verb`, `request`, `scores`,
+    Subclasses define `name`, `labels`, `candidates`, `words`, `label_words`, `settings` and `align`. Trainable subclasses also
+    define `align_tensors`. Subclasses whose requests are not continuations override `verb`, `request`, `scores`,
     `record_scores`, `has_details` and `training_scores`.
     """
 
@@ -64,11 +64,11 @@ class CandidateScorer:
         return self
 
     def notes(self) -> tuple[str, ...]:
-        """Returns nothing."""
+        """Returns an empty tuple."""
         return ()
 
     def source_classes(self) -> Mapping[str, Sequence[str]]:
-        """Returns nothing."""
+        """Returns an empty mapping."""
         return {}
 
     # ---- what subclasses define --------------------------------------------------------------------
@@ -220,7 +220,7 @@ class CandidateScorer:
         return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
 
     def training_scores(self, target: Target, output: Output) -> tuple[float, ...]:
-        """Returns the scores of `align`, in channel scoring without the label tokens."""
+        """Returns the scores of `align`; in channel scoring, without the label tokens."""
         return self.align(ScoreOutput(logprobs=scored_tokens(target, output)))
 
 

@@ -152,7 +152,7 @@ def _check_labels(reader: OutputReader, calibration: Calibration) -> None:
 
 
 def needs_calibration(reader: OutputReader) -> bool:
-    """Returns whether a first aligner predicts nothing without a later one, so that a run has no uncalibrated branch."""
+    """Returns whether a first aligner predicts nothing without a later aligner, so a run has no uncalibrated branch."""
     return reader.task_kind != "generation" and not reader.has_scores
 
 
@@ -179,7 +179,7 @@ def check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
 
 
 def lacks_scores(reader: OutputReader, calibration: Calibration) -> bool:
-    """Returns whether a calibration corrects label scores, of which the reader has none."""
+    """Returns whether a calibration corrects label scores and the reader has none."""
     ignores_scores = isinstance(calibration, DeclaresScores) and not calibration.reads_scores
     return needs_calibration(reader) and not ignores_scores
 

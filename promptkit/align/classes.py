@@ -5,8 +5,7 @@ et al. 2020, 2007.08714):
 
     log q[y] = log sum over s in map(y) of p(s | x)
 
-Without one, the model's classes say nothing about the labels until a later aligner has learned it: a label map such as `blm+`,
-a probe or centroids.
+Without one, labels have no scores until a later aligner has been learned: a label map such as `blm+`, a probe or centroids.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class Classes(CandidateScorer):
         return self.classes or {}
 
     def for_model(self, card: ModelCard) -> Self:
-        """Returns the aligner for one model, whose classes the names of the label map are looked up in.
+        """Returns a copy for one model, in which the names of the label map are resolved to the model's classes.
 
         Raises:
             InputError: The model has no class of a name.
@@ -134,7 +133,7 @@ class Classes(CandidateScorer):
         return {} if gold is None else {"gold": gold.label}
 
     def record_scores(self, rendered: Rendered, output: Output) -> AnswerRecord:
-        """Returns nothing: the class probabilities are not kept."""
+        """Returns no further fields: class probabilities are not recorded."""
         return {}
 
     def has_details(self, record: Mapping[str, object]) -> bool:
@@ -207,7 +206,7 @@ def _class_names(labels: Sequence[str], classes: Mapping[str, str | Sequence[str
 
 
 def _indices(label: str, names: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Returns the indices of the classes with certain names; several classes may share a name."""
+    """Returns the indices of the classes with the given names; several classes may share a name."""
     indices: list[int] = []
     for name in dict.fromkeys(names):
         found = [index for index, other in enumerate(class_names) if other == name]

@@ -91,7 +91,7 @@ class LearnedAligner:
 
     @property
     def reads_scores(self) -> bool:
-        """Whether it reads the label scores of the first aligner; not if it learns from other outputs of the model alone."""
+        """Whether it reads the label scores of the first aligner; False if it uses only other outputs of the model."""
         return False
 
     @property

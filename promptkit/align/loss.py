@@ -1,8 +1,7 @@
-"""The token log-probabilities that a training loss is computed from. The losses themselves are those of the first aligners.
+"""The token log-probabilities that a training loss is computed from. The losses themselves are methods of the first aligners.
 
-For scored answers the loss is -log softmax(scores)[gold], where the scores are those of the aligner at evaluation
-(`CandidateScorer`). For generated answers it is the mean of -log p over the tokens of the gold text, including the tokens that
-end it (`GoldText`).
+For scored answers the loss is -log softmax(scores)[gold], with the same scores as in evaluation (`CandidateScorer`). For
+generated answers it is the mean of -log p over the tokens of the gold text, including the tokens that end it (`GoldText`).
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def without_label_tokens(target: Target, logprobs: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the token log-probabilities of each continuation without those of label tokens in channel scoring."""
+    """Returns the token log-probabilities of each continuation; in channel scoring, without the label tokens."""
     return [tokens[start:] for tokens, start in zip(logprobs, _starts(target, len(logprobs)), strict=True)]
 
 
 def scored_tokens(target: Target, output: Output) -> tuple[tuple[float, ...], ...]:
-    """Returns the same from a model's output.
+    """Returns the token log-probabilities in a model's output; in channel scoring, without the label tokens.
 
     Raises:
         ModelError: The output has no answer.

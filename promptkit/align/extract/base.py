@@ -107,11 +107,11 @@ class Extraction:
         return self
 
     def notes(self) -> tuple[str, ...]:
-        """Returns nothing."""
+        """Returns an empty tuple."""
         return ()
 
     def source_classes(self) -> Mapping[str, Sequence[str]]:
-        """Returns nothing."""
+        """Returns an empty mapping."""
         return {}
 
     def settings(self) -> Mapping[str, object]:

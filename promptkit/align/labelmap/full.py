@@ -2,17 +2,18 @@
 
     log q = log softmax(a z + x W + b) + log p - log p_0, normalized
 
-x are the log-probabilities of the source classes minus their mean, so that only differences between source classes count. W is
-penalized (see `regression`). Towards scores z that need no labels, it needs far fewer labeled rows than a plain linear map:
+x are the log-probabilities of the source classes minus their mean, so that only differences between source classes count. The
+penalty of W (see `regression`) pulls the prediction towards the scores z. If these are known without labeled rows, the map
+needs far fewer labeled rows than a plain linear map:
 
 - `verbalizer`: z are the label scores of the first aligner: of the manual verbalizer, or of hand-written classes of an image
   model. A label without rows can still be predicted by its words.
 - `semantic`: z = x W_0, where W_0 assigns each label the source class with the most similar name (see `semantic`), or its
-  hand-written classes, with the sum 0.3. The penalty is that of the squared distance of the map from a W_0.
+  hand-written classes, with the sum 0.3. The penalty is the squared distance of the map from a W_0.
 - `none`: z = 0, multinomial ridge regression.
 
-Labeled rows are drawn evenly from the classes, and evaluated rows need not be. The class shares p of the latter are estimated
-on unlabeled rows of the fit part, and those of the labeled rows, p_0, are divided out (see `shares`).
+Labeled rows are drawn evenly from the classes, but the classes of evaluated rows may be unbalanced. Their shares p are
+estimated on unlabeled rows of the fit part, and the shares p_0 of the labeled rows are divided out (see `shares`).
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ SHARES_WEIGHT = 2048.0
 """Weight of the labeled rows' class shares in the estimate of the shares, divided by the number of labeled rows per class."""
 
 HAND_WRITTEN_WEIGHT = 0.3
-"""The sum of a label's weights in a hand-written W_0. The mean log-probability of hand-written classes is more confident than
-accurate, so that rows which it predicts would teach nothing. On rows of the fit part of Fashion-MNIST (vision:demo, 224 pixels)
+"""The sum of a label's weights in a hand-written W_0. The mean log-probability of hand-written classes is overconfident, so
+rows that it predicts correctly would hardly affect the fit. On rows of the fit part of Fashion-MNIST (vision:demo, 224 pixels)
 the accuracy with 1, 3 and 10 labeled rows per label is 0.65, 0.71 and 0.78; with the sum 1 it is 0.60, 0.67 and 0.76."""
 
 
@@ -59,7 +60,7 @@ class Full(LearnedAligner):
     """
 
     towards: Literal["none", "verbalizer", "semantic"] = "none"
-    """What the penalty pulls towards: nothing, the label scores of the first aligner, or source classes with similar names."""
+    """The scores that the penalty pulls towards: none, those of the first aligner, or source classes with similar names."""
     sources: Literal["tokens", "words"] = "tokens"
     """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
     tokens: int = 500
@@ -67,10 +68,10 @@ class Full(LearnedAligner):
     encoder: str = ""
     """With towards=semantic, the model that embeds names, such as `encoder:FOLDER`; by default the language model itself."""
     strength: float | None = None
-    """C, the inverse of the penalty. By default it is the lowest of several whose cross-validated loss within the labeled rows
-    is not significantly above the best, and 3 if no label has two rows."""
+    """C, the inverse of the penalty. By default it is chosen by cross-validation within the labeled rows: the lowest value
+    whose loss is not significantly above the best, or 3 if no label has two rows."""
     shares: Literal["estimated", "labeled"] = "estimated"
-    """The class shares that are expected: estimated on unlabeled rows, or those of the labeled rows."""
+    """The expected class shares: estimated on unlabeled rows, or the shares of the labeled rows."""
     unlabeled: int = 128
     """Maximum number of unlabeled rows of the fit part, over which source classes are standardized and shares estimated."""
     name: ClassVar[str] = "full"
@@ -93,7 +94,7 @@ class Full(LearnedAligner):
 
     @property
     def min_per_class(self) -> int:
-        """The fewest labeled rows per label: none if there is something to pull towards."""
+        """The fewest labeled rows per label: 0 if the penalty pulls towards scores."""
         return 1 if self.towards == "none" else 0
 
     @property
@@ -134,7 +135,7 @@ class Full(LearnedAligner):
         return NameVectors(None if self.sources == "words" else self.source_logprobs, self.encoder)
 
     def fit(self, data: FitData) -> FittedAligner:
-        """Fits the map; without labeled rows the prediction is that of the scores that it is pulled towards."""
+        """Fits the map; without labeled rows, the scores that it is pulled towards are the prediction."""
         if self.per_class:
             return super().fit(data)
         initial = self._initial_weights(data)
@@ -166,7 +167,7 @@ class Full(LearnedAligner):
         return LabelMap(sources=classes, labels=labels, weights=fitted.weights, bias=fitted.bias, over=self.over)
 
     def _regression(self, sources: Floats, anchor: Floats, gold: Integers, unlabeled: Floats) -> Regression:
-        """Fits the regression; columns of its weights sum to 0, so that log-probabilities need no centering."""
+        """Fits the regression; the weights for each label sum to 0, so that log-probabilities need no centering."""
         strengths = STRENGTHS if self.strength is None else (self.strength,)
         fitted = fit_regression(centered(sources), anchor, gold, strengths, centered(unlabeled))
         return replace(fitted, weights=fitted.weights - fitted.weights.mean(0))
@@ -208,7 +209,7 @@ class Full(LearnedAligner):
 
 
 def assign_with_ties(affinity: Floats) -> Floats:
-    """Assigns source classes to labels by affinity, and those with the same affinity as well, such as all hand-written classes.
+    """Assigns source classes to labels by affinity, including ties, such as all hand-written classes of a label.
 
     Args:
         affinity: Shape (S, K).
@@ -225,6 +226,6 @@ def assign_with_ties(affinity: Floats) -> Floats:
 
 
 def centered(logprobs: Floats) -> Floats:
-    """Subtracts from each row its mean, so that a constant that is added to a row's logits has no effect."""
+    """Subtracts its mean from each row, so that adding a constant to a row's logits has no effect."""
     difference: Floats = logprobs - logprobs.mean(1, keepdims=True)
     return difference

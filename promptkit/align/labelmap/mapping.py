@@ -35,11 +35,11 @@ class LabelMap:
     """Shape (S, K)."""
     over: Over = "probabilities"
     """Whether the weights multiply probabilities or log-probabilities. If columns have equal sums, a map over log-probabilities
-    equals the map over logits, since normalization removes what all labels of a row have in common."""
+    equals the map over logits, since normalization removes a constant that is added to all labels of a row."""
     bias: Floats | None = None
     """Added to the scores of the labels before normalization, shape (K,)."""
     named: Mapping[str, tuple[str, ...]] | None = None
-    """Label -> source classes that were assigned to it by their names, whose choice a reader should check."""
+    """Label -> source classes that were assigned to it by their names. Readers of the results should check them."""
 
     def __call__(self, logprobs: Floats) -> Floats:
         """Computes label log-probabilities: log(p W / sum of p W), or log softmax((log p) W + bias).

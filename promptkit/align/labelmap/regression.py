@@ -2,17 +2,17 @@
 
     log q = log softmax(a z + x W + b)
 
-z is the anchor: scores of the labels that are known before any row is labeled, or 0. The loss is
+z is the anchor: label scores that are known without labeled rows, or 0. The loss is
 
     sum_i -log q_i[gold_i] + |W|^2 / (2 C) + |b|^2 / (2 B) + (a - 1)^2 / (2 A)
 
-so that without labeled rows the prediction is that of the anchor. If the anchor is itself a linear map of x, this penalizes the
-squared distance of the map from it.
+so that without labeled rows the anchor is the prediction. If the anchor is itself a linear map of x, this penalizes the squared
+distance of the map from it.
 
 The features x are centered over the labeled rows and divided by their standard deviation over labeled and unlabeled rows, since
-that of a few labeled rows is unreliable. They are also divided by the root of their number, so that a row has a norm of about 1
-and C does not depend on how many source classes there are. With fewer rows than features W lies in the span of the rows, and is
-fitted there.
+a few labeled rows give an unreliable estimate. They are also divided by the square root of their number, so that a row has a
+norm of about 1 and C does not depend on the number of source classes. With fewer rows than features W lies in the span of the
+rows, and is fitted there.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ STRENGTHS = (3.0, 10.0, 30.0, 100.0)
 """Candidate values of C, the strongest penalty first."""
 STANDARD_ERRORS = 2.0
 """A penalty is too strong if its mean held-out loss is above the lowest one by more than this multiple of the standard error of
-the difference. The lowest loss itself is a matter of chance with few rows, and usually that of a weaker penalty."""
+the difference. With few rows, the penalty with the lowest loss is a matter of chance, and often too weak."""
 DEFAULT_STRENGTH = 3.0
-"""C where no label has two rows, so that there is no cross-validation."""
+"""C if no label has two rows, so that cross-validation is impossible."""
 BIAS_VARIANCE = 3.0
-"""B, the variance of the bias around 0. A larger one removes more of an anchor's bias towards some labels, which is good where
-classes are balanced, and bad where the bias is that of the class shares (`benchmarks/label_maps_few`)."""
+"""B, the variance of the bias around 0. A larger value removes more of the anchor's bias towards some labels, which helps if
+classes are balanced, and hurts if the bias reflects the class shares (`benchmarks/label_maps_few`)."""
 ANCHOR_VARIANCE = 0.1
-"""A, the variance of the anchor's weight around 1 that the penalty stands for."""
+"""A, the variance of the anchor's weight around 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Regression:
     anchor: float
     """The weight a of the anchor scores."""
     weights: Floats
-    """W for the features as they are given, without standardization, shape (width, K)."""
+    """W for features without standardization, shape (width, K)."""
     bias: Floats
     """b for the same features, shape (K,)."""
     strength: float

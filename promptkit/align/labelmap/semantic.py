@@ -51,7 +51,7 @@ class Semantic(InjectiveMapping):
         return data[self._name_vectors]
 
     def map(self, sources: Sources, gold: Integers) -> LabelMap:
-        """Assigns the source classes, and says which each label has got."""
+        """Assigns the source classes and records the assignment in `LabelMap.named`."""
         named = assigned(self.weights(sources, gold), sources.names, sources.labels)
         return replace(super().map(sources, gold), named=named)
 

@@ -1,9 +1,9 @@
 """Estimates the class shares of unlabeled rows, and corrects predictions for them (Saerens et al. 2002).
 
-A classifier that is fitted on rows with the class shares p_0 predicts q. If the evaluated rows have other shares p, but rows of
-a class look the same, their predictions are proportional to q p / p_0. EM finds the shares that maximize the likelihood of
-unlabeled rows. Predictions that are learned from few rows are not reliable enough for that, so the estimate is shrunk: it is
-the mode under a Dirichlet prior around p_0 with the weight of a number of rows.
+A classifier that is fitted on rows with the class shares p_0 predicts q. If the evaluated rows have other shares p, but the
+distribution within each class is the same, their predictions are proportional to q p / p_0. EM finds the shares that maximize
+the likelihood of unlabeled rows. Predictions that are learned from few rows are not reliable enough for that, so the estimate
+is shrunk: it is the mode under a Dirichlet prior around p_0 with the weight of a number of rows.
 """
 
 from __future__ import annotations

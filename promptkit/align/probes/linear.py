@@ -124,7 +124,7 @@ class FittedProbe:
 
 
 def scaled_rows(features: Floats, scale: Scale) -> Floats:
-    """Divides each row by its norm if the scale says so; a row of zeros remains."""
+    """Divides each row by its norm if the scale is `normalize`; rows of zeros are unchanged."""
     if scale == "standardize":
         return features
     from sklearn.preprocessing import normalize
