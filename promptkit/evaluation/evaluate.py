@@ -52,7 +52,7 @@ def evaluate(
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
-        executor: Computes the batches of requests; in this process if None. The run is the same whoever computes them.
+        executor: Computes the batches of requests; in this process if None. The run does not depend on the executor.
 
     Returns:
         The finished run, with one result per predictor.

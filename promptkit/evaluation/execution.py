@@ -149,7 +149,7 @@ class _Execution:
         return is_complete_read(record, query) if isinstance(query, ReadQuery) else is_complete(record, query, self._reader)
 
     def recall(self) -> tuple[int, int]:
-        """Reads missing answers from the score cache; returns how many were found, of how many that were missing."""
+        """Reads missing answers from the score cache; returns the numbers of found and of missing answers."""
         missing = self._missing()
         found: dict[int, Output] = {}
         if self._cache is not None and missing:

@@ -33,11 +33,11 @@ V = TypeVar("V")
 
 
 class StoredAnswers(Stored):
-    """The answers of a run, as far as needs may see them.
+    """The answers of a run that needs may see.
 
     Args:
         chains: The branches.
-        samples: Records of the evaluated rows. Those without an answer are left out.
+        samples: Records of the evaluated rows. Records without an answer are left out.
         support: Records of the further rows.
         read_outputs: What was read in addition, if anything.
     """

@@ -32,7 +32,7 @@ class RunPlan:
     fit: tuple[LabeledExample, ...]
     """The rows of the fit part, if a calibration uses them."""
     needs: Needs
-    """The needs of all calibrations, with those that they require."""
+    """The needs of all calibrations and the needs that they require."""
 
     @property
     def predictor(self) -> Predictor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METADATA = "read_plan"
 """The key of the metadata in the file of tensors."""
 ALWAYS: Mapping[str, Sequence[object]] = {"token_ids": (), "names": (), "sets": (), "layers": (), "texts": ()}
-"""The metadata that every file has, in this order, even if nothing of the kind was read."""
+"""The metadata that every file has, in this order, with the values for a run that read nothing of the kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,9 @@ class ReadOutputs:
     """What a run has read in addition to answers."""
 
     metadata: Mapping[str, object]
-    """What needs store with the tensors, and `rows`: the ids of the rows' records."""
+    """The metadata of needs, and `rows`: the ids of the rows' records."""
     tensors: Mapping[str, NDArray[np.float32]]
-    """Tensor -> values, whose first axis is the row or the input that was read."""
+    """Tensor -> values. The first axis is the row or the input."""
 
     @classmethod
     def from_records(cls, records: Sequence[ReadRecord | ReadPlanRecord]) -> Self | None:
@@ -66,7 +66,7 @@ class ReadOutputs:
         return bytes(save(tensors, {METADATA: json.dumps(self.metadata, ensure_ascii=True)}))
 
     def positions(self, records: Sequence[str]) -> list[int]:
-        """Returns the places of rows in the tensors of rows, given the ids of their records."""
+        """Returns the indices of rows in the tensors of rows, given the ids of their records."""
         rows = cast("Sequence[str]", self.metadata["rows"])
         places = {row: place for place, row in enumerate(rows)}
         return [places[record] for record in records]

@@ -1,4 +1,4 @@
-"""Plans what is read in addition to answers, for all needs: of every row, and of inputs of the needs' own."""
+"""Plans what is read in addition to answers: for every row, and for inputs that needs define."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from promptkit.runs.schema import InputTensorRecord, ReadPlanRecord, ReadRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRequest:
-    """One read request of every row: the requests of several needs in one, where a model can answer them together."""
+    """A read request for every row. It combines the reads of several needs where one request can answer them."""
 
     verb: Verb
     tensors: Mapping[str, RowRead]
-    """What is stored of the answer, by the name of the tensor."""
+    """The stored parts of the answer, by the name of the tensor."""
 
     @property
     def widths(self) -> dict[ReadField, int]:
-        """How many numbers of each field are stored."""
+        """The number of stored values of each field."""
         return {read.field: read.width for read in self.tensors.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
-    """What is read of every row and of inputs of the needs' own."""
+    """What is read for every row, and for inputs that needs define."""
 
     metadata: Mapping[str, object]
-    """What needs store with the tensors."""
+    """The metadata of needs, which is stored with the tensors."""
     rows: Sequence[RowRequest]
     inputs: Sequence[InputRead]
     known: Sequence[KnownRead]
 
     def records(self) -> list[ReadPlanRecord | ReadRecord]:
-        """Returns the records that start `outputs.jsonl`: the plan and what is known already; none if nothing is read."""
+        """Returns the first records of `outputs.jsonl`: the plan and the numbers known already; empty without reads."""
         if not (self.rows or self.inputs or self.known):
             return []
         plan: ReadPlanRecord = {
@@ -61,7 +61,7 @@ class ReadPlan:
         return tensors
 
     def queries(self, rows: Sequence[AskedRow]) -> list[ReadQuery]:
-        """Returns the read requests of rows, and those of inputs of the needs' own.
+        """Returns the read requests for rows, and for inputs that needs define.
 
         Args:
             rows: The evaluated rows and the selected rows of the fit part.
@@ -89,7 +89,7 @@ class ReadPlan:
 
 
 def plan_reads(needs: Needs, asking: Asking) -> ReadPlan:
-    """Returns what is read for the needs of all calibrations. Needs may query the model for it.
+    """Returns what is read for the needs of all calibrations. Needs may query the model while they plan it.
 
     Args:
         needs: The needs of all calibrations.
@@ -104,15 +104,15 @@ def plan_reads(needs: Needs, asking: Asking) -> ReadPlan:
         rows += reads.rows
         inputs += reads.inputs
         known += reads.known
-    return ReadPlan(metadata=asking.metadata, rows=together(rows), inputs=inputs, known=known)
+    return ReadPlan(metadata=asking.metadata, rows=combine_reads(rows), inputs=inputs, known=known)
 
 
-def together(reads: Sequence[RowRead]) -> list[RowRequest]:
+def combine_reads(reads: Sequence[RowRead]) -> list[RowRequest]:
     """Returns as few requests as the reads allow; one request reads tokens and one hidden state."""
     requests: list[RowRequest] = []
     for read in reads:
         for place, request in enumerate(requests):
-            verb = combined(request.verb, read.verb)
+            verb = combined_verb(request.verb, read.verb)
             if verb is not None:
                 requests[place] = RowRequest(verb=verb, tensors={**request.tensors, read.tensor: read})
                 break
@@ -121,8 +121,8 @@ def together(reads: Sequence[RowRead]) -> list[RowRequest]:
     return requests
 
 
-def combined(one: Verb, other: Verb) -> Verb | None:
-    """Returns a request that answers both, or None if there is none."""
+def combined_verb(one: Verb, other: Verb) -> Verb | None:
+    """Returns a request that answers both requests, or None if no single request can."""
     if one == other:
         return one
     if not (isinstance(one, Read) and isinstance(other, Read)):

@@ -63,7 +63,7 @@ def rows_affecting_results(needs: Needs, part: FitPart) -> list[LabeledExample]:
 
 
 def uses_fit_part(needs: Needs) -> bool:
-    """Returns whether any of the needs are met by rows of the fit part."""
+    """Returns whether any need uses rows of the fit part."""
     return any(need.uses_fit_part for need in needs)
 
 

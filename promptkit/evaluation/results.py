@@ -81,7 +81,7 @@ def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], s
 
 
 def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None, label_map: LabelMap | None) -> Result:
-    """Returns the results of a branch; without scores, those of its first aligner alone."""
+    """Returns the results of a branch; without scores, the results of its first aligner alone."""
     outcome = chain.reader.outcome(samples, scores)
     return Result(
         align=chain.name,

@@ -15,7 +15,7 @@ def further_rows(asking: Asking, needs: Needs) -> list[AskedRow]:
 
 
 def fit_rows(bound: BoundPredictor, needs: Needs, part: FitPart) -> list[AskedRow]:
-    """Returns the selected rows of the fit part, without those that are skipped because their prompts are too long."""
+    """Returns the selected rows of the fit part, except rows that are skipped because their prompts are too long."""
     rows, may_see = select_fit_rows(needs, part), {row.id for row in part.untested}
     examples = [row.unlabeled() for row in rows]
     return [

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 Layer = int | float
-"""A layer, counted as in `Read.hidden_layer`. Of a language model, 0 is the embedding and -1 the normalized output of the last
-layer. Of an image classifier, the number counts the layers of its card, and -1 are the pooled features that it predicts from.
+"""A layer, counted as in `Read.hidden_layer`. For a language model, 0 is the embedding and -1 the normalized output of the last
+layer. For an image classifier, it is an index into the layers of its card, and -1 is the pooled features that it predicts from.
 A number between 0 and 1 is a share of the depth: 0.5 is the layer half-way."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
 """Candidate layers for hidden-state probes; the layer is chosen by cross-validation on the labeled rows. Which one is better
@@ -28,7 +28,7 @@ depends on the task (`benchmarks/alignment_learned`)."""
 class HiddenState(RowNeed[None]):
     """The hidden state of a layer for every row, shape (rows, width). Its value in `FitData` is None.
 
-    Of a language model it is read at the answer slot, of an image classifier it is averaged over the positions of the image.
+    For a language model it is read at the answer slot; for an image classifier it is averaged over the positions of the image.
     """
 
     layer: Layer
@@ -50,7 +50,7 @@ class HiddenState(RowNeed[None]):
         return Reads(metadata={"layers": layers}, rows=rows)
 
     def load(self, stored: Stored) -> None:
-        """Returns nothing."""
+        """Returns None."""
 
     def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
         """Returns the hidden states of rows."""

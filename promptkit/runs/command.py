@@ -64,7 +64,7 @@ def eval_command(
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
         out: The folder that contains the run's folder.
-        recorded: The options that the run has recorded; None for a run that was made from Python objects, whose options are
+        recorded: The options that the run has recorded; None for a run that was created from Python objects, whose options are
             inferred from the settings.
 
     Returns:
@@ -82,7 +82,7 @@ def eval_command(
 
 
 def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, object] | None:
-    """Returns the options of `promptkit eval` that repeat a run which was made from Python objects.
+    """Returns the options of `promptkit eval` that repeat a run which was created from Python objects.
 
     Args:
         settings: Settings of the run.

@@ -1,7 +1,7 @@
 """Executors: compute the batches of a run in this process, or elsewhere.
 
-A batch depends only on the run's requests and the model's settings. The same run therefore has the same files whoever computes
-its batches, and in whichever order.
+A batch depends only on the run's requests and the model's settings. The files of a run therefore do not depend on where and in
+which order its batches are computed.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class Executor(Protocol):
     def execute(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Iterator[Computed]:
         """Yields the indices and the outputs of the requests of one batch at a time, in any order.
 
-        The batches are those of `Model.batches` for all requests of the run, so that every execution has the same outputs.
+        The batches must be the batches of `Model.batches` for all requests of the run, so that outputs are always the same.
 
         Args:
             requests: All requests of the run.
-            done: Indices of requests whose outputs are known or are not assigned. Batches that contain only these are left out;
-                all other batches are computed completely.
+            done: Indices of requests whose outputs are known or not needed. Batches that contain only these are left out; all
+                other batches are computed completely.
         """
         ...
 
 
 class InProcess:
-    """Computes all batches of a run, or those of a shard, in this process."""
+    """Computes all batches of a run, or the batches of a shard, in this process."""
 
     def __init__(self, model: Model, shard: Shard | None = None) -> None:
         """Creates an executor.
@@ -59,7 +59,7 @@ class InProcess:
         self._model, self._shard = model, shard
 
     def assigned(self, requests: Sequence[Request]) -> frozenset[int]:
-        """Returns the indices of all requests, or of those in every n-th batch."""
+        """Returns the indices of all requests, or of the requests in every n-th batch."""
         if self._shard is None:
             return frozenset(range(len(requests)))
         batches = self._model.batches(requests)[self._shard.number - 1 :: self._shard.of]

@@ -8,7 +8,7 @@
     predictions.jsonl     one record per evaluated row: its gold label and the prediction of each branch
     summary.json          the metrics and the sha256 of all files above; marks the run as finished
     timing.json           what differs between executions of the same run: seconds and notes
-    options.json          the options of `promptkit eval` that the run was made with, unless it was made from Python objects
+    options.json          the options of `promptkit eval` that created the run, unless it was created from Python objects
 
 A shard has its own folder, `RUN.shard-1-of-3`, with `shard.json` instead of `predictions.jsonl` and `summary.json`. Records
 are appended in the order in which they are computed, and finishing the run puts them in the run's order.

@@ -1,10 +1,10 @@
-"""Requests for what is read in addition to answers, and their records in `outputs.jsonl`.
+"""Read requests, and the records of their answers in `outputs.jsonl`.
 
 The ids of the records:
 
     read plan                 what is read
     0 of ID                   the first read request of the row whose record has that id
-    input TENSOR KEY          what is read of an input of a need's own
+    input TENSOR KEY          the read request of an input that a need defines
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class ReadQuery:
     """Id of the record."""
     request: Request
     widths: Mapping[ReadField, int]
-    """How many numbers of each field are stored."""
+    """The number of stored values of each field."""
 
     file: ClassVar[File] = "outputs"
 
 
 def row_read_id(number: int, record: str) -> str:
-    """Returns the id of a read record: the number of the request among those of its row, and the id of the row's record."""
+    """Returns the id of a read record: the number of the request within its row, and the id of the row's record."""
     return f"{number} of {record}"
 
 
@@ -57,7 +57,7 @@ def parsed_row_read(record_id: str) -> tuple[int, str]:
 
 
 def input_read_id(tensor: str, key: str) -> str:
-    """Returns the id of the record of an input of a need's own."""
+    """Returns the id of the record of an input that a need defines."""
     return f"input {tensor} {key}"
 
 

@@ -1,4 +1,4 @@
-"""The options that a run was made with, in its folder. They determine no result and are not part of the run's identity."""
+"""Stores the options that a run was created with in its folder. They are not part of the run's identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = "options.json"
 
 
 def record_options(folder: Path, options: Mapping[str, object]) -> None:
-    """Writes the options of `promptkit eval` that a run was made with.
+    """Writes the options of `promptkit eval` that a run was created with.
 
     Args:
         folder: The folder of the run or shard.
@@ -23,7 +23,7 @@ def record_options(folder: Path, options: Mapping[str, object]) -> None:
 
 
 def read_options(folder: Path) -> dict[str, object] | None:
-    """Returns the options that a run was made with, or None if it was made from Python objects.
+    """Returns the options that a run was created with, or None if it was created from Python objects.
 
     Raises:
         RunError: If the file is damaged.

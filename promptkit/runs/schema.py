@@ -75,7 +75,7 @@ class ReadRecord(Record):
 
 
 class InputTensorRecord(TypedDict):
-    """A tensor that is read of inputs of a need's own."""
+    """A tensor that is read for inputs that a need defines."""
 
     field: ReadField
     keys: list[str]
@@ -86,11 +86,11 @@ class ReadPlanRecord(Record):
     """The first line of `outputs.jsonl`: what is read."""
 
     metadata: dict[str, object]
-    """What needs store with the tensors."""
+    """The metadata of needs, which is stored with the tensors."""
     rows: dict[str, tuple[int, ReadField]]
-    """Tensor that is read of every row -> number of the request, and what of its output is stored."""
+    """Tensor that is read for every row -> number of the request, and the stored part of its output."""
     inputs: dict[str, InputTensorRecord]
-    """Tensor that is read of inputs of a need's own."""
+    """Tensors that are read for inputs that needs define, by name."""
 
 
 class PredictionRecord(Record):
