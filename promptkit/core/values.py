@@ -66,7 +66,7 @@ class FileReference:
             raise TaskError(
                 f"The file {self.name} has changed since the rows of the task were read",
                 code="file-changed",
-                hint="Start again, so that the ids of the rows are those of the present files",
+                hint="Load the task again, because the ids of its rows depend on the contents of files",
                 file=self.name,
             )
         return content

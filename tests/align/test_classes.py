@@ -120,7 +120,7 @@ def test_names_are_looked_up_when_the_predictor_is_created() -> None:
 # ---- chains -----------------------------------------------------------------------------------------
 
 
-def test_without_a_label_map_a_later_aligner_is_needed_that_reads_no_label_scores() -> None:
+def test_without_a_label_map_a_later_aligner_must_not_read_label_scores() -> None:
     with refused(InputError, "needs-label-map", aligner="classes"):
         make_chain(pk.Classes(LABELS))
     for calibration in (

@@ -1,4 +1,4 @@
-"""Inputs of every modality obey one protocol, and a value of another modality is one clear error."""
+"""Inputs of every modality implement one protocol, and a value of another modality raises a clear error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_input_survives_pickling_and_has_a_cost(value: Any) -> None:
 
 
 @given(inputs)
-def test_an_input_is_read_only_as_what_it_is(value: Any) -> None:
+def test_an_input_is_refused_as_another_modality(value: Any) -> None:
     right, wrong = (text_input, image_input) if value.modality == "text" else (image_input, text_input)
     assert right(value) is value
     with refused(Unsupported, "needs-image-input" if value.modality == "text" else "needs-text-input", modality=value.modality):

@@ -23,23 +23,7 @@ from tests.support.errors import refused
 from tests.support.tables import isolate
 
 NAME, TITLE = "log_loss", "log loss"
-METRIC = """
-import numpy as np
-import promptkit as pk
-
-
-@pk.metrics.register
-class LogLoss:
-    name = "log_loss"
-    title = "log loss"
-    outputs = frozenset({"labels", "choices"})
-    interval = "bootstrap"
-    bounds = (0.0, float("inf"))
-    higher_is_better = False
-
-    def values(self, rows):
-        return -np.log(rows.probabilities[np.arange(len(rows)), rows.gold])
-"""
+METRIC = Path(__file__).parents[1] / "extensions" / "plugins" / "log_loss.py"
 WORDS = {"negative": "Negative", "positive": "Positive"}
 
 
@@ -48,17 +32,17 @@ def extension(tmp_path: Path) -> Path:
     """A folder with an installed package, whose only module is the metric."""
     folder = tmp_path / "site"
     (folder / "log_loss-1.0.dist-info").mkdir(parents=True)
-    (folder / "log_loss.py").write_text(METRIC)
+    (folder / "log_loss.py").write_bytes(METRIC.read_bytes())
     (folder / "log_loss-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: log-loss\nVersion: 1.0\n")
     (folder / "log_loss-1.0.dist-info" / "entry_points.txt").write_text("[promptkit.metrics]\nlog_loss = log_loss:LogLoss\n")
     return folder
 
 
 @pytest.fixture
-def registered(extension: Path, monkeypatch: pytest.MonkeyPatch) -> Metric:
-    """Registers the metric by running its file, and removes it after the test."""
+def registered(monkeypatch: pytest.MonkeyPatch) -> Metric:
+    """Registers the metric, and removes it after the test."""
     isolate(monkeypatch, METRICS)
-    runpy.run_path(str(extension / "log_loss.py"))
+    register(runpy.run_path(str(METRIC))["LogLoss"])
     return METRICS[NAME]
 
 

@@ -28,7 +28,7 @@ def logprobs_of(logits):
 
 
 def make_outputs(generator, gold, labels, noise=1.0, sources=12):
-    """Log-probabilities of labels and of source classes that both say something about the label."""
+    """Log-probabilities of labels and of source classes, which are both informative about the label."""
     words = 2 * np.eye(labels)[gold] + generator.normal(size=(len(gold), labels))
     tokens = np.hstack([words, generator.normal(size=(len(gold), sources - labels))]) + noise * generator.normal(
         size=(len(gold), sources)
@@ -154,7 +154,7 @@ def test_all_source_classes_that_are_equally_similar_are_assigned():
     affinity = np.array([[0.9, 0.1], [0.9, 0.2], [0.3, 0.8], [0.1, 0.7], [-0.5, 0.8]])
     expected = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [0, 1]]) / 2
     np.testing.assert_array_equal(assign_with_ties(affinity), expected)
-    # a source class that is assigned to another label is left to it
+    # a source class that is assigned to one label is not assigned to another
     np.testing.assert_array_equal(assign_with_ties(np.array([[1.0, 1.0], [0.2, 1.0]])), np.eye(2))
 
 

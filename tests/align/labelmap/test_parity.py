@@ -100,8 +100,8 @@ def test_blm_plus(case, lap, alpha):
 
 @given(case=logits_and_labels(), over=st.sampled_from(["probabilities", "logprobs"]))
 def test_scores_over_probabilities_and_over_logits(case, over):
-    """Over probabilities the map's output is normalized before the logarithm. Over log-probabilities it equals that over
-    logits, because columns sum to 1 and the softmax over labels removes what a row's logits have in common."""
+    """Over probabilities, the map's output is normalized before the logarithm. Over log-probabilities, the result equals the
+    result over logits, because columns sum to 1 and the softmax over labels removes a constant that is added to a row."""
     logits, gold, labels = case
     sources = as_sources(logits, labels)
     weights = BayesianPlus().weights(sources, np.array(gold))

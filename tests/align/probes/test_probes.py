@@ -124,7 +124,7 @@ def test_probe_equals_logistic_regression_of_standardized_features(labels, rows,
 
 @pytest.mark.parametrize(("labels", "rows", "width"), [(3, 30, 5), (3, 12, 50)])
 def test_normalized_probe_equals_logistic_regression_of_unit_rows(labels, rows, width):
-    """The features of all rows together have a mean square of 1, as standardized features have, so that C means the same."""
+    """Features have a mean square of 1 over all rows, as standardized features do, so that C has the same meaning."""
     features, gold = make_rows(np.random.default_rng(0), labels, rows, width)
     queries = np.random.default_rng(1).normal(size=(20, width))
     units, unit_queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (features, queries))
