@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
-from promptkit.core.asking import context_of
+from promptkit.core.asking import context_id
 from promptkit.core.errors import RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
@@ -155,7 +155,7 @@ def bias(spelling: str) -> Biases:
         task=branch.task,
         split=branch.split,
         n=len(rows),
-        contexts=len({context_of(record.get("demos", ())) for record in samples}),
+        contexts=len({context_id(record.get("demos", ())) for record in samples}),
         biases=(
             _measure("majority label", majority, predicted, gold, BALANCED if any(demo_labels) else NO_DEMOS),
             _measure("recency", recency, predicted, gold, NO_DEMOS),

@@ -18,7 +18,7 @@ ReadField = Literal["logprobs", "hidden"]
 """The part of an output that is stored: log-probabilities of tokens or classes, or a hidden state."""
 
 
-def context_of(demos: Sequence[str]) -> str:
+def context_id(demos: Sequence[str]) -> str:
     """Returns the identifier of a row's context: the ids of its demonstrations, in order."""
     return " ".join(demos)
 

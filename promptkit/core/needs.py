@@ -126,7 +126,7 @@ class Stored(Protocol):
 
     @property
     def contexts(self) -> Sequence[str]:
-        """The different contexts of the evaluated rows, as `context_of` returns them."""
+        """The different contexts of the evaluated rows, as `context_id` returns them."""
         ...
 
     @property

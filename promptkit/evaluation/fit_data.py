@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from promptkit.align.chain import Chain
 from promptkit.core.answer_record import is_answered
-from promptkit.core.asking import context_of
+from promptkit.core.asking import context_id
 from promptkit.core.errors import no_answer
 from promptkit.core.needs import UNKNOWN, FitData, Need, Needs, Outputs, RowNeed, Stored, StoredFitRow
 from promptkit.evaluation.read_outputs import ReadOutputs
@@ -55,7 +55,7 @@ class StoredAnswers(Stored):
         self._reads = read_outputs
         rows = answered(samples)
         self._evaluated = [record["id"] for record in rows]
-        contexts = dict.fromkeys(context_of(record.get("demos", ())) for record in rows)
+        contexts = dict.fromkeys(context_id(record.get("demos", ())) for record in rows)
         self._contexts = {context: index for index, context in enumerate(contexts)}
         self._records = {record["id"]: record for record in (*support, *rows)}
         self._support = [record["id"] for record in answered(support)]
@@ -105,7 +105,7 @@ class StoredAnswers(Stored):
 
     @override
     def outputs(self, records: Sequence[str]) -> Outputs:
-        places = [self._contexts.get(context_of(self._records[record].get("demos", ())), UNKNOWN) for record in records]
+        places = [self._contexts.get(context_id(self._records[record].get("demos", ())), UNKNOWN) for record in records]
         context = np.array(places, int) if self.labels else np.arange(len(records))
         reads = _Lazy(self._row_needs, lambda need: need.load_rows(self, records))
         return Outputs(logprobs=self.scores(records), context=context, reads=reads)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
-from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_of
+from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_id
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256_hex
@@ -101,7 +101,7 @@ def content_free_id(content: ContentFreeInput, context: str) -> str:
 
     Args:
         content: The input.
-        context: The context, as `context_of` returns it.
+        context: The context, as `context_id` returns it.
     """
     return f"{content_free_name(content)} after {sha256_hex(context)[:12]}"
 
@@ -110,7 +110,7 @@ def _first_in_context(rendered: Iterable[Rendered]) -> dict[str, int]:
     """Each context -> the index of the first row in it."""
     contexts: dict[str, int] = {}
     for index, row in enumerate(rendered):
-        contexts.setdefault(context_of(row.demos), index)
+        contexts.setdefault(context_id(row.demos), index)
     return contexts
 
 
