@@ -39,8 +39,10 @@ class ClassTable(Registry[type[T]]):
     def _entry(self, added: object) -> tuple[str, type[T]]:
         name = vars(added).get("name") if isinstance(added, type) else None
         if not isinstance(name, str) or (self._has_keywords and not is_dataclass(added)):
-            hint = 'Write @dataclass(frozen=True, kw_only=True) above the class and name: ClassVar[str] = "..." in it'
-            raise self._incomplete(added, f"A {self.kind} is a dataclass with a name", hint)
+            decorator = "@dataclass(frozen=True, kw_only=True) above the class and " if self._has_keywords else ""
+            needed = "a dataclass with a name" if self._has_keywords else "a class with a name"
+            hint = f'Write {decorator}name: ClassVar[str] = "..." in the class'
+            raise self._incomplete(added, f"The {self.kind} must be {needed}", hint)
         return name, cast("type[T]", added)
 
 

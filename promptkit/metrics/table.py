@@ -31,14 +31,14 @@ class MetricTable(Registry[Metric]):
         metric = added() if isinstance(added, type) else None
         if not isinstance(metric, Metric):
             hint = f"It needs the attributes of {Metric.__module__}.{Metric.__qualname__}"
-            raise self._incomplete(added, "A metric is a class with the attributes that every metric has", hint)
+            raise self._incomplete(added, "A metric must be a class that implements the protocol Metric", hint)
         return metric.name, metric
 
 
 METRICS = MetricTable(
     "metric", (Accuracy, MacroF1, ECE, Brier, ExactMatch, NoAnswer, NoAnswerSamples), group="promptkit.metrics"
 )
-"""All metrics by name, in the order of tables and JSON. The first that applies to a kind of predictions is its main metric."""
+"""All metrics by name, in the order of tables and JSON. The first one that applies to predictions is their main metric."""
 
 
 ROUNDING = 1e-9
@@ -71,7 +71,7 @@ def _values(metric: Metric, rows: MetricInput) -> Floats | Statistic:
 def _invalid(metric: Metric, rows: MetricInput, got: str) -> InputError:
     needed = "a share (0 to 1) per row" if metric.interval == "wilson" else "a finite number per row, or a statistic"
     return InputError(
-        f"The metric {metric.name} has values that it can have no interval for",
+        f"No interval can be computed from the values of the metric {metric.name}",
         code="invalid-metric-values",
         got=got,
         hint=f"Return {needed}",
