@@ -19,7 +19,7 @@ from promptkit.core.errors import InputError, PromptkitError, TaskError, Templat
 from promptkit.core.registry import build
 from promptkit.display.text_table import as_text
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.preview import show, views
+from promptkit.evaluation.preview import views
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.models.fake import FakeModel
@@ -181,7 +181,7 @@ def test_tables_are_not_truncated_and_show_markup_in_names(tmp_path: Path) -> No
 def test_control_characters_of_a_prompt_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     task = pk.task("sentiment")
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(template("a\tb\r\x1b[2J\x07{{ text }}")), WORDS)
-    show(views(predictor, task, split="test", n=1)[0], tokens=False)
+    views(predictor, task, split="test", n=1)[0].show(tokens=False)
     assert r"a\tb\r\x1b[2J\x07" in capsys.readouterr().out
 
 

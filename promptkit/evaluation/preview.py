@@ -90,8 +90,31 @@ class View:
         }
 
     def show(self, *, tokens: bool) -> None:
-        """Prints the row; see `show`."""
-        show(self, tokens=tokens)
+        """Prints the row. The text between the first two rules is exactly the prompt.
+
+        Args:
+            tokens: Whether to print token ids.
+        """
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False, soft_wrap=True)
+        console.rule(f"row {self.example.id}")
+        prompt = Text()
+        for piece in self.rendered.pieces:
+            style = "reverse" if piece.control else _COLORS[piece.part.split()[0]]
+            prompt.append(_escaped(_piece_text(piece)), style=style)
+        console.print(prompt)
+        if isinstance(self.verb, Generate):
+            _show_generation(console, self, self.verb)
+        else:
+            _show_answers(console, self)
+        if tokens:
+            _show_tokens(console, self)
+        if self.learned:
+            console.print(f"learned: {', '.join(self.learned)}", markup=False)
+        for warning in self.warnings:
+            console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> Sequence[View | ImageView]:
@@ -129,35 +152,6 @@ def _image_views(bound: BoundPredictor, rows: Sequence[LabeledExample]) -> list[
         ImageView(example=row, rendered=rendered, verb=type(bound.request(example, rendered).verb).__name__)
         for row, example, rendered in zip(rows, examples, bound.encode(examples), strict=True)
     ]
-
-
-def show(view: View, *, tokens: bool) -> None:
-    """Prints a row. The text between the first two rules is exactly the prompt.
-
-    Args:
-        view: The rendered row.
-        tokens: Whether to print token ids.
-    """
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
-    console.rule(f"row {view.example.id}")
-    prompt = Text()
-    for piece in view.rendered.pieces:
-        style = "reverse" if piece.control else _COLORS[piece.part.split()[0]]
-        prompt.append(_escaped(_piece_text(piece)), style=style)
-    console.print(prompt)
-    if isinstance(view.verb, Generate):
-        _show_generation(console, view, view.verb)
-    else:
-        _show_answers(console, view)
-    if tokens:
-        _show_tokens(console, view)
-    if view.learned:
-        console.print(f"learned: {', '.join(view.learned)}", markup=False)
-    for warning in view.warnings:
-        console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
 def _counts(view: View) -> str:
