@@ -11,13 +11,4 @@ from promptkit.core.rendered import Rendered
 
 def rendered_image(pixels: ArrayLike) -> Rendered:
     """Returns what a classifier reads for an image of shape (channels, height, width) with values between 0 and 1."""
-    return Rendered(
-        input=ImageInput(pixels=as_array(pixels)),
-        pieces=(),
-        demos=(),
-        demo_labels=(),
-        dropped=(),
-        targets=(),
-        continuations=(),
-        rescored_tokens=0,
-    )
+    return Rendered(input=ImageInput(pixels=as_array(pixels)))

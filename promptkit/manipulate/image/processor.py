@@ -15,8 +15,6 @@ from promptkit.core.taxonomy import Kind
 from promptkit.core.values import Value
 from promptkit.inputs.image import image_input
 
-_NAME = "image"
-
 
 @dataclass(frozen=True)
 class ImageProcessor:
@@ -35,7 +33,7 @@ class ImageProcessor:
 
     def settings(self) -> Mapping[str, object]:
         """Returns the name: there is nothing to set."""
-        return {"name": _NAME}
+        return {"name": "image"}
 
     def bind(self, bind_context: BindContext) -> BoundImageProcessor:
         """Returns the decoder of rows, which needs neither rows nor the model."""
@@ -51,7 +49,7 @@ class BoundImageProcessor:
         Raises:
             TaskError: A row has no image, several, or one that cannot be decoded.
         """
-        return [_rendered(example) for example in examples]
+        return [Rendered(input=image_input(_only_input(example), example.id)) for example in examples]
 
     def premise(self, example: Example) -> Rendered:
         """Raises Unsupported: an image has no text before its answer."""
@@ -61,19 +59,6 @@ class BoundImageProcessor:
             hint="Use a calibration that needs none, such as batch",
             row=example.id,
         )
-
-
-def _rendered(example: Example) -> Rendered:
-    return Rendered(
-        input=image_input(_only_input(example), example.id),
-        pieces=(),
-        demos=(),
-        demo_labels=(),
-        dropped=(),
-        targets=(),
-        continuations=(),
-        rescored_tokens=0,
-    )
 
 
 def _only_input(example: Example) -> Value:
