@@ -22,7 +22,9 @@ def task(name: str | Path, *, data: str | Path | None = None) -> Task:
     Raises:
         TaskError: There is no such task, the file is invalid, or none of the task's sources is available.
     """
-    path = expanded(name)
-    if str(name) and path.is_dir() and str(name) not in names("evals", ".yaml"):
-        return task_from_folder(path)
-    return load_task(name, data=data)
+    return task_from_folder(expanded(name)) if is_folder(name) else load_task(name, data=data)
+
+
+def is_folder(name: str | Path) -> bool:
+    """Returns whether a name is the path of a folder, and not the name of a shipped task."""
+    return bool(str(name)) and expanded(name).is_dir() and str(name) not in names("evals", ".yaml")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import InputError
-from promptkit.core.paths import expanded, names
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
@@ -24,20 +23,15 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
         InputError: An option does not apply to this kind of task.
         TaskError: The task or its data cannot be read.
     """
-    from promptkit.tasks.load import task
+    from promptkit.tasks.load import is_folder, task
     from promptkit.tasks.readers import is_data
 
     if is_data(name):
         return _from_data_file(name, options, template)
     _check_no_data_file_options(name, options)
-    if _is_folder(name):
+    if is_folder(name):
         _check_no_mirror(name, "folder", options)
     return task(name, data=options.data)
-
-
-def _is_folder(name: str) -> bool:
-    """Whether a name is that of a folder, and not of a shipped task."""
-    return name not in names("evals", ".yaml") and bool(name) and expanded(name).is_dir()
 
 
 def _from_data_file(name: str, options: DataOptions, template: str | None) -> Task:

@@ -266,9 +266,6 @@ def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:
 def _no_task(name: str | Path) -> PromptkitError:
     """The error for a name that is neither a shipped task nor a task file."""
     path = Path(name)
-    if path.is_dir() and str(name):
-        hint = "Give the YAML file of a task or a data file in it; promptkit task init writes one for images by class"
-        return TaskError(f"{name} is a folder, not a task", code="is-a-folder", hint=hint, file=str(name))
     if path.is_file():
         return unreadable(path)
     if path.suffix in (".yaml", ".yml"):

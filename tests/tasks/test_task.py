@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import promptkit as pk
 from promptkit.core import paths as resources
 from promptkit.core.errors import PromptkitError, TaskError
 from promptkit.tasks.columns import cell_text
@@ -276,9 +277,10 @@ def test_an_unknown_task_is_refused_with_similar_names():
         ("a\0b", "unknown-name", "name"),
     ],
 )
-def test_a_path_that_is_not_a_file_is_refused(name, code, field):
+def test_a_path_that_is_not_a_file_is_refused(name, code, field, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with refused(TaskError, code, **{field: name}):
-        load_task(name)
+        pk.task(name)
 
 
 # ---- YAML -------------------------------------------------------------------------------------------
