@@ -12,21 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.checks import check_share
 from promptkit.manipulate.image.learned import LearnedProgram
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from promptkit.core.model import ImageCard
-
 MOVEMENT, TONE = "movement", "tone"
-SIZES = {"movements": 4, "tones": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +43,7 @@ class Affine(LearnedProgram):
         check_share("background", self.background, lowest=0.0)
 
     def _sizes(self) -> Mapping[str, int]:
-        return SIZES
-
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        return {MOVEMENT: np.zeros(SIZES["movements"]), TONE: np.zeros(SIZES["tones"])}
+        return {"movements": 4, "tones": 2}
 
     def _operation_settings(self) -> Mapping[str, str | float]:
         return {"background": self.background}

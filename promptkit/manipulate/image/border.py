@@ -14,16 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from promptkit.core.placement import centered
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.checks import check_share
 from promptkit.manipulate.image.learned import LearnedProgram
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from promptkit.core.model import ImageCard
 
 FRAME = "frame"
@@ -53,15 +49,8 @@ class Border(LearnedProgram):
     def _check_settings(self) -> None:
         check_share("share", self.share)
 
-    def _sizes(self) -> Mapping[str, int]:
-        return {}
-
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {"channels": card.channels, "pixels": centered(card.size, self.share).outside(card.size)}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        sizes = self._canvas_sizes(card)
-        return {FRAME: np.zeros((sizes["channels"], sizes["pixels"]))}
+    def _sizes_for(self, card: ImageCard) -> Mapping[str, int]:
+        return {**LearnedProgram._sizes_for(self, card), "pixels": centered(card.size, self.share).outside(card.size)}
 
     def _operation_settings(self) -> Mapping[str, str | float]:
         return {"share": self.share}

@@ -10,18 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from promptkit.core.errors import InputError
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.learned import LearnedProgram
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from promptkit.core.model import ImageCard
 
 KERNEL, BIAS = "kernel", "bias"
 
@@ -58,12 +51,6 @@ class Filter(LearnedProgram):
 
     def _sizes(self) -> Mapping[str, int]:
         return {"size": self.size}
-
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {"channels": card.channels}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        return {KERNEL: np.zeros((card.channels, card.channels, self.size, self.size)), BIAS: np.zeros(card.channels)}
 
     def _placement_settings(self) -> Mapping[str, object]:
         return {"size": self.size}

@@ -7,10 +7,11 @@ do not clamp them. Untrained parameters leave the image unchanged, except for th
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from promptkit.core.arrays import Array, as_array, check_parameters
 from promptkit.core.capabilities import Feature
@@ -20,7 +21,6 @@ from promptkit.core.model import ImageCard, image_card
 from promptkit.manipulate.learned.base import LearnedManipulation
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -38,13 +38,17 @@ class LearnedProgram(LearnedManipulation):
         """The default peak learning rate, in units of pixel values."""
         return 0.01
 
-    @abstractmethod
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        """Returns the sizes of the dimensions in `shapes` that depend on the model's canvas."""
+    def _sizes(self) -> Mapping[str, int]:
+        """Returns the sizes of the dimensions in `shapes` that do not depend on the model; none by default."""
+        return {}
 
-    @abstractmethod
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        """Returns the parameters before training."""
+    def _sizes_for(self, card: ImageCard) -> Mapping[str, int]:
+        """Returns the sizes of all dimensions in `shapes`, for the images of a model."""
+        return {**self._sizes(), "channels": card.channels, "height": card.size[0], "width": card.size[1]}
+
+    def _untrained(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, NDArray[np.floating]]:
+        """Returns the parameters before training, given their shapes; zeros by default."""
+        return {name: np.zeros(shape) for name, shape in shapes.items()}
 
     def _operation_settings(self) -> Mapping[str, str | float]:
         """Returns the settings of the operation; none by default."""
@@ -72,11 +76,12 @@ class LearnedProgram(LearnedManipulation):
             Unsupported: The model does not read images.
             CheckpointError: The parameters were trained for images of another size.
         """
-        card = image_card(bind_context.ask.card)
+        sizes = self._sizes_for(image_card(bind_context.ask.card))
         if self.parameters:
-            check_parameters(self.title, self.parameters, self.shapes, **{**self._sizes(), **self._canvas_sizes(card)})
+            check_parameters(self.title, self.parameters, self.shapes, **sizes)
             return self.parameters
-        return {name: as_array(numbers) for name, numbers in self._untrained(card).items()}
+        shapes = {name: tuple(sizes[size] for size in dimensions.split()) for name, dimensions in self.shapes.items()}
+        return {name: as_array(numbers) for name, numbers in self._untrained(shapes).items()}
 
     def _operation(self, parameters: Mapping[str, T]) -> InputOperation[T]:
         settings = tuple(self._operation_settings().items())

@@ -26,8 +26,6 @@ from promptkit.manipulate.image.learned import LearnedProgram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from promptkit.core.model import ImageCard
-
 DELTA, KERNEL = "delta", 3
 WIDTHS = (8, 16, 32, 64)
 """The number of features after each convolution but the last."""
@@ -76,16 +74,10 @@ class SampleMask(LearnedProgram):
     def _sizes(self) -> Mapping[str, int]:
         return {"kernel": KERNEL, **{f"features{number}": width for number, width in enumerate(WIDTHS, 1)}}
 
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {"channels": card.channels, "height": card.size[0], "width": card.size[1]}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        sizes = {**self._sizes(), **self._canvas_sizes(card)}
+    def _untrained(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, NDArray[np.floating]]:
         draw = generator("mask", self.seed)
-        parameters: dict[str, NDArray[np.floating]] = {}
-        for name, dimensions in self.shapes.items():
-            shape = tuple(sizes[dimension] for dimension in dimensions.split())
-            parameters[name] = np.zeros(shape)
+        parameters = dict(LearnedProgram._untrained(self, shapes))
+        for name, shape in shapes.items():
             if name.startswith("weight"):
                 parameters[name] = draw.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
         parameters[f"bias{len(WIDTHS) + 1}"] += 1

@@ -9,17 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.learned import LearnedProgram
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from promptkit.core.model import ImageCard
 
 DELTA = "delta"
 
@@ -39,12 +32,3 @@ class Watermark(LearnedProgram):
 
     def _check_settings(self) -> None:
         """Does nothing: there are no settings."""
-
-    def _sizes(self) -> Mapping[str, int]:
-        return {}
-
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {"channels": card.channels, "height": card.size[0], "width": card.size[1]}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        return {DELTA: np.zeros((card.channels, *card.size))}
