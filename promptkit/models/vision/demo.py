@@ -31,7 +31,7 @@ class DemoSource:
         """Checks that the packages are installed.
 
         Args:
-            size: The height and width of the images; None for those of its training, 224 by 224.
+            size: The height and width of the images; None for 224 by 224, as in its training.
 
         Raises:
             MissingPackage: The extra is not installed.
@@ -54,12 +54,9 @@ class DemoSource:
         return [str(self._name_of(number)) for number in range(CLASSES)]
 
     @cached_property
-    def _content(self) -> str:
+    def content(self) -> str:
+        """A hash of the weights and of the class names."""
         return f"sha256:{file_sha256_hex(self._file)[:32]} classes:{short_hash(repr(self.class_names))}"
-
-    def fingerprint(self) -> str:
-        """Returns a hash of the weights and of the class names."""
-        return self._content
 
     def module(self) -> nn.Module:
         """Returns the model; its weights are unpickled without executing code, and each of them must fit."""

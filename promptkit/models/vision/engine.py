@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt
@@ -58,39 +58,20 @@ class VisionModel(BaseEngine):
         batch_size: PositiveInt | None = None
         """The most images computed at once; 32 on a CPU and 128 on a GPU by default."""
 
-    _source: ClassifierSource
-
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, source: ClassifierSource | None = None) -> None:
         """Resolves the name and reads the configuration.
 
         Args:
-            name: `demo`, a folder or a hub id.
-            settings: The settings of the engine.
+            name: `demo`, a folder or a hub id; with a source, any name.
+            settings: The settings of the engine. `revision` and `size` are ignored with a source.
+            source: Where the classifier comes from, if the name does not say so.
 
         Raises:
             ModelError: There is no such model, or it is not an image classifier.
             MissingPackage: The packages of the demo classifier are not installed.
         """
-        size = (settings.size, settings.size) if settings.size else None
-        named = TransformersSource
-        source = DemoSource(size) if name == DEMO else named(name, revision=settings.revision, size=size)
-        self._set(source, f"vision:{name}", settings)
-
-    @classmethod
-    def of(cls, source: ClassifierSource, name: str, settings: Settings) -> Self:
-        """Returns the model of a source.
-
-        Args:
-            source: The classifier.
-            name: The full name, with the engine.
-            settings: The settings of the engine; those of the source are not among them.
-        """
-        model = cls.__new__(cls)
-        model._set(source, name, settings)
-        return model
-
-    def _set(self, source: ClassifierSource, name: str, settings: Settings) -> None:
-        self.name, self._source, self._settings = name, source, settings
+        self.name, self._settings = f"vision:{name}", settings
+        self._source = source or _source_of(name, settings)
         self._notes: list[str] = []
 
     @cached_property
@@ -113,7 +94,7 @@ class VisionModel(BaseEngine):
         return {
             "engine": "vision",
             "name": self.name,
-            "content": self._source.fingerprint(),
+            "content": self._source.content,
             "size": list(preprocessing.size),
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
@@ -218,6 +199,11 @@ class VisionModel(BaseEngine):
     @property
     def _batch_size(self) -> int:
         return self._settings.batch_size or BATCH_SIZES.get(self._device.type, BATCH_SIZES["cpu"])
+
+
+def _source_of(name: str, settings: VisionModel.Settings) -> ClassifierSource:
+    size = (settings.size, settings.size) if settings.size else None
+    return DemoSource(size) if name == DEMO else TransformersSource(name, revision=settings.revision, size=size)
 
 
 def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, name: str) -> None:

@@ -21,20 +21,16 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class ModuleSource:
-    """A module of PyTorch, copied when it was given, so that later changes of it have no effect."""
+    """A module of PyTorch. It is copied, so that later changes of the original have no effect."""
 
     packages = ()
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str]) -> None:
-        """Copies the module."""
+        """Copies the module; `content` is a hash of its weights and of the description of its submodules."""
         self._module = copy.deepcopy(module).float().cpu()
         self.preprocessing, self.class_names = preprocessing, tuple(class_names)
         described = ADDRESS.sub("", repr(module))
-        self._content = f"module:{state_hash(self._module)[:32]} code:{short_hash(f'{type(module).__qualname__} {described}')}"
-
-    def fingerprint(self) -> str:
-        """Returns a hash of the weights, and of the description of the submodules."""
-        return self._content
+        self.content = f"module:{state_hash(self._module)[:32]} code:{short_hash(f'{type(module).__qualname__} {described}')}"
 
     def module(self) -> nn.Module:
         """Returns a copy of the module."""
@@ -80,6 +76,4 @@ def load_module(
         )
     preprocessing = given_preprocessing(size, *normalization)
     source = ModuleSource(module, preprocessing, [str(class_name) for class_name in class_names])
-    return VisionModel.of(
-        source, f"vision:{name or type(module).__name__}", validated(VisionModel.Settings, "vision", settings)
-    )
+    return VisionModel(name or type(module).__name__, validated(VisionModel.Settings, "vision", settings), source)

@@ -42,8 +42,9 @@ class ClassifierSource(Protocol):
         """The size and the normalization of the images that it reads."""
         ...
 
-    def fingerprint(self) -> str:
-        """Returns an identifier of the weights and everything else that determines results."""
+    @property
+    def content(self) -> str:
+        """An identifier of the weights and everything else that determines results."""
         ...
 
     def module(self) -> nn.Module:
@@ -93,12 +94,9 @@ class TransformersSource:
         return preprocessing_of(processor, int(getattr(self._config, "num_channels", 3)), self._name)
 
     @cached_property
-    def _content(self) -> str:
+    def content(self) -> str:
+        """The commit, or a hash of the files."""
         return self._source.fingerprint()
-
-    def fingerprint(self) -> str:
-        """Returns the commit or a hash of the files."""
-        return self._content
 
     def module(self) -> nn.Module:
         """Returns the model, whose weights all come from its files."""
