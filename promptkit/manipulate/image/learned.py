@@ -38,6 +38,9 @@ class LearnedProgram(LearnedManipulation):
         """The default peak learning rate, in units of pixel values."""
         return 0.01
 
+    def _check_settings(self) -> None:
+        """Raises InputError for settings that are out of range; checks nothing by default."""
+
     def _sizes(self) -> Mapping[str, int]:
         """Returns the sizes of the dimensions in `shapes` that do not depend on the model; none by default."""
         return {}

@@ -29,6 +29,3 @@ class Watermark(LearnedProgram):
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="additive")
     title: ClassVar[str] = "a watermark"
     shapes: ClassVar[Mapping[str, str]] = {DELTA: "channels height width"}
-
-    def _check_settings(self) -> None:
-        """Does nothing: there are no settings."""

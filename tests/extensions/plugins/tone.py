@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from promptkit.core.model import ImageCard
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.fixed import FixedProgram
 from promptkit.manipulate.image.learned import LearnedProgram
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
 Settings = Mapping[str, str | float]
@@ -47,17 +43,6 @@ class Brightness(LearnedProgram):
     title: ClassVar[str] = "a brightness"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="additive")
     shapes: ClassVar[Mapping[str, str]] = {"offset": "channels"}
-
-    def _check_settings(self) -> None: ...
-
-    def _sizes(self) -> Mapping[str, int]:
-        return {}
-
-    def _canvas_sizes(self, card: ImageCard) -> Mapping[str, int]:
-        return {"channels": card.channels}
-
-    def _untrained(self, card: ImageCard) -> Mapping[str, NDArray[np.floating]]:
-        return {"offset": np.zeros(card.channels)}
 
 
 def brighten(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tuple[int, int]) -> Tensor:
