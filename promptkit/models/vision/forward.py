@@ -1,4 +1,4 @@
-"""From images and interventions to the pixels that a classifier reads, and from its outputs to the answers of requests."""
+"""Converts images and interventions to the pixels that a classifier reads, and its outputs to answers of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import ImageInput
 from promptkit.core.interventions import InputOperation
-from promptkit.core.requests import Classify, ClassifyOutput, Output, Read, ReadOutput, Request
+from promptkit.core.requests import Classify, ClassifyOutput, Output, Read, ReadOutput, Request, Verb
 from promptkit.models.vision.network import Classifier
 from promptkit.models.vision.operations import apply
 
@@ -31,9 +31,8 @@ def answer(classifier: Classifier, requests: Sequence[Request]) -> tuple[Output,
     places: dict[ImageInput, int] = {}
     rows = [places.setdefault(request.image, len(places)) for request in requests]
     count = len(classifier.structure.layers)
-    layers = {
-        verb.hidden_layer % count for verb in _verbs(requests) if isinstance(verb, Read) and verb.hidden_layer is not None
-    }
+    verbs = {request.verb for request in requests}
+    layers = {verb.hidden_layer % count for verb in verbs if isinstance(verb, Read) and verb.hidden_layer is not None}
     operations = [on_device(operation, classifier.device) for operation in requests[0].interventions.operations]
     with torch.no_grad():
         pixels = pixels_of(classifier, [*places], operations)
@@ -67,7 +66,7 @@ def pixels_of(classifier: Classifier, images: Sequence[ImageInput], operations: 
 
 
 def _groups(images: Sequence[ImageInput]) -> Iterator[list[int]]:
-    """Yields the numbers of images of the same shape, of which few are in memory at once if they are large."""
+    """Yields the indices of images of the same shape, in groups that are small enough for memory."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for number, image in enumerate(images):
         by_shape.setdefault(image.pixels.shape, []).append(number)
@@ -94,10 +93,10 @@ def check_requests(requests: Sequence[Request], *, classes: int, layers: int, ch
         name: The model as the user named it.
 
     Raises:
-        InputError: A class, a layer or the number of channels does not exist.
+        InputError: A class or a layer does not exist, or an image has the wrong number of channels.
         Unsupported: A request reads something that only language models have.
     """
-    for verb in dict.fromkeys(_verbs(requests)):
+    for verb in dict.fromkeys(request.verb for request in requests):
         _check_verb(verb, classes=classes, layers=layers, name=name)
     shape = next((request.image.pixels.shape for request in requests if _channels(request.image.pixels) != channels), None)
     if shape is not None:
@@ -111,7 +110,7 @@ def check_requests(requests: Sequence[Request], *, classes: int, layers: int, ch
         )
 
 
-def _check_verb(verb: object, *, classes: int, layers: int, name: str) -> None:
+def _check_verb(verb: Verb, *, classes: int, layers: int, name: str) -> None:
     if isinstance(verb, Classify) and not all(0 <= number < classes for number in verb.classes):
         raise InputError(
             f"The model {name} has the classes 0 to {classes - 1}",
@@ -141,17 +140,13 @@ def _check_verb(verb: object, *, classes: int, layers: int, name: str) -> None:
         )
 
 
-def _output(verb: object, logits: np.ndarray, normalizer: float, features: Mapping[int, np.ndarray], layers: int) -> Output:
+def _output(verb: Verb, logits: np.ndarray, normalizer: float, features: Mapping[int, np.ndarray], layers: int) -> Output:
     if isinstance(verb, Read):
         assert verb.hidden_layer is not None
         return ReadOutput(hidden=as_array(features[verb.hidden_layer % layers]))
     assert isinstance(verb, Classify)
     chosen = logits[list(verb.classes)] if verb.classes else logits
     return ClassifyOutput(logits=as_array(chosen), log_normalizer=normalizer)
-
-
-def _verbs(requests: Sequence[Request]) -> list[object]:
-    return [request.verb for request in requests]
 
 
 def _channels(pixels: Array) -> int:
