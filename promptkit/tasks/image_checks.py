@@ -23,11 +23,7 @@ def check_image_task(
     Raises:
         PydanticCustomError: A key is missing, is for texts, or does not agree with another.
     """
-    for key, is_given in text_keys.items():
-        if is_given:
-            raise PydanticCustomError(
-                "not-for-images", "{name} is for texts, and the modality of this task is image", {"name": key, "key": key}
-            )
+    _check_no_text_keys(text_keys)
     if labels is None:
         raise PydanticCustomError("image-task-needs-labels", "a task of images needs labels", {"key": "labels"})
     for index, source in enumerate(sources):
@@ -49,19 +45,23 @@ def check_image_task(
 
 
 def _check_image_columns(source: Source, place: str) -> None:
-    for key, is_given in {"choices": source.choices is not None, "rationale": bool(source.rationale)}.items():
-        if is_given:
-            raise PydanticCustomError(
-                "not-for-images",
-                "{name} is for texts, and the modality of this task is image",
-                {"name": key, "key": f"{place}.{key}"},
-            )
+    _check_no_text_keys({"choices": source.choices is not None, "rationale": bool(source.rationale)}, f"{place}.")
     if len(source.inputs) != 1 or not all(isinstance(column, str) for column in source.inputs.values()):
         raise PydanticCustomError(
             "not-one-image",
             "a task of images needs exactly one input, the name of the column of the images",
             {"key": f"{place}.inputs"},
         )
+
+
+def _check_no_text_keys(text_keys: Mapping[str, bool], prefix: str = "") -> None:
+    for key, is_given in text_keys.items():
+        if is_given:
+            raise PydanticCustomError(
+                "not-for-images",
+                "{name} is for texts, and the modality of this task is image",
+                {"name": key, "key": f"{prefix}{key}"},
+            )
 
 
 def needs_image_modality(key: str) -> PydanticCustomError:
