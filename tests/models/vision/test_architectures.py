@@ -10,9 +10,8 @@ import pytest
 import torch
 import transformers
 
-import promptkit as pk
 from promptkit.core.requests import Read, Request
-from tests.models.vision.tiny import NORMALIZATION, images, logits_of, normalized, outputs_of, seeded, stacked
+from tests.models.vision.tiny import images, loaded, logits_of, normalized, outputs_of, seeded, stacked
 
 SIZE = 32
 TRANSFORMER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
@@ -39,7 +38,7 @@ def test_an_architecture_of_transformers(name: str) -> None:
         module = seeded(module)
     classes = module(torch.zeros(1, 3, SIZE, SIZE)).logits.shape[1]
     names = [str(number) for number in range(classes)]
-    model = pk.load_module(module, size=SIZE, normalization=NORMALIZATION, class_names=names, device="cpu")
+    model = loaded(module, size=SIZE, class_names=names)
     inputs = images(3, size=(SIZE, SIZE))
     with torch.no_grad():
         expected = module.eval()(normalized(stacked(inputs))).logits

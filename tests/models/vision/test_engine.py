@@ -17,11 +17,11 @@ from promptkit.models.vision.network import Classifier
 from promptkit.models.vision.operations import resize
 from tests.models.vision.tiny import (
     NAMES,
-    NORMALIZATION,
     SIZE,
     Convolutional,
     convolutional,
     images,
+    loaded,
     logits_of,
     normalized,
     outputs_of,
@@ -171,8 +171,7 @@ def test_lower_precision_stays_near_float32() -> None:
 
 def test_the_identity_depends_on_everything_that_changes_results() -> None:
     def identity(module: nn.Module, **changes: object) -> object:
-        settings = {"size": SIZE, "normalization": NORMALIZATION, "class_names": NAMES, **changes}
-        return pk.load_module(module, **settings).identity()
+        return loaded(module, **changes).identity()
 
     base = identity(seeded(Convolutional()))
     assert base == identity(seeded(Convolutional()))

@@ -15,16 +15,17 @@ from torch import nn
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, Unsupported
 from tests.models.vision.tiny import (
-    NAMES,
-    NORMALIZATION,
     SIZE,
     Convolutional,
     convolutional,
     images,
+    loaded,
     logits_of,
+    normalized,
     save_resnet,
     save_vit,
     seeded,
+    stacked,
     write_processor,
 )
 from tests.support.errors import refused
@@ -192,10 +193,8 @@ def test_a_vit_reads_images_of_another_size(tmp_path) -> None:
     model = pk.load(f"vision:{save_vit(tmp_path)}", size=24, device="cpu")
     inputs = images(2, size=(24, 24))
     reference = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
-    mean, std = (torch.tensor(values)[:, None, None] for values in NORMALIZATION)
-    pixels = torch.stack([torch.tensor(image.pixels.numpy()) for image in inputs])
     with torch.no_grad():
-        expected = reference((pixels - mean) / std, interpolate_pos_encoding=True).logits
+        expected = reference(normalized(stacked(inputs)), interpolate_pos_encoding=True).logits
     np.testing.assert_allclose(logits_of(model, inputs), expected, atol=1e-4)
 
 
@@ -231,7 +230,7 @@ class InPlace(Convolutional):
 
 def test_a_module_may_change_the_images_that_it_is_given() -> None:
     given = images(3)
-    model = pk.load_module(seeded(InPlace()), size=SIZE, normalization=NORMALIZATION, class_names=NAMES)
+    model = loaded(seeded(InPlace()))
     first = logits_of(model, given)
     assert np.array_equal(first, logits_of(model, given))
     assert not np.array_equal(first, logits_of(convolutional(), given))
@@ -258,7 +257,7 @@ def test_an_image_processor_with_an_invalid_normalization_is_refused(tmp_path, c
     ],
 )
 def test_a_module_that_is_not_a_usable_classifier_is_refused(module, kind, code) -> None:
-    model = pk.load_module(seeded(module), size=SIZE, normalization=NORMALIZATION, class_names=NAMES, name="mine")
+    model = loaded(seeded(module), name="mine")
     with refused(kind, code, model="vision:mine"):
         model.load()
 
@@ -276,15 +275,14 @@ def test_a_module_that_is_not_a_usable_classifier_is_refused(module, kind, code)
     ],
 )
 def test_arguments_of_load_module_are_checked(changes, code) -> None:
-    arguments = {"size": SIZE, "normalization": NORMALIZATION, "class_names": NAMES, **changes}
     with refused(InputError, code):
-        pk.load_module(Convolutional(), **arguments)
+        loaded(Convolutional(), **changes)
 
 
 def test_a_module_is_not_changed_and_can_change_afterwards() -> None:
     module = seeded(Convolutional()).train().requires_grad_(True)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    model = pk.load_module(module, size=SIZE, normalization=NORMALIZATION, class_names=NAMES, device="cpu")
+    model = loaded(module)
     expected = logits_of(convolutional(), images(2))
     model.load()
     assert module.training

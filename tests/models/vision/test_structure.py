@@ -15,12 +15,11 @@ from promptkit.core.requests import Read, Request
 from promptkit.models.vision import optimization
 from promptkit.models.vision.structure import pool, structure_of
 from tests.models.vision.tiny import (
-    NAMES,
-    NORMALIZATION,
     SIZE,
     Convolutional,
     convolutional,
     images,
+    loaded,
     logits_of,
     normalized,
     outputs_of,
@@ -114,7 +113,7 @@ def test_a_batch_norm_is_not_folded_if_it_is_not_the_only_reader_of_an_unchanged
 @pytest.mark.parametrize("module", [Branches(), Rectified(), Repeated(), HiddenBranch()])
 def test_results_are_right_whether_or_not_a_batch_norm_is_folded(module) -> None:
     reference = seeded(module)
-    model = pk.load_module(reference, size=SIZE, normalization=NORMALIZATION, class_names=NAMES, device="cpu")
+    model = loaded(reference)
     with torch.no_grad():
         expected = reference(normalized(stacked(images(3))))
     np.testing.assert_allclose(logits_of(model, images(3)), expected, atol=1e-4)
@@ -124,7 +123,7 @@ def test_results_are_right_whether_or_not_a_batch_norm_is_folded(module) -> None
 def test_a_linear_layer_and_its_batch_norm_are_folded() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE**2, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4))
     reference = seeded(module)
-    model = pk.load_module(reference, size=SIZE, normalization=NORMALIZATION, class_names=NAMES, device="cpu")
+    model = loaded(reference)
     with torch.no_grad():
         expected = reference(normalized(stacked(images(2))))
     np.testing.assert_allclose(logits_of(model, images(2)), expected, rtol=1e-4, atol=1e-4)
@@ -148,7 +147,7 @@ class EndsInConvolution(nn.Module):
 @pytest.mark.parametrize("module", [Convolutional(), EndsInConvolution()])
 def test_the_features_of_every_layer_are_those_before_folding(module) -> None:
     reference = seeded(module)
-    model = pk.load_module(reference, size=SIZE, normalization=NORMALIZATION, class_names=NAMES, device="cpu")
+    model = loaded(reference)
     inputs = images(2)
     for number, layer in enumerate(model.card.layers[:-1]):
         kept: list[torch.Tensor] = []

@@ -56,10 +56,14 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
+def loaded(module: nn.Module, **settings: object) -> VisionModel:
+    """The model of a module, by default with `SIZE`, `NORMALIZATION` and `NAMES`, on the CPU."""
+    defaults = {"size": SIZE, "normalization": NORMALIZATION, "class_names": NAMES, "device": "cpu"}
+    return pk.load_module(module, **{**defaults, **settings})
+
+
 def convolutional(**settings: object) -> VisionModel:
-    return pk.load_module(
-        seeded(Convolutional()), size=SIZE, normalization=NORMALIZATION, class_names=NAMES, **{"device": "cpu", **settings}
-    )
+    return loaded(seeded(Convolutional()), **settings)
 
 
 def images(count: int, *, size: tuple[int, int] = (SIZE, SIZE), seed: int = 0) -> list[ImageInput]:
