@@ -1,9 +1,10 @@
-"""Decoding images: every kind of file that Pillow writes gives the expected RGB values, and a broken one names file and row."""
+"""Decoding images: files of every kind give the expected RGB values, and the error for a broken one names file and row."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -123,15 +124,16 @@ def test_the_first_frame_of_an_animation_is_taken(form: str) -> None:
     assert pixels_of(animated).tolist() == [[[1, 0, 0]] * 2] * 2
 
 
-def test_images_keep_their_own_size_and_are_read_when_they_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_keep_their_own_size() -> None:
     assert pixels_of(encoded(Image.new("RGB", (31, 7)))).shape == (7, 31, 3)
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+
+
+def test_only_files_need_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = encoded(Image.new("RGB", (2, 2)))
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with refused(MissingPackage, "missing-package", package="pillow", extra="vision"):
-        image_input(encoded_before, "0123")
+        image_input(file, "0123")
     assert image_input(as_uint8_array(GRAY), "0123").pixels.shape == (3, 2, 3)
-
-
-encoded_before = encoded(Image.new("RGB", (2, 2)))
 
 
 @given(st.data())
@@ -154,7 +156,7 @@ def test_a_broken_file_is_an_error_that_names_file_and_row_or_an_image(data: st.
 
 
 @pytest.mark.parametrize("content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_supported_image_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(content: bytes) -> None:
     with refused(TaskError, "unreadable-image", file="a.png", where="0123"):
         image_input(FileReference.of_bytes(content, "a.png"), "0123")
 
@@ -171,7 +173,7 @@ def test_what_is_no_supported_image_is_refused(content: bytes) -> None:
         as_uint8_array(np.zeros((1, 2, 2, 3))),
     ],
 )
-def test_a_value_that_is_no_image_is_refused(value: Value) -> None:
+def test_a_value_that_is_not_an_image_is_refused(value: Value) -> None:
     with refused(TaskError, "not-an-image", where="0123"):
         image_input(value, "0123")
 

@@ -1,4 +1,4 @@
-"""The image processor: rows of images become what a classifier reads, and nothing else does."""
+"""The image processor decodes rows of images and refuses other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines declare to support is what they do, and errors name the engines that can."""
+"""Engines support what they declare, and errors name the engines that support a feature."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_training_lowers_the_loss_and_reproduces_itself(program: Any, task: pk.T
 def test_a_resumed_training_run_equals_an_uninterrupted_one(
     program: Any, stop: int, task: pk.Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """6 steps end within the second of two epochs and a half, so that the label map is read from the checkpoint."""
+    """Step 6 is within an epoch, so that the label map is read from the checkpoint."""
     complete = pk.train(predictor(program), task, out=tmp_path / "complete", **CONFIG)
     written = checkpoint.write
 
@@ -114,7 +114,7 @@ def test_the_label_map_is_fitted_once_or_in_each_epoch(name: str, fits: int, tas
     assert result.predictor.chain.calibration is not None
 
 
-def test_a_label_map_written_by_hand_is_trained_as_it_is(task: pk.Task, tmp_path: Path) -> None:
+def test_a_program_is_trained_with_a_label_map_written_by_hand(task: pk.Task, tmp_path: Path) -> None:
     classes = {"left": ["a", "b"], "right": "c"}
     by_hand = pk.Predictor(model(), [pk.ImageProcessor(), pk.Watermark()], pk.Classes(LABELS, classes=classes))
     result = pk.train(by_hand, task, out=tmp_path, **CONFIG)
@@ -129,8 +129,8 @@ def test_programs_are_trained_without_gradients(optimizer: str, task: pk.Task, t
     assert min(evaluation.loss for evaluation in result.dev_evaluations) < result.dev_evaluations[0].loss
 
 
-def test_fixed_programs_stay_where_they_are(task: pk.Task, tmp_path: Path) -> None:
-    """Among them a fixed program before the learned one, whose place in the order matters."""
+def test_fixed_programs_keep_their_place(task: pk.Task, tmp_path: Path) -> None:
+    """The order of a fixed and a learned program matters, and training keeps it."""
     found = []
     for programs in ([pk.Invert(), pk.Watermark()], [pk.Watermark(), pk.Invert()]):
         result = pk.train(predictor(*programs), task, out=tmp_path, **CONFIG)

@@ -1,4 +1,4 @@
-"""The vision engine: logits and features equal those of plain PyTorch, whatever the batch."""
+"""The vision engine: logits and features equal those of plain PyTorch and do not depend on the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked when a classifier loads: its files, its weights, its processor, its class names."""
+"""Checks of a classifier when it is loaded: its files, weights, image processor and class names."""
 
 from __future__ import annotations
 

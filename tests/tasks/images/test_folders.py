@@ -75,7 +75,7 @@ def test_the_command_writes_a_task_file(tmp_path: Path) -> None:
     assert load_task(tmp_path / "photos.yaml").labels == ("left", "right")
 
 
-def test_a_task_file_in_the_present_folder_reads_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_file_in_the_current_folder_reads_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "photos", IMAGES, LABELS)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, ["task", "init", "photos"]).exit_code == 0

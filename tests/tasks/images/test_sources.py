@@ -1,4 +1,4 @@
-"""Sources of images: whatever contains an image, its id is that of its content, and it is read when it is needed."""
+"""Sources of images: the id of an image depends only on its content, and files are decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def from_arrays() -> Task:
 
 
 def columns(root: Path, kind: str) -> Task:
-    """The images in the rows of a data file of some kind, in reverse order and in other folders."""
+    """The images in a column of a data file, in reverse order and in other folders."""
     cells = [{"bytes": content, "path": f"{number}.png"} for number, content in enumerate(PNGS)]
     if kind == "parquet":
         table = {"picture": cells[::-1], "label": LABELS.tolist()[::-1]}
@@ -79,7 +79,7 @@ def columns(root: Path, kind: str) -> Task:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "bytes"])
-def test_equal_files_have_equal_ids_whatever_contains_them(tmp_path: Path, kind: str, from_folder: Task) -> None:
+def test_equal_files_have_equal_ids_in_every_source(tmp_path: Path, kind: str, from_folder: Task) -> None:
     task = columns(tmp_path, kind)
     assert contents(task) == contents(from_folder)
     assert {row.id for row in task.rows("test")} == {row.id for row in from_folder.rows("test")}
@@ -89,9 +89,7 @@ def test_equal_files_have_equal_ids_whatever_contains_them(tmp_path: Path, kind:
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("place", ["data", "task"])
-def test_equal_arrays_have_equal_ids_whatever_contains_them(
-    tmp_path: Path, compressed: bool, place: str, from_arrays: Task
-) -> None:
+def test_equal_arrays_have_equal_ids_in_every_source(tmp_path: Path, compressed: bool, place: str, from_arrays: Task) -> None:
     data = tmp_path / "data"
     for part, split in ((slice(4), "train"), (slice(4, None), "test")):
         root = (data if place == "data" else tmp_path) / "here"
@@ -105,7 +103,7 @@ def test_equal_arrays_have_equal_ids_whatever_contains_them(
         task.rows("validation")
 
 
-def test_the_pixels_do_not_depend_on_what_contains_them(from_folder: Task, from_arrays: Task) -> None:
+def test_the_pixels_do_not_depend_on_the_source(from_folder: Task, from_arrays: Task) -> None:
     files, in_memory = (
         sorted((row.label, image_input(row.inputs["image"], row.id).fingerprint()) for row in all_rows(task))
         for task in (from_folder, from_arrays)
@@ -237,7 +235,7 @@ def test_idx_files_that_do_not_fit_together_are_refused(
 # ---- arrays -----------------------------------------------------------------------------------------
 
 
-def test_test_images_are_a_split_of_their_own() -> None:
+def test_test_images_are_the_test_split() -> None:
     task = pk.image_task(IMAGES[:8] / 255, LABELS[:8], test_images=IMAGES[8:] / 255, test_labels=LABELS[8:])
     assert (len(task.rows("train")), len(task.rows("test"))) == (8, 4)
     assert task.labels == ("0", "1")
@@ -265,6 +263,6 @@ def test_test_images_are_a_split_of_their_own() -> None:
         ({"classes": {"0": "cat"}}, "invalid-image-task"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(change: dict[str, object], code: str) -> None:
+def test_arguments_that_are_not_images_with_labels_are_refused(change: dict[str, object], code: str) -> None:
     with refused(InputError, code):
         pk.image_task(**{"images": IMAGES, "labels": LABELS, **change})
