@@ -1,9 +1,9 @@
-"""Decodes images to what a model reads: RGB, float32 values between 0 and 1, shape (3, height, width), at their own size.
+"""Decodes images to RGB values of float32 between 0 and 1, shape (3, height, width), at their own size.
 
 - Gray is repeated in the three channels. 16-bit gray keeps its precision; Pillow reads 16-bit colors with 8 bits.
 - Transparent images are composited on white.
 - The orientation in EXIF data is applied. Color profiles are not.
-- Of an animated image or a file of several images, the first is taken.
+- The first image of an animation, or of a file with several images, is used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Formats that are decoded. Pillow has more, of which some run other programs."""
+"""The formats that are decoded. Pillow decodes others too, some of them by running other programs."""
 _BACKGROUND = 1.0
 """The value of the white that transparent images are composited on."""
 _KEPT_PIXELS = 2**16
-"""The largest number of pixels of an image that is kept in memory. Larger ones are decoded each time that they are read: a
-photograph of 12 megapixels is 146 MB of floats."""
+"""The largest number of pixels of an image that is kept in memory. Larger images are decoded each time that they are read: a
+photograph of 12 megapixels takes 146 MB as floats."""
 
 
 def image_input(value: Value, row: str) -> ImageInput:
@@ -64,7 +64,7 @@ def _pixels(value: Value, row: str) -> NDArray[np.float32]:
 
 
 def _scaled(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The values of whole numbers divided by the largest one of their type; floats themselves."""
+    """Pixels of a whole-number type divided by the largest value of the type; floats are unchanged."""
     import numpy as np
 
     scaled: NDArray[np.float32] = pixels.astype(np.float32)

@@ -48,8 +48,8 @@ MODIFIERS: ClassTable[Modifier] = ClassTable(
 )
 """The manipulations by name."""
 FIXED: Mapping[str, type[Modifier]] = PartOfTable(MODIFIERS, _is_fixed)
-"""Those without trained parameters."""
+"""The manipulations without trained parameters."""
 LEARNABLE: Mapping[str, type[LearnedManipulation]] = PartOfTable(MODIFIERS, _is_learnable)
-"""Those with trained parameters."""
+"""The manipulations with trained parameters."""
 register = MODIFIERS.register
 """Registers the class of a manipulation; `--manipulation`, YAML, training and saved folders then know its name."""

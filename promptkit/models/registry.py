@@ -41,7 +41,7 @@ class EngineClass(Protocol):
     capabilities: Capabilities
     """What its models support."""
     Settings: type[Settings]
-    """The settings, such as those of `--set`."""
+    """The settings, which `load` and `--set` take."""
 
     def __call__(self, name: str, settings: Any, /) -> Model:
         """Creates the model of that name."""
@@ -52,7 +52,7 @@ class EngineClass(Protocol):
 class Engine:
     """An engine: its class, and what it supports.
 
-    The table can be read without importing torch. The class of an engine, and what it runs, refer to the same capabilities.
+    The engines of the package are described without importing their classes, which take their capabilities from here.
     """
 
     name: str
@@ -60,8 +60,7 @@ class Engine:
     model_class: Callable[[], EngineClass]
     """Returns the class of its models, which it imports first."""
     kinds: Mapping[str, Capabilities]
-    """What each kind of model of the engine supports; the name of a kind completes `NAME models`, or is empty if there is only
-    one."""
+    """Kind of model, such as `causal`, -> what it supports. The kind is empty if there is only one."""
     names: str
     """Valid names after `engine:`."""
     description: str
@@ -167,7 +166,7 @@ ENGINES = EngineTable(
                 )
             },
             names="a hub id, a folder, or demo (EfficientNet-Lite0)",
-            description="image classifiers of transformers; pk.load_module runs those of PyTorch, timm and torchvision",
+            description="image classifiers of transformers; with pk.load_module also of PyTorch, timm and torchvision",
         ),
         Engine(
             name="fake",

@@ -20,7 +20,7 @@ def check_supports(
         capabilities: What the model supports.
         feature: The feature.
         needed_by: What needs the feature, for the error.
-        alternative: What else can be done than to use another engine, as the end of a sentence that begins with "or".
+        alternative: What to try instead of another engine, as a clause that follows "or" in the hint.
         fields: Further fields of the error.
     """
     if feature not in capabilities:
@@ -30,7 +30,7 @@ def check_supports(
 def unsupported(
     name: str, capabilities: Capabilities, feature: Feature, *, needed_by: str = "", alternative: str = "", **fields: object
 ) -> Unsupported:
-    """Returns the error for a model that does not support a feature. The arguments are those of `check_supports`."""
+    """Returns the error for a model that does not support a feature; see `check_supports` for the arguments."""
     description = FEATURES[feature]
     reason = f", which {needed_by} needs" if needed_by else ""
     return Unsupported(

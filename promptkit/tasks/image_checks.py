@@ -1,4 +1,4 @@
-"""Checks of the keys of a task file that are for images, or that images do not have."""
+"""Checks of the keys of a task file for images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_image_task(
         labels: The labels of the task.
         classes: Its map from labels to the classes of a pretrained classifier.
         sources: Its sources.
-        **text_keys: Key that is for tasks of texts -> whether the task has it.
+        **text_keys: Key of tasks of texts -> whether the task has it.
 
     Raises:
         PydanticCustomError: A key is missing, is for texts, or does not agree with another.

@@ -58,7 +58,7 @@ class IdxFiles(StrictModel):
     """The two files of a split in the IDX format of MNIST."""
 
     images: str
-    """Name of the file of images, of which there may be a version that is compressed with gzip (NAME.gz)."""
+    """Name of the file of images. It may be compressed with gzip and then have the name NAME.gz."""
     labels: str
     """Name of the file of labels, which are whole numbers."""
 
@@ -73,7 +73,7 @@ class Source(StrictModel):
     hub: str | None = None
     """Dataset on the Hugging Face hub."""
     folder: str | None = None
-    """Folder of images, relative to the task file: CLASS/FILE, or SPLIT/CLASS/FILE with a folder `test` and others. Its columns
+    """Folder of images, relative to the task file: CLASS/FILE, or SPLIT/CLASS/FILE with a folder `test` and others. The columns
     are image, label (the folder of the class) and file."""
     idx: dict[str, IdxFiles] | None = None
     """Split -> files in the IDX format of MNIST. The columns are image and label."""
@@ -135,7 +135,7 @@ class Source(StrictModel):
 
     @property
     def has_only_images(self) -> bool:
-        """Whether it is a kind of source that cannot contain texts."""
+        """Whether sources of this kind contain only images."""
         return any(place is not None for place in self._places_of_images)
 
 

@@ -250,9 +250,9 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
 def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:
     """The error for a task without an available source."""
     if spec.obtain is not None:
-        where = f"The data of the task {name} are not on this machine"
+        reason = f"The data of the task {name} are not on this machine"
         return TaskError(
-            where, code="data-not-found", got=f"--data {mirror}" if mirror else None, hint=spec.obtain, task=name, data=mirror
+            reason, code="data-not-found", got=f"--data {mirror}" if mirror else None, hint=spec.obtain, task=name, data=mirror
         )
     kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
     return TaskError(

@@ -87,7 +87,7 @@ class TrainingData:
 
     @property
     def scorer(self) -> RowScorer:
-        """Computes the loss of each row: the first aligner, or the label map that follows it."""
+        """The first aligner, or the label map that follows it; computes the loss of each row."""
         return self._map_loss or self.reader
 
     @property
@@ -97,7 +97,7 @@ class TrainingData:
 
     @property
     def pool(self) -> Sequence[int]:
-        """The rows of the pool that some step uses."""
+        """The indices of the rows of the pool that training uses."""
         return range(len(self._pool_rows))
 
     def epoch(self, step: int) -> int:
@@ -110,7 +110,7 @@ class TrainingData:
         return self.label_map.fit(logprobs, np.array([self.targets[row].gold for row in self.pool]))
 
     def use_label_map(self, numbers: Mapping[str, Array]) -> None:
-        """Computes losses by a fitted label map from now on."""
+        """Sets the fitted label map that losses are computed with."""
         assert self.label_map is not None
         self._map_loss = self.label_map.loss(numbers)
 

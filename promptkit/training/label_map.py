@@ -1,4 +1,4 @@
-"""Training with a label map, which gives the label scores whose loss is minimized.
+"""Training with a label map: training minimizes the loss of the label scores that the map gives.
 
 The map is fitted on the training rows before the first step and, if its method says so, at the start of each epoch again (ILM,
 Chen et al. 2022, arXiv:2211.11635; BLM, Cai et al. 2024, arXiv:2410.24018), on the outputs under the current parameters. In
@@ -86,7 +86,7 @@ def joint_label_map(predictor: Predictor) -> JointLabelMap | None:
     """Returns the label map that follows the first aligner of a predictor, or None.
 
     Raises:
-        InputError: Something else than a label map of a classifier follows it.
+        InputError: Another calibration follows it, or the model is not an image classifier.
     """
     calibration = predictor.chain.calibration
     if calibration is None:

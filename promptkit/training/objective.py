@@ -89,11 +89,11 @@ def mean_loss(losses: Sequence[RowLoss]) -> float:
 
 
 def gathered_rows(local: Mapping[int, NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Returns the numbers of all rows, from those that each process computed.
+    """Returns the numbers of all rows, collected from all processes.
 
     Args:
         local: This process's numbers, by row.
-        shape: The number of rows, and of the numbers of a row.
+        shape: The number of rows, and the number of values of each row.
     """
     numbers = np.zeros(shape)
     for row, values in local.items():

@@ -99,11 +99,11 @@ class TrainingResult:
 
     def panel(self) -> Panel:
         """Returns the losses and the evaluations on dev as a part of a figure."""
-        looks = self.dev_evaluations
+        evaluations = self.dev_evaluations
         return training_panel(
             self.losses,
-            [(look.step, look.loss) for look in looks],
-            [(look.step, look.accuracy) for look in looks if look.accuracy is not None],
+            [(evaluation.step, evaluation.loss) for evaluation in evaluations],
+            [(evaluation.step, evaluation.accuracy) for evaluation in evaluations if evaluation.accuracy is not None],
             best=self.best.step,
             title=self.title,
         )

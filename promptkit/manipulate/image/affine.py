@@ -5,7 +5,7 @@ arXiv:2310.08381).
 
 `move` scales the image by exp(s) around the middle of the canvas, shifts and rotates it, by bilinear sampling. Beyond the image
 the canvas has the value `background`. AutoVP trains the scale only, and combines it with a border. All parameters are 0 before
-training, which changes no value by more than the rounding of the sampling, about 2e-6.
+training; sampling then changes values only by rounding, by at most about 2e-6.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     x' = clamp(r + kernel * r + bias, 0, 1), with r = resize(x) and the convolution *
 
-It can sharpen or blur, mix the channels and change the tone. Beyond its edges an image is continued by its edge pixels, so that
-an untrained filter changes nothing and a trained one draws no frame.
+It can sharpen or blur, mix the channels and change the tone. Images are padded with their edge pixels, so that a filter draws
+no frame. An untrained filter changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Filter(LearnedProgram):
 
     @property
     def learning_rate(self) -> float:
-        """The default peak learning rate; lower than of other programs, since every weight acts on all pixels."""
+        """The default peak learning rate; lower than for other programs, since every weight acts on all pixels."""
         return 0.003
 
     def _check_settings(self) -> None:

@@ -73,7 +73,7 @@ class LearnedProgram(LearnedManipulation):
         return Interventions(operations=(self._operation(trained),))
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """Returns the trained parameters, or else those before training.
+        """Returns the trained parameters, or the initial ones before training.
 
         Raises:
             Unsupported: The model does not read images.

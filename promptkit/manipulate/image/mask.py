@@ -5,7 +5,7 @@
 
 f is the paper's network of five 3 x 3 convolutions with 8, 16, 32, 64 and as many features as channels, ReLU between them, and
 max pooling after the first ones, so that one value of the mask covers a square of `patch` pixels. Three things differ from the
-authors' code: there is no batch normalization, with which an image would be changed by the others in its batch; f reads pixels
+authors' code: there is no batch normalization, with which the result for an image would depend on its batch; f reads pixels
 before the model's own normalization; and the result is clamped. The weights of f start random, scaled for ReLU (He et al. 2015,
 arXiv:1502.01852), with a bias of 1 in the last layer: training starts near a watermark.
 """
@@ -30,7 +30,7 @@ DELTA, KERNEL = "delta", 3
 WIDTHS = (8, 16, 32, 64)
 """The number of features after each convolution but the last."""
 PATCHES = (1, 2, 4, 8, 16)
-"""The sides of the squares that the network can pool to: one pooling after each of these convolutions at most."""
+"""The possible sides of a square, which doubles with each pooling."""
 
 
 def _shapes() -> dict[str, str]:

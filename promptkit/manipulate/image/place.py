@@ -2,7 +2,7 @@
 
     x' = background, with resize(x) in the middle
 
-It is the program of `Border` without learned pixels, and the control for what the smaller image alone changes.
+It is `Border` without learned pixels, and shows how much of the effect of a border is due to the smaller image alone.
 """
 
 from __future__ import annotations

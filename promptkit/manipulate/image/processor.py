@@ -44,7 +44,7 @@ class BoundImageProcessor:
     """Decodes the images of rows."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
-        """Returns the image of each row; there is no context to take from other rows.
+        """Returns the image of each row. `context_of` is ignored: an image has no context.
 
         Raises:
             TaskError: A row has no image, several, or one that cannot be decoded.

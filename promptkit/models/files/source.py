@@ -24,7 +24,7 @@ class KnownModels:
     hub: str
     """A hub id."""
     local: str
-    """Those that need no network, as a list."""
+    """The models that need no network, separated by commas."""
 
 
 LANGUAGE_MODELS = KnownModels(hub="google/gemma-3-270m", local=LOCAL)

@@ -31,7 +31,7 @@ class TorchLogits:
         Args:
             classifier: The classifier.
             requests: `Classify` requests with the same interventions.
-            batch_size: The most images computed at once.
+            batch_size: The largest number of images computed at once.
             checkpointing: Whether the backward pass computes the activations of each layer again.
             precision: The precision of matrix products and convolutions, if not that of the weights.
 
@@ -94,11 +94,11 @@ def _chosen(logits: Tensor, request: Request) -> Tensor:
 def _replaced(
     operations: Sequence[InputOperation[Array]], trained: Sequence[InputOperation[Tensor]], device: torch.device
 ) -> list[InputOperation[Tensor]]:
-    """Returns the operations with those that have parameters replaced by the trained ones."""
+    """Returns the operations, with the trained ones in place of the operations with parameters."""
     expected = [operation.name for operation in operations if operation.arrays]
     if expected != [operation.name for operation in trained]:
         raise TrainingError(
-            "The trained operations are not those of the images",
+            "The trained operations differ from the operations of the images",
             code="wrong-operations",
             got=", ".join(operation.name for operation in trained) or "none",
             hint=f"Give the operations with parameters in their order: {', '.join(expected) or 'none'}",

@@ -1,4 +1,4 @@
-"""The vision engine: frozen image classifiers, whose classes and features are read."""
+"""The vision engine: the logits and features of frozen image classifiers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from promptkit.models.vision.structure import Structure, logits_of, structure_of
 DEMO = "demo"
 """The name of the demo classifier."""
 BATCH_SIZES = {"cpu": 32, "cuda": 128}
-"""The most images of a batch by default, for each type of device."""
+"""Type of device -> the default size of a batch."""
 PROBE_IMAGES = 2
 
 
@@ -54,9 +54,9 @@ class VisionModel(BaseEngine):
         revision: str | None = None
         """Branch, tag or commit of a model on the hub."""
         size: PositiveInt | None = None
-        """Height and width of the images that the model reads, such as 96; those of the model's files by default."""
+        """Height and width of the images that the model reads, such as 96; the size in the model's files by default."""
         batch_size: PositiveInt | None = None
-        """The most images computed at once; 32 on a CPU and 128 on a GPU by default."""
+        """The largest number of images computed at once; 32 on a CPU and 128 on a GPU by default."""
 
     def __init__(self, name: str, settings: Settings, source: ClassifierSource | None = None) -> None:
         """Resolves the name and reads the configuration.
@@ -106,7 +106,7 @@ class VisionModel(BaseEngine):
         }
 
     def notes(self) -> Sequence[str]:
-        """Returns how the preprocessing differs from that of the model's files, and what made the model slower."""
+        """Returns how the preprocessing differs from the model's files, and which optimizations were not possible."""
         return (*self._source.preprocessing.notes, *self._notes)
 
     def load(self) -> None:
@@ -160,7 +160,7 @@ class VisionModel(BaseEngine):
         if skeleton is not None:
             try:
                 return structure_of(skeleton.eval(), self._probe(torch.device("meta")), self.name)
-            except Exception:  # the code of a model may fail in any way without numbers; with them, failures are reported
+            except Exception:  # the code of a model may fail in any way on the meta device; the weights are loaded instead
                 pass
         self.load()
         return self._structure
@@ -224,7 +224,7 @@ def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, n
         raise not_finite("a logit", model=name)
     if float((together - again).abs().max()) > TOLERANCE:
         raise Unsupported(
-            f"The model {name} returns other logits each time that it reads the same images",
+            f"The model {name} returns different logits for the same images",
             code="not-deterministic",
             hint="Use a module without random numbers in evaluation mode; dropout must depend on `self.training`",
             model=name,

@@ -1,4 +1,4 @@
-"""A frozen classifier: from normalized images to logits and pooled features."""
+"""A frozen classifier, which computes logits and pooled features from normalized images."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Classifier:
 
         def keep(number: int, value: object) -> None:
             states = first_tensor(value)
-            assert states is not None  # as when the structure was found
+            assert states is not None  # the layers of a structure return tensors
             features[number] = pool(states).float()
 
         with ExitStack() as stack:

@@ -148,7 +148,7 @@ def affine(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tu
 
 
 def filter(batch: Tensor, arrays: Sequence[Tensor], settings: Settings, size: tuple[int, int]) -> Tensor:
-    """Adds a learned convolution of each resized image to it; beyond its edges an image is continued by its edge pixels."""
+    """Adds a learned convolution of each resized image to it; images are padded with their edge pixels."""
     kernel, bias = arrays
     resized, width = resize(batch, size), kernel.shape[-1] // 2
     padded = functional.pad(resized, (width, width, width, width), mode="replicate")

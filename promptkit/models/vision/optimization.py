@@ -27,7 +27,7 @@ def optimize(module: nn.Module, structure: Structure, probe: Tensor, name: str) 
         name: The model as the user named it, for error messages.
 
     Returns:
-        Notes on what was not kept.
+        Notes on changes that were undone.
     """
 
     def logits() -> Tensor:
@@ -56,7 +56,7 @@ def optimize(module: nn.Module, structure: Structure, probe: Tensor, name: str) 
 
 
 def _folded(structure: Structure, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Returns what replaces each foldable pair: a convolution or linear layer that does both, and nothing."""
+    """Returns the modules that replace each foldable pair: a fused convolution or linear layer, and an identity."""
     replaced: dict[str, nn.Module] = {}
     for source, norm in structure.foldable:
         first, second = modules[source], modules[norm]

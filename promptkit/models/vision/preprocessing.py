@@ -11,7 +11,7 @@ from promptkit.core.errors import InputError, ModelError, Unsupported
 PIXEL_LEVELS = 255
 """The largest value of a pixel in an image file, which is 1 here."""
 BILINEAR = 2
-"""The number of bilinear interpolation in an image processor of transformers, which is that of Pillow."""
+"""The number that stands for bilinear interpolation in image processors of transformers, as in Pillow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Preprocessing:
     std: tuple[float, ...]
     """The standard deviation of each channel."""
     notes: tuple[str, ...] = ()
-    """Where the preprocessing differs from that of the model's files."""
+    """How the preprocessing differs from the one in the model's files."""
 
     @property
     def channels(self) -> int:
@@ -36,7 +36,7 @@ class Preprocessing:
 def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> Preprocessing:
     """Returns the preprocessing that an image processor of transformers specifies.
 
-    The whole image is resized: what the processor would crop is kept, which a note says.
+    The whole image is resized, even if the processor would crop it; a note says so.
 
     Args:
         processor: The settings of the processor.
@@ -134,7 +134,7 @@ def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
 def _differences(processor: Mapping[str, Any]) -> list[str]:
     notes = []
     if processor.get("do_center_crop") or "shortest_edge" in (processor.get("size") or ()):
-        notes.append("images are resized to the model's size as a whole, where its image processor crops them")
+        notes.append("images are resized to the model's size as a whole, and its image processor would crop them")
     if processor.get("resample", BILINEAR) != BILINEAR:
-        notes.append("images are resized by bilinear interpolation, where the model's image processor uses another")
+        notes.append("images are resized by bilinear interpolation, and the model's image processor uses another method")
     return notes

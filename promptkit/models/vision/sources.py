@@ -1,4 +1,4 @@
-"""Where a classifier comes from: the protocol, and image classifiers of transformers."""
+"""Sources of classifiers: the protocol, and image classifiers of transformers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TransformersSource:
         Args:
             name: The folder or hub id.
             revision: Branch, tag or commit of a hub id.
-            size: The height and width of the images; None for that of the image processor.
+            size: The height and width of the images; None for the size of the image processor.
 
         Raises:
             ModelError: The model is not an image classifier, or its files cannot be read.
@@ -79,12 +79,12 @@ class TransformersSource:
 
     @property
     def class_names(self) -> Sequence[str]:
-        """The names of the configuration."""
+        """The names of the classes in the configuration."""
         return [str(name) for _, name in sorted((int(number), name) for number, name in (self._config.id2label or {}).items())]
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """That of the image processor in the model's files."""
+        """The preprocessing of the image processor in the model's files."""
         from transformers import AutoImageProcessor
 
         processor = dict(fetched(AutoImageProcessor, self._source, self._name).to_dict())

@@ -1,4 +1,4 @@
-"""What is found out about a classifier by running it once: its classes, the layers that can be read, what can be folded.
+"""The structure of a classifier, found by running it once: its classes, its layers, and the batch norms that can be folded.
 
 Hooks on all modules record what each of them reads and returns, so that this works for any PyTorch module. On the meta device
 nothing is computed, and only shapes are found.
@@ -23,7 +23,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """A classifier as seen from outside."""
+    """The structure of a classifier."""
 
     classes: int
     """The number of logits."""
@@ -34,7 +34,7 @@ class Structure:
     output_layer: str
     """The name of the last module with weights, whose input is the layer `POOLED`."""
     foldable: tuple[tuple[str, str], ...]
-    """The names of convolutions or linear layers, each with the batch norm that alone reads its output."""
+    """The names of convolutions or linear layers, each with the batch norm that is the only reader of its output."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class _Call:
     read: Tensor | None
     returned: Tensor | None
     version: int
-    """How often what it returned had been written to when it ended."""
+    """How many times the returned tensor had been changed in place when the module ended."""
     source: str
-    """The module that returned what it reads, without a change since; empty if there is none."""
+    """The module that returned the tensor that it reads, if the tensor was not changed since; otherwise empty."""
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def structure_of(module: nn.Module, images: Tensor, name: str) -> Structure:
         raise _no_logits(name, "no module in it has weights")
     output_layer = max(weighted, key=lambda called: trace.calls[called].number)
     foldable = _foldable(modules, trace)
-    layers = _layers(module, trace, output_layer, len(images), {first for first, _ in foldable})
+    layers = _layers(modules, trace, output_layer, len(images), {first for first, _ in foldable})
     ends = {id(trace.calls[layer].returned) for layer in layers}
     states = [trace.calls[layer].returned for layer in layers] + [trace.calls[output_layer].read]
     return Structure(
@@ -122,8 +122,8 @@ def logits_of(output: object, rows: int, name: str) -> Tensor:
 def pool(states: Tensor) -> Tensor:
     """Returns the mean over the positions of each image, shape (rows, features).
 
-    Features are the second axis of (rows, features, height, width), and the last of (rows, positions, features). Four axes of
-    which the second and the third are equal and differ from the last are (rows, height, width, features).
+    Features are the second axis of (rows, features, height, width), and the last of (rows, positions, features). If the second
+    and the third of four axes are equal and differ from the last, the axes are (rows, height, width, features).
     """
     if states.dim() == 4:
         last = states.shape[1] == states.shape[2] != states.shape[3]
@@ -183,9 +183,8 @@ def _foldable(modules: Mapping[str, nn.Module], trace: _Trace) -> list[tuple[str
     return [pair for pair in pairs if readers[pair[0]] == trace.counts[pair[0]] == trace.counts[pair[1]] == 1]
 
 
-def _layers(module: nn.Module, trace: _Trace, output_layer: str, rows: int, before_norms: set[str]) -> list[str]:
+def _layers(modules: Mapping[str, nn.Module], trace: _Trace, output_layer: str, rows: int, before_norms: set[str]) -> list[str]:
     """Returns the names of the layers before the output layer, in the order in which they end."""
-    modules = dict(module.named_modules())
 
     def usable(path: str) -> bool:
         call, state = trace.calls[path], trace.calls[path].returned
@@ -194,7 +193,7 @@ def _layers(module: nn.Module, trace: _Trace, output_layer: str, rows: int, befo
         weighted = _has_weights(modules[path])
         return shaped and weighted and not inside and call.number < trace.calls[output_layer].number
 
-    children = [path for path in _children_of_containers(module, "", trace) if usable(path)]
+    children = [path for path in _children_of_containers(modules[""], "", trace) if usable(path)]
     blocks = [path for path in children if not isinstance(modules[path], _ConvNd) and _has_children(modules[path])]
     layers = blocks or [path for path in children if path not in before_norms]
     return sorted(layers, key=lambda path: trace.calls[path].number)

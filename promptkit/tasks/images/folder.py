@@ -8,7 +8,8 @@ from promptkit.core.errors import TaskError
 from promptkit.tasks.readers import Row
 
 _SPLITS = ("train", "test")
-"""A folder with a folder of one of these names, which itself has folders, has one folder for each split."""
+"""The folders in a folder are splits if one of them has one of these names and itself has folders; otherwise they are classes.
+"""
 _METADATA = frozenset({"thumbs.db", "desktop.ini"})
 """Files of operating systems that are not images. Names with a leading dot are ignored too."""
 
@@ -41,8 +42,9 @@ def class_folders(root: Path) -> tuple[str, ...]:
 
 
 def folder_rows(root: Path, split: str) -> list[Row]:
-    """Returns the rows of a split with the columns image, label (its class) and file, in alphabetical order; image and
-    file are both the path in the folder.
+    """Returns the rows of a split, in alphabetical order.
+
+    The columns are label, the class, and image and file, both the path of the image in the folder.
 
     Raises:
         TaskError: There is no such folder, or it has no files.
@@ -61,5 +63,5 @@ def _has_splits(root: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a path is a file that should be an image; one of an unsupported type is refused when it is read."""
+    """Whether a path is a file that should be an image. Files of unsupported types are refused when they are read."""
     return path.is_file() and not path.name.startswith(".") and path.name.lower() not in _METADATA

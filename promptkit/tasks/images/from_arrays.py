@@ -53,7 +53,7 @@ def image_task(
         name: The name of the task.
 
     Raises:
-        InputError: The arrays do not fit together, contain something else than images, or `classes` does not fit the labels.
+        InputError: The arrays do not fit together or are not images, or `classes` does not fit the labels.
     """
     tables = {"test": _table(images, labels, label_names)}
     if test_images is not None and test_labels is not None:
@@ -143,7 +143,7 @@ def _pixels(images: NDArray[np.generic]) -> Sequence[Array[np.uint8] | Array[np.
 
 
 def _values(low: float, high: float, images: NDArray[np.generic]) -> str:
-    """Describes the values of images of which the smallest and the largest are given, or NaN."""
+    """Describes the values of images, given the smallest and the largest one, which may be NaN."""
     if low <= high:
         return f"from {low:g} to {high:g}"
     return "with NaN" if images.dtype.kind == "f" else "which are not numbers"

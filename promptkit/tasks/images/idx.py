@@ -53,8 +53,9 @@ def idx_rows(folder: Path, files: IdxFiles) -> list[Row]:
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:
-    """Returns the array in a file, or in the file with `.gz` added to its name. The content of an uncompressed file is mapped
-    into memory and read when it is needed.
+    """Returns the array in a file, or in the file with `.gz` added to its name.
+
+    An uncompressed file is mapped into memory and read when it is needed.
 
     Raises:
         TaskError: The file cannot be read or is not in this format.
@@ -63,12 +64,12 @@ def read_idx(path: Path) -> NDArray[np.generic]:
 
     content = _content(path)
     if len(content) < 4 or content[0] or content[1] or content[2] not in _TYPES:
-        raise _not_idx(path, "it does not begin with the mark of the format")
+        raise _not_idx(path, "it does not begin as the format requires")
     start = 4 + 4 * content[3]
     shape = tuple(np.frombuffer(content, ">u4", content[3], 4).tolist()) if len(content) >= start else ()
     dtype = np.dtype(_TYPES[content[2]])
     if len(content) != start + dtype.itemsize * math.prod(shape) or not shape:
-        raise _not_idx(path, f"its size, {len(content)} bytes, is not that of an array of shape {shape}")
+        raise _not_idx(path, f"its size, {len(content)} bytes, does not match an array of shape {shape}")
     return np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
 
 
