@@ -12,7 +12,7 @@ from promptkit.tasks.source import ChoicesSource, Column, RegexColumn, Source
 
 
 def cell(row: Row, column: str, where: str) -> object:
-    """Returns the value of a column, or of its field as in `a.b`, as it was read.
+    """Returns the value of a column, or of its field as in `a.b`, without conversion.
 
     Raises:
         TaskError: The column is missing, or the value is null.

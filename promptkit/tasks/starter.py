@@ -140,7 +140,7 @@ def _image_task(file: str, description: str, labels: Sequence[str], source: str)
         f"# A task of images. Try it: promptkit eval {file} --model vision:demo --labelmap blm+\n"
         f"description: {_yaml(description)}\n"
         "modality: image\n"
-        "# label: its name in words, which label maps by meaning use\n"
+        "# label: its name in words, which --labelmap semantic compares with the names of classes\n"
         f"labels: {_yaml({label: label for label in labels})}\n"
         "# classes: {label: [class, class]}  # classes of the model that mean a label, to predict without labeled rows\n"
         f"sources:\n{source}"

@@ -1,4 +1,4 @@
-"""Encodes rows of images: decodes each image to what an image classifier reads."""
+"""Encodes rows of images: decodes each image to RGB values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ImageProcessor:
     """Decodes the image of a row to RGB values between 0 and 1 at its own size.
 
     It is the first manipulation of a predictor for images, as `Prompt` is for texts; programs such as `pk.Place()` follow it.
-    The model resizes an image to its own size if they have not, and applies its own normalization.
+    The model then resizes the image to its own size, if needed, and applies its own normalization.
     """
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="parametric")

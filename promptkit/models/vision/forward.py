@@ -124,9 +124,9 @@ def _check_verb(verb: Verb, *, classes: int, layers: int, name: str) -> None:
         return
     if verb.hidden_layer is None or verb.token_ids or verb.top_m or verb.mean_from is not None:
         raise Unsupported(
-            f"The model {name} reads images, for which a request can read only the pooled features of a layer",
+            f"A request to the image classifier {name} can read only the pooled features of a layer",
             code="only-pooled-features",
-            hint="Use Classify for the probabilities of classes",
+            hint="Give hidden_layer alone, or use Classify for the logits of classes",
             model=name,
         )
     if not -layers <= verb.hidden_layer < layers:

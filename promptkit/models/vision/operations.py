@@ -65,7 +65,7 @@ def apply(batch: Tensor, operations: Sequence[InputOperation[Tensor]], size: tup
 
 
 def resize(batch: Tensor, size: tuple[int, int]) -> Tensor:
-    """Returns the images at another size: bilinear with antialiasing; images of this size are returned as they are."""
+    """Returns the images at another size: bilinear with antialiasing; images of this size are returned unchanged."""
     if batch.shape[-2:] == size:
         return batch
     resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -16,7 +16,7 @@ BILINEAR = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """What a classifier does with pixels between 0 and 1: (pixels - mean) / std, at its size."""
+    """The size and the normalization of a classifier, which reads (pixels - mean) / std for pixels between 0 and 1."""
 
     size: tuple[int, int]
     """The height and width of the images that the model reads."""
