@@ -22,7 +22,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from promptkit.config.values import Metavar
 from promptkit.core.paths import OUT
-from promptkit.tasks.strict_model import NAMES, description_of
+from promptkit.tasks.field_descriptions import NAMES, description_of
 
 EngineSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Engine setting, such as dtype=bfloat16.")

@@ -8,7 +8,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from promptkit.config.values import Spelled
 from promptkit.core.errors import InputError, unknown
-from promptkit.tasks.strict_model import NamesFrom, StrictModel
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.output_reader import OutputReader

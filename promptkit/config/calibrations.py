@@ -8,7 +8,8 @@ from pydantic import NonNegativeInt
 
 from promptkit.config.values import Metavar, Spellings
 from promptkit.core.errors import InputError
-from promptkit.tasks.strict_model import NamesFrom, StrictModel
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.calibration import Calibration

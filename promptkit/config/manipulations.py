@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from promptkit.config.values import Metavar, RelativePath, Several
 from promptkit.core.errors import InputError
-from promptkit.tasks.strict_model import NamesFrom, StrictModel
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.manipulation import Learnable, Modifier

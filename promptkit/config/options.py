@@ -19,8 +19,9 @@ from promptkit.config.values import RelativePath
 from promptkit.core.arguments import error_code, shortened
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import expanded
+from promptkit.tasks.field_descriptions import description_of
 from promptkit.tasks.readers import is_data
-from promptkit.tasks.strict_model import StrictModel, description_of
+from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import YAML, read_yaml, validation_error
 
 

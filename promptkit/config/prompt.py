@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, NonNegativeInt
 
 from promptkit.config.values import SWITCH, RelativePath, Spelled, on_or_off
 from promptkit.core.errors import TemplateError, unknown
-from promptkit.tasks.strict_model import NamesFrom, StrictModel
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.values import Spelled
 from promptkit.core.errors import InputError
-from promptkit.tasks.strict_model import NamesFrom
+from promptkit.tasks.field_descriptions import NamesFrom
 
 if TYPE_CHECKING:
     from promptkit.manipulate.cot import Cot

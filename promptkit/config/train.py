@@ -23,9 +23,9 @@ from promptkit.config.values import Metavar, Several, Spelled
 from promptkit.core.inputs import Modality
 from promptkit.core.paths import OUT
 from promptkit.runs.words import command_words
+from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
-from promptkit.tasks.strict_model import NamesFrom
 
 if TYPE_CHECKING:
     from promptkit.align.chain import Aligners

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from promptkit.config.values import Spelled
-from promptkit.tasks.strict_model import NamesFrom, StrictModel
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.training.config import TrainingConfig

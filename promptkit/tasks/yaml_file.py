@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
-from promptkit.tasks.strict_model import description_of
+from promptkit.tasks.field_descriptions import description_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
