@@ -1,8 +1,10 @@
-"""What the benchmarks of images share: passes over a task, maps fitted on their outputs, and classifiers to compare with."""
+"""Shared code of the image benchmarks: options, passes over a task, maps fitted on their outputs, and controls."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,27 @@ CONTROLS = (MAJORITY, PIXELS, *CENTROIDS, *PROBES, RANDOM_FULL, RANDOM_CENTROID)
 """Classifiers that need neither the classes of the pretrained network nor a program."""
 Correct = dict[tuple[str, int], list[Any]]
 """Name and number of labeled rows per label -> for each draw, whether each row is correct, shape (rows,)."""
+
+
+def option_parser(description: str | None, results: Path) -> argparse.ArgumentParser:
+    """Returns a parser of the options that both benchmarks have.
+
+    Args:
+        description: The description of the benchmark.
+        results: The folder of results.json and README.md by default.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, help="folder with fashion-mnist/, if the data is not installed")
+    parser.add_argument("--limit", default=1000, type=int, help="number of evaluated rows")
+    parser.add_argument("--out", default=Path("runs"), type=Path)
+    parser.add_argument("--results", default=results, type=Path, help="folder of results.json and README.md")
+    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
+    return parser
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that the results depend on."""
+    return {package: version(package) for package in ("torch", "scikit-learn")} | {"promptkit": pk.__version__}
 
 
 def drawn(name: str, per_class: int, draw: int) -> str:

@@ -1,6 +1,6 @@
 """Compares label maps of a frozen image classifier with few labeled rows, beside classifiers that do not use the maps.
 
-The classifier reads every image once; a network whose weights are random and each fixed program need a pass of their own.
+The classifier reads every image once; a network with random weights and each fixed program need a separate pass.
 Everything is then fitted on the outputs of those runs: for each number of labeled rows per label, on several draws of them. An
 interrupted run resumes.
 
@@ -15,7 +15,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,11 @@ from image_controls import (
     drawn,
     fitted,
     one_pass,
+    option_parser,
     predictor_of,
     resampled,
     shown,
+    versions,
 )
 from readme import format_interval, format_versions, update_readme
 
@@ -53,14 +54,9 @@ PROGRAMS = {"invert": pk.Invert(), "place:share=0.6": pk.Place(share=0.6)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with fashion-mnist/, if the data is not installed")
+    parser = option_parser(__doc__, HERE)
     parser.add_argument("--size", default=224, type=int, help="height and width of the images that the classifier reads")
-    parser.add_argument("--limit", default=1000, type=int, help="number of evaluated rows")
     parser.add_argument("--draws", default=5, type=int, help="number of draws of the labeled rows")
-    parser.add_argument("--out", default=Path("runs"), type=Path)
-    parser.add_argument("--results", default=HERE, type=Path, help="folder of results.json and README.md")
-    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
     options = parser.parse_args()
     path = options.results / "results.json"
     if not options.readme:
@@ -87,14 +83,13 @@ def on_task(task: pk.Task, options: argparse.Namespace) -> dict[str, Any]:
         correct |= {(f"`{name}`, `full`", size): draws for (_, size), draws in found.items()}
     del passes["per_class"]
     correct |= controls(task, model, run, SIZES, image_size=options.size, **passes)
-    versions = {package: version(package) for package in ("torch", "scikit-learn")} | {"promptkit": pk.__version__}
     return {
         "task": task.name,
         "model": f"vision:demo, {options.size} px",
         "rows": len(rows["classes"]),
         "draws": options.draws,
         **metrics(correct),
-        "versions": versions,
+        "versions": versions(),
     }
 
 

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,19 @@ import promptkit as pk
 from promptkit.studies.measures import interval
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from image_controls import CONTROLS, controls, drawn, fitted, one_pass, predictor_of, resampled, shown, with_map
+from image_controls import (
+    CONTROLS,
+    controls,
+    drawn,
+    fitted,
+    one_pass,
+    option_parser,
+    predictor_of,
+    resampled,
+    shown,
+    versions,
+    with_map,
+)
 from readme import format_interval, format_versions, update_readme
 
 HERE = Path(__file__).resolve().parent
@@ -42,13 +53,8 @@ Cell = tuple[int, int, str, str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with fashion-mnist/, if the data is not installed")
-    parser.add_argument("--limit", default=1000, type=int, help="number of evaluated rows")
+    parser = option_parser(__doc__, HERE)
     parser.add_argument("--seeds", default=3, type=int, help="number of draws of the labeled rows")
-    parser.add_argument("--out", default=Path("runs"), type=Path)
-    parser.add_argument("--results", default=HERE, type=Path, help="folder of results.json and README.md")
-    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
     options = parser.parse_args()
     path = options.results / "results.json"
     if not options.readme:
@@ -60,14 +66,13 @@ def main() -> None:
 
 
 def measure(task: pk.Task, path: Path, options: argparse.Namespace) -> None:
-    """Measures what is missing, and writes the results after each cell."""
+    """Measures the missing cells, and writes the results after each one."""
     results = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     model = pk.load("vision:demo", size=SIZE)
     if not results:
-        versions = {package: version(package) for package in ("torch", "scikit-learn")} | {"promptkit": pk.__version__}
         results = {
             **{"task": task.name, "model": f"vision:demo, {SIZE} px", "rows": options.limit, "training": TRAINING},
-            **{"learning_rates": LEARNING_RATES, "versions": versions, "cells": {}},
+            **{"learning_rates": LEARNING_RATES, "versions": versions(), "cells": {}},
             "without_a_program": without_a_program(task, model, options),
         }
         write(path, results)
@@ -123,7 +128,7 @@ def measure_cell(cell: Cell, task: pk.Task, model: Any, options: argparse.Namesp
 
 
 def without_a_program(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Returns for each map and control, with one and with two times as many labeled rows, which rows are correct."""
+    """Returns for each map and control, with `PER_CLASS` and twice as many labeled rows, which rows are correct."""
     sizes = sorted({factor * size for size in PER_CLASS for factor in (1, 2)})
     passes = {"draws": options.seeds, "limit": options.limit, "out": options.out}
     predictor = predictor_of(model, pk.Classes(task.labels))
