@@ -236,7 +236,6 @@ ACCEPTED: dict[str, list[Any]] = {
     "batch_tokens": [5],
     "image_task.name": ["x", ""],
     "image_task.classes": [None],
-    "learning_curve.calibrate": [None],
     "learning_curve.draws": [5],
     "learning_curve.task": [None],
     "view_images.n": [5],

@@ -16,8 +16,8 @@ import numpy as np
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
+from promptkit.analysis.stored_run import check_fixed_labels
 from promptkit.core.asking import context_id
-from promptkit.core.errors import RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
 from promptkit.needs.premise import Premise, premise_id
@@ -168,15 +168,7 @@ def bias(spelling: str) -> Biases:
 def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
     with expect(path / SETTINGS, "the settings of a run"):
         reader = chain_from_settings(settings["align"][0]).reader
-    if not reader.labels:
-        raise RunError(
-            f"The run {path} does not have the same labels for every row, which measuring biases needs",
-            code="no-fixed-labels",
-            got=f"answers read by {reader.name}",
-            hint="Use a run of a task that declares labels",
-            folder=str(path),
-            aligner=reader.name,
-        )
+    check_fixed_labels(path, reader, "which measuring biases needs")
     return reader.labels
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
-from promptkit.analysis.stored_run import StoredRun, read_stored_run
+from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
@@ -29,9 +29,6 @@ from promptkit.runs.schema import answered
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-ALL = "all"
-"""Every calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +170,7 @@ def _nothing_available(path: Path, unavailable: Sequence[Unavailable], command: 
 
 def _requested(calibrate: str, chains: Sequence[Chain], reader: OutputReader) -> list[Calibration]:
     if calibrate != ALL:
-        named = [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]
+        named = named_calibrations(calibrate)
         for calibration in named:
             check_scores(reader, calibration)
         return named

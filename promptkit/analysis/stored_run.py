@@ -1,4 +1,4 @@
-"""Reads what a finished run has stored for its aligners, from which others are fitted without a model."""
+"""Reads the stored outputs of a finished run, on which aligners are fitted without a model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.align.chain import Chain, chain_from_settings
+from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
+from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
+from promptkit.core.registry import build
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import RunTitle
 from promptkit.runs.files import expect
@@ -19,6 +21,8 @@ from promptkit.runs.schema import RowRecord, RunSettings
 
 KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
 """The keys of a run's records that are read."""
+ALL = "all"
+"""Names every calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +37,9 @@ class StoredRun:
     samples: Sequence[RowRecord]
     """Records of the evaluated rows, in the run's order."""
     support: Sequence[RowRecord]
-    """Records of the further rows."""
+    """Records of the rows that aligners are fitted on."""
     read_outputs: ReadOutputs | None
-    """What was read of rows in addition, if anything."""
+    """Hidden states and other outputs that were read in addition, if any."""
 
     @property
     def reader(self) -> OutputReader:
@@ -62,16 +66,7 @@ def read_stored_run(run: str | Path) -> StoredRun:
     with expect(path / SETTINGS, "the settings of a run"):
         chains = tuple(chain_from_settings(chain) for chain in settings["align"])
         task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
-    reader = chains[0].reader
-    if not reader.labels:
-        raise RunError(
-            f"The run {path} does not have the same labels for every row, which other alignments of it need",
-            code="no-fixed-labels",
-            got=f"answers read by {reader.name}",
-            hint="Use a run of a task that declares labels",
-            folder=str(path),
-            aligner=reader.name,
-        )
+    check_fixed_labels(path, chains[0].reader, "which other alignments of it need")
     tensors = read_tensors(path)
     return StoredRun(
         path=path,
@@ -82,3 +77,31 @@ def read_stored_run(run: str | Path) -> StoredRun:
         support=support,
         read_outputs=None if tensors is None else ReadOutputs.from_bytes(tensors),
     )
+
+
+def check_fixed_labels(path: Path, reader: OutputReader, reason: str) -> None:
+    """Raises RunError if the rows of a run do not have the same labels.
+
+    Args:
+        path: Folder of the run.
+        reader: Its first aligner.
+        reason: A clause that says what needs these labels.
+    """
+    if not reader.labels:
+        raise RunError(
+            f"The run {path} does not have the same labels for every row, {reason}",
+            code="no-fixed-labels",
+            got=f"answers read by {reader.name}",
+            hint="Use a run of a task that declares labels",
+            folder=str(path),
+            aligner=reader.name,
+        )
+
+
+def named_calibrations(calibrate: str) -> list[Calibration]:
+    """Builds calibrations from their spellings, separated by commas.
+
+    Raises:
+        InputError: A name or a setting is invalid.
+    """
+    return [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]

@@ -12,7 +12,7 @@ from promptkit.cli import options as opts
 
 def curve(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, of a run with many labeled rows (--per-class 50).")],
-    calibrate: Annotated[str | None, typer.Option(help="Probes and label maps of the run, such as blm+,full; or all.")] = None,
+    calibrate: Annotated[str, typer.Option(help="Probes and label maps of the run, such as blm+,full, or all.")] = "all",
     per_class: Annotated[str, typer.Option(help="Numbers of labeled rows of each label.")] = "1,2,5,10,20,50",
     draws: Annotated[int, typer.Option(min=1, help="How many times labeled rows are drawn.")] = 5,
     plot: opts.Plot = None,

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task
 
 
-def learning_curve_of(run: str, calibrate: str | None, per_class: str, draws: int) -> LearningCurve:
+def learning_curve_of(run: str, calibrate: str, per_class: str, draws: int) -> LearningCurve:
     """Returns the learning curve of a run, with a control on its inputs if its task can still be loaded.
 
     Args:
         run: Folder of the run.
-        calibrate: Probes and label maps of the run; all of them if None.
+        calibrate: Probes and label maps of the run, or `all`.
         per_class: Numbers of labeled rows of each label, separated by commas.
         draws: How many times labeled rows are drawn.
 
@@ -46,7 +46,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _task(run: Path) -> Task | None:
-    """The task that the run was made with; None if the run was made from Python, or the task is not found any more."""
+    """The task of the run; None if the run was made from Python, or the task is not found any more."""
     options = read_options(run)
     if options is None:
         return None

@@ -1,9 +1,9 @@
 """Accuracy against labeled rows per class, from the stored outputs of one run. No model is loaded.
 
-Each aligner is fitted again on a few of the labeled rows that the run has stored, for several draws of these rows. Draws of
-one seed are nested: the rows of 2 per class are among those of 5. What does not depend on labels stays that of the run: the
-source tokens of a language model, and the unlabeled rows. Intervals are over items and draws, as those of studies over items
-and seeds.
+Each aligner is fitted again on a few of the labeled rows that the run has stored, for several draws of these rows. Draws with
+the same seed are nested: the draw of 5 rows per class contains the draw of 2. The source tokens of a language model and the
+unlabeled rows are always those of the run. Intervals are over items and draws, like the intervals of studies over items and
+seeds.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from promptkit.align.chain import CALIBRATIONS, Chain, needs_calibration
-from promptkit.analysis.stored_run import StoredRun, read_stored_run
+from promptkit.align.chain import Chain, needs_calibration
+from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.core.arguments import check_arguments
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.needs import FitData, LabeledOutputs, StoredFitRow, with_required
-from promptkit.core.registry import build, spelling
+from promptkit.core.registry import spelling
 from promptkit.display import plots
 from promptkit.display.table import Table
 from promptkit.evaluation.fit_data import StoredAnswers
@@ -61,11 +61,11 @@ class LearningCurve:
     draws: int
     """How many draws of labeled rows each accuracy is a mean over."""
     stored: int
-    """The labeled rows of each label that the run has stored; the draws of as many are the same rows."""
+    """The number of stored labeled rows of the label with the fewest, which limits `per_class`."""
     curves: Mapping[str, tuple[Estimate | None, ...]]
-    """Aligner -> accuracy for each value of `per_class`; None where it cannot be fitted on so few rows."""
+    """Aligner -> accuracy for each value of `per_class`; None if it cannot be fitted on so few rows."""
     controls: Mapping[str, tuple[Estimate | None, ...]]
-    """The same for what uses no pretrained model or no labeled rows."""
+    """Control, which uses no pretrained model or no labeled rows -> accuracy for each value of `per_class`."""
 
     def table(self) -> Table:
         """Returns the accuracies with their intervals; the controls come last."""
@@ -125,7 +125,7 @@ class LearningCurve:
 def learning_curve(
     run: str | Path,
     *,
-    calibrate: str | None = None,
+    calibrate: str = ALL,
     per_class: Sequence[PositiveInt] = PER_CLASS,
     draws: PositiveInt = DRAWS,
     task: Task | None = None,
@@ -134,8 +134,8 @@ def learning_curve(
 
     Args:
         run: Folder of the run, best one with many rows per class.
-        calibrate: Probes and label maps among those of the run, such as `blm+,full`; all of them if None.
-        per_class: Numbers of labeled rows of each label. Those that the run has not stored are left out.
+        calibrate: Probes and label maps of the run, such as `blm+,full`; or `all`.
+        per_class: Numbers of labeled rows of each label. Numbers above `LearningCurve.stored` are left out.
         draws: How many times labeled rows are drawn.
         task: The task of the run, for a control on the same rows without a pretrained model: logistic regression on pixels, or
             on TF-IDF of texts.
@@ -175,12 +175,11 @@ def learning_curve(
     )
 
 
-def _chosen(stored: StoredRun, calibrate: str | None) -> list[Calibration]:
-    """The calibrations of the run that are fitted on labeled rows, or those of them that are named."""
+def _chosen(stored: StoredRun, calibrate: str) -> list[Calibration]:
+    """The named calibrations among those that the run has fitted on labeled rows."""
     fitted = [chain.calibration for chain in stored.chains if chain.calibration and _labeled_rows(chain.calibration)]
-    if calibrate is not None:
-        wanted = [build("calibration", CALIBRATIONS, text) for text in calibrate.split(",") if text.strip()]
-        names = {_name(each) for each in wanted}
+    if calibrate != ALL:
+        names = {_name(each) for each in named_calibrations(calibrate)}
         fitted = [each for each in fitted if _name(each) in names]
     if not fitted:
         raise InputError(
@@ -203,7 +202,7 @@ def _name(calibration: Calibration) -> str:
 
 
 class _FewRows:
-    """The data of a run, of which an aligner is given only some of the labeled rows.
+    """The data of a run with a subset of its labeled rows.
 
     Args:
         stored: The answers of the run.
@@ -217,7 +216,7 @@ class _FewRows:
 
     @property
     def available(self) -> int:
-        """The labeled rows that the run has stored of the label with the fewest."""
+        """The number of stored labeled rows of the label with the fewest."""
         counts = Counter(label for _, label in self._known)
         return min(counts[label] for label in self._stored.labels)
 
@@ -227,7 +226,7 @@ class _FewRows:
         return [self._known[index] for index in chosen]
 
     def scores(self, calibration: Calibration, rows: Drawn) -> Floats | None:
-        """Returns the label scores of the evaluated rows by an aligner fitted on some labeled rows; None for too few rows."""
+        """Fits an aligner on labeled rows and returns its label scores of the evaluated rows; None for too few rows."""
         need = _labeled_rows(calibration)
         assert need is not None
         if len(rows) < need.minimum:

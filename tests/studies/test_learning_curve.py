@@ -119,7 +119,7 @@ def test_the_command_prints_json_or_a_table_and_draws(
     assert printed["per_class"] == [1, 4]
     assert [*printed["controls"]] == ["verbalizer, no labeled rows", "regression on TF-IDF, no model"]
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert "1 per class" in typed("curve", run, "--per-class", "1")
+    assert "1 per class" in typed("curve", run, "--calibrate", "all", "--per-class", "1")
     monkeypatch.setattr("sys.argv", ["promptkit", "curve", run, "--per-class", "0"])
     with pytest.raises(SystemExit) as raised:
         main()
