@@ -1,4 +1,4 @@
-"""Shows what an image classifier reads: images before and after the operations of a program, and the classes that it sees."""
+"""Shows images as a classifier reads them, before and after the operations of a program, with their likeliest classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptkit.core.interventions import NO_INTERVENTIONS
 from promptkit.core.model import ShowsPixels, image_card
 from promptkit.core.requests import Classify, ClassifyOutput, Output, Request
 from promptkit.display.images import Picture, pictures_panel
-from promptkit.display.panels import Panel, stacked
+from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP = 3
-"""The source classes that are shown of each image."""
+"""The number of source classes to show for each image."""
 ROWS = 4
-"""The images that are shown by default."""
+"""The number of images to show by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the model reads for an image, and the classes that it sees in it."""
+class ImageView:
+    """An image as the model reads it, and its likeliest source classes."""
 
     pixels: Array
     """Shape (channels, height, width), values between 0 and 1, before the model's own normalization."""
     classes: tuple[tuple[str, float], ...]
-    """Its likeliest source classes and their probabilities."""
+    """The likeliest source classes and their probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,15 @@ class ViewedRow:
     id: str
     label: str
     """Its label in the task."""
-    before: Seen
+    before: ImageView
     """Without the operations."""
-    after: Seen
+    after: ImageView
     """With them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageViews:
-    """Images as a model reads them. Prints as a table of the classes that the model sees."""
+    """Images as a model reads them. Prints as a table of their likeliest classes."""
 
     title: str
     """Task, split and model."""
@@ -68,7 +68,7 @@ class ImageViews:
     rows: tuple[ViewedRow, ...]
 
     def panel(self) -> Panel:
-        """Returns the pictures as a part of a figure."""
+        """Returns the pictures as a panel of a figure."""
         names = ["input", f"after {', '.join(self.operations)}"] if self.operations else ["input"]
         rows = [(row.label, [row.before, row.after][: len(names)]) for row in self.rows]
         pictures = [
@@ -78,7 +78,7 @@ class ImageViews:
 
     def plot(self) -> Figure:
         """Draws each image before and after the operations, beside the likeliest source classes of both."""
-        return stacked([self.panel()], f"{self.title}; images as the model reads them, with its likeliest classes")
+        return stack_panels([self.panel()], f"{self.title}; images as the model reads them, with its likeliest classes")
 
     def table(self) -> Table:
         """Returns the likeliest source classes of each image before and after the operations."""
@@ -113,7 +113,7 @@ def view_images(predictor: Predictor, task: Task, *, n: PositiveInt = ROWS, spli
     Args:
         predictor: The predictor, of an image classifier.
         task: The task.
-        n: The number of images: the rows with the smallest hash of id, with which a run begins.
+        n: The number of images: the rows with the smallest hash of their id, as in a run with a limit.
         split: The split; the task's default if None.
 
     Raises:
@@ -133,8 +133,8 @@ def view_images(predictor: Predictor, task: Task, *, n: PositiveInt = ROWS, spli
     after = [each.request(Classify()) for each in rendered]
     before = [replace(request, interventions=NO_INTERVENTIONS) for request in after]
     requests: list[Request] = [*before, *after]
-    seen = [
-        Seen(pixels=pixels, classes=_likeliest(output, names))
+    images = [
+        ImageView(pixels=pixels, classes=_likeliest(output, names))
         for pixels, output in zip(model.pixels(requests), CachedModel(model, ScoreCache())(requests), strict=True)
     ]
     return ImageViews(
@@ -142,7 +142,7 @@ def view_images(predictor: Predictor, task: Task, *, n: PositiveInt = ROWS, spli
         operations=tuple(operation.name for operation in after[0].interventions.operations),
         rows=tuple(
             ViewedRow(id=row.id, label=row.label, before=one, after=other)
-            for row, one, other in zip(rows, seen[: len(rows)], seen[len(rows) :], strict=True)
+            for row, one, other in zip(rows, images[: len(rows)], images[len(rows) :], strict=True)
         ),
     )
 

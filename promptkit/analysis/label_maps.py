@@ -16,7 +16,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
 from promptkit.display.label_map import label_map_panel
-from promptkit.display.panels import Panel, stacked
+from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
 from promptkit.evaluation.results import compute_results
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_SOURCES = 5
 """The source classes of each label that a table shows by default."""
 MOST_COLUMNS = 40
-"""The most source classes of a heat map; with many labels, each contributes fewer."""
+"""The largest number of source classes in a heat map; with many labels, each contributes fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +43,14 @@ class LabelMaps:
         """Returns a table for each map: each label with its source classes, and their weights.
 
         Args:
-            most: The most source classes of each label. Only those with positive weights are shown.
+            most: The largest number of source classes for each label; only positive weights are shown.
         """
         return [_table(self.title, name, each, most) for name, each in self.maps.items()]
 
     def plot(self) -> Figure:
         """Draws a heat map of each label map, with the source classes that have the highest weights."""
         caption = f"{self.title}; the source classes with the highest weights for each label"
-        return stacked([map_panel(name, each) for name, each in self.maps.items()], caption)
+        return stack_panels([map_panel(name, each) for name, each in self.maps.items()], caption)
 
     def to_json(self, most: int = MOST_SOURCES) -> dict[str, object]:
         """Returns what `promptkit labelmap --json` prints: branch -> label -> source class -> weight."""
@@ -67,7 +67,7 @@ class LabelMaps:
 
 @check_arguments("label_maps")
 def label_maps(run: str | Path) -> LabelMaps:
-    """Returns the label maps of a finished run, fitted again on its stored outputs, and the one written by hand.
+    """Returns the label maps of a finished run: a hand-written one, and the others fitted again on its stored outputs.
 
     Args:
         run: Folder of the run, or RUN:BRANCH for the map of one branch.
@@ -128,7 +128,7 @@ def most_weighted(label_map: LabelMap) -> list[int]:
 
 
 def map_panel(name: str, label_map: LabelMap) -> Panel:
-    """Returns the heat map of a label map as a part of a figure."""
+    """Returns the heat map of a label map as a panel of a figure."""
     columns = most_weighted(label_map)
     weights: Floats = label_map.weights[columns].T
     return label_map_panel(

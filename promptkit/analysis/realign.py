@@ -120,7 +120,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
 
     Raises:
         RunError: If the run is not finished, its rows do not have the same labels, or nothing can be applied to it.
-        Unsupported: A calibration corrects label scores, of which the run has none.
+        Unsupported: A calibration corrects label scores, and the run has none.
     """
     stored = read_stored_run(run)
     reader, rows = stored.reader, (stored.samples, stored.support)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from promptkit.analysis.image_views import ImageViews
 from promptkit.analysis.label_maps import map_panel
 from promptkit.display.estimates import estimates_panel
-from promptkit.display.panels import Panel, stacked
+from promptkit.display.panels import Panel, stack_panels
 from promptkit.metrics.intervals import Estimate
 from promptkit.metrics.table import METRICS
 from promptkit.runs.run import Run
@@ -29,4 +29,4 @@ def draw_run(run: Run, views: ImageViews | None = None) -> Figure:
     panels: list[Panel] = [] if views is None else [views.panel()]
     panels.append(estimates_panel(estimates, x=METRICS[metric].title, title=title))
     panels += [map_panel(result.align, result.label_map) for result in run.results if result.label_map]
-    return stacked(panels, f"{title}; 95% intervals")
+    return stack_panels(panels, f"{title}; 95% intervals")

@@ -52,6 +52,6 @@ def render(
 
 
 def _complete(config: EvalConfig, task: Task) -> EvalConfig:
-    """The configuration with a label map if images have no predictor without one. What the model reads does not depend on it."""
+    """Adds a label map for images without classes, which have no predictor otherwise. It does not change what the model reads."""
     needs_label_map = task.spec.modality == "image" and task.spec.classes is None
     return config.model_copy(update={"labelmap": ("frequency",)}) if needs_label_map else config

@@ -43,11 +43,11 @@ def train(
 
 def _draw(config: TrainConfig, result: TrainingResult, plot: Path) -> None:
     from promptkit.analysis.image_views import view_images
-    from promptkit.display.panels import stacked
+    from promptkit.display.panels import stack_panels
     from promptkit.display.plots import write
 
     task = config.load_task()
     panels = [result.panel()]
     if task.spec.modality == "image":
         panels.append(view_images(result.predictor, task).panel())
-    write(stacked(panels, f"{result.rows['pool']} training rows, {result.rows['dev']} dev rows"), plot)
+    write(stack_panels(panels, f"{result.rows['pool']} training rows, {result.rows['dev']} dev rows"), plot)

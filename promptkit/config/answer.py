@@ -24,7 +24,7 @@ class AnswerOptions(StrictModel):
     """How the model's answers are scored or generated. They apply to tasks whose inputs are texts."""
 
     score: Annotated[str, NamesFrom("promptkit.config.answer:SCORES")] = "sum"
-    """Score of an answer, of which sum and mean are over its token log-probabilities: {names}."""
+    """Score of an answer: {names}; sum and mean are over its token log-probabilities."""
     extract: Annotated[Spelled | None, NamesFrom("promptkit.align.extract:EXTRACTIONS")] = None
     """Rule that extracts the answer from a generated text, such as json_field:field=answer or pattern:regex=...: {names}."""
     max_tokens: PositiveInt | None = None

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 def build_predictors(config: EvalOptions, task: Task) -> list[Predictor]:
     """Builds the uncalibrated predictor and one predictor for each calibration.
 
-    A dry run finds errors in the rows and the prompt before the model is loaded. Learned manipulations and the classes that are
-    scored for images depend on the model, so with them the dry run takes place after loading.
+    A dry run finds errors in the rows and the prompt before the model is loaded. With learned manipulations and for images it
+    needs the model, and takes place after loading.
     """
     from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
@@ -64,7 +64,7 @@ def predictor_builder(config: EvalOptions, task: Task) -> Callable[[Model], list
 
 
 def _warn_if_prompt_differs(folder: str, current: Mapping[str, object]) -> None:
-    """Warns about settings of the first manipulation that differ from those that a learned one was trained with."""
+    """Warns about settings of the first manipulation that differ from its settings when a learned manipulation was trained."""
     from promptkit.manipulate.learned.storage import read_manifest
 
     manifest = read_manifest(folder)

@@ -60,7 +60,7 @@ class EvalConfig(EvalOptions):
     def run_shard(
         self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None
     ) -> ShardRun:
-        """Evaluates one shard, which `promptkit merge` joins with the others. The other arguments are those of `run`."""
+        """Evaluates one shard, which `promptkit merge` joins with the others. The other arguments are as in `run`."""
         from promptkit.evaluation.evaluate import evaluate_shard
 
         task = self.load_task()

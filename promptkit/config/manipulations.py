@@ -23,7 +23,7 @@ def build_fixed(spellings: Sequence[str]) -> list[Modifier]:
 
 
 def is_fixed(spelling: str) -> bool:
-    """Returns whether the name of `name:key=value` is that of a fixed manipulation."""
+    """Returns whether `name:key=value` names a fixed manipulation."""
     from promptkit.manipulate.modifiers import FIXED
 
     return _name(spelling) in FIXED

@@ -67,7 +67,7 @@ def option_for_texts(option: str, task: str) -> InputError:
 
 
 def _given(options: StrictModel, group: type[StrictModel]) -> list[str]:
-    """The options of a group that have a value other than their default, without the seed."""
+    """The options of a group that differ from their defaults, without the seed."""
     values = options.model_dump(include=set(group.model_fields) - {"seed"})
     return [name for name, value in values.items() if value != type(options).model_fields[name].default]
 

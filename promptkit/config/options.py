@@ -71,7 +71,7 @@ class Options(StrictModel):
         Args:
             file: The file.
             values: Option -> value.
-            within: The path of the key that the values come from, if it is not that of the option, such as `grid.shots[1]`.
+            within: The path of the key that contains the values, such as `grid.shots[1]`, if it is not the name of the option.
         """
         config = cls.__new__(cls)
         try:  # not by the constructor, whose errors do not name the file
@@ -105,7 +105,7 @@ def _resolved(info: FieldInfo, value: object, folder: Path) -> object:
 
 
 def _invalid_option(cls: type[Options], error: ValidationError) -> PromptkitError:
-    """Returns the error for values that pydantic refuses: first of all an unknown option."""
+    """Returns the error for values that pydantic refuses; an unknown option comes first."""
     details = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
     option, kind = str(details["loc"][0]) if details["loc"] else "", details["type"]
     hint = description_of(cls.model_fields.get(option))

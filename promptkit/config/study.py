@@ -36,7 +36,7 @@ SHARED = frozenset(name for group in (TaskOptions, DataOptions, RowOptions, Cali
 
 
 class StudyConfig(EvalOptions):
-    """The configuration of a study: the options of an evaluation, each of which may also be in `grid`, as a list of values."""
+    """The configuration of a study: the options of an evaluation, some of which `grid` gives a list of values."""
 
     noun: ClassVar[str] = "study"
     example: ClassVar[str] = "It names a task and a grid, such as grid: {shots: [0, 4]}"

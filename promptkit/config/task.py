@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import PositiveInt
 
 from promptkit.config.values import Metavar, RelativePath
 from promptkit.tasks.strict_model import StrictModel
-
-if TYPE_CHECKING:
-    pass
 
 
 class TaskOptions(StrictModel):

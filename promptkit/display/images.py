@@ -22,7 +22,7 @@ LONGEST_NAME = 26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An image and the likeliest classes that a classifier sees in it."""
+    """An image and its likeliest classes."""
 
     pixels: NDArray[np.float32]
     """Shape (channels, height, width), values between 0 and 1."""

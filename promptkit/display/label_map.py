@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 WIDTH_OF_COLUMN, HEIGHT_OF_ROW = 0.2, 0.24
 """In inches."""
 MARGINS = (2.4, 1.9)
-"""Width and height of what surrounds the colored cells, in inches."""
+"""Width and height around the colored cells, in inches."""
 LONGEST_NAME = 24
-"""Longer names of source classes are cut."""
+"""Longer names are truncated, in characters."""
 
 
 def label_map_panel(weights: Sequence[Sequence[float]], *, labels: Sequence[str], sources: Sequence[str], title: str) -> Panel:
@@ -49,7 +49,7 @@ def label_map_panel(weights: Sequence[Sequence[float]], *, labels: Sequence[str]
 
 
 def _short(name: str) -> str:
-    """The name on one line, with escapes for control characters, cut if it is long."""
+    """The name on one line, with escapes for control characters, truncated if it is long."""
     text = name if name.isprintable() else repr(name)[1:-1]
     text = text.replace("$", r"\$")  # matplotlib would read a formula
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"

@@ -1,4 +1,4 @@
-"""Figures of several parts, one below the other, each with a size of its own."""
+"""Figures that consist of several panels, one below the other."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One part of a figure."""
+    """A part of a figure."""
 
     width: float
-    """In inches; the figure is as wide as its widest part."""
+    """In inches; the figure is as wide as its widest panel."""
     height: float
     """In inches."""
     draw: Callable[[SubFigure], None]
-    """Draws it into its part of the figure."""
+    """Draws the panel into a subfigure."""
 
 
 @styled
-def stacked(panels: Sequence[Panel], caption: str) -> Figure:
-    """Returns a figure with panels from top to bottom.
+def stack_panels(panels: Sequence[Panel], caption: str) -> Figure:
+    """Returns a figure with the panels from top to bottom.
 
     Args:
-        panels: The parts, at least one.
+        panels: The panels, at least one.
         caption: The text below the figure.
     """
     heights = [panel.height for panel in panels]

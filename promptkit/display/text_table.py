@@ -46,8 +46,8 @@ def new_table(title: str, caption: str | None = None) -> Table:
     )
 
 
-def stacked(spelling: str) -> str:
-    """Returns `name:key=value` with each keyword on a line of its own, and long values on another."""
+def one_keyword_per_line(spelling: str) -> str:
+    """Returns `name:key=value` with a line for each keyword; a long keyword has another line for its value."""
     name, *keywords = spelling.split(":")
     lines = [f" {key}" if len(key) < NAME_WIDTH else " " + key.replace("=", "=\n  ", 1) for key in keywords]
     return "\n".join([name, *lines])

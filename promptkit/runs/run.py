@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, stacked, with_interval
+from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, one_keyword_per_line, with_interval
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS, applicable, row_values
 from promptkit.metrics.vote_accuracy import PREFIX
@@ -165,7 +165,7 @@ def run_table(run: Run) -> Table:
     if run.results[0].predicted:
         table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     for result in run.results:
-        row: list[Text | str] = [Text(stacked(result.align))]
+        row: list[Text | str] = [Text(one_keyword_per_line(result.align))]
         row += [with_interval(result.metrics[metric.name], "\n") for metric in metrics]
         if result.predicted:
             counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 SIDE = 32
-"""Larger images, and images of several sizes, are resized to this height and width."""
+"""The height and width to which larger images and images of several sizes are resized."""
 MAX_ROWS = 1000
-"""The largest number of labeled rows that are used: those with the smallest hash of their id."""
+"""The largest number of labeled rows that are used, chosen by the hash of their id."""
 _FOLDS = 5
 
 
 def pixel_regression(rows: Sequence[LabeledExample], items: Sequence[Example]) -> list[str]:
     """Fits logistic regression (C = 1) on the pixels of labeled rows.
 
-    Pixels are standardized, or each image is scaled to unit length: whichever is more accurate in stratified cross-validation
-    within the rows. Images are scaled if a label has only one row. If the rows have only one label, it is predicted for all
+    Either pixels are standardized or each image is scaled to unit length; stratified cross-validation within the rows chooses
+    the more accurate one. Images are scaled if a label has only one row. If there is only one label, it is predicted for all
     items.
 
     Args:
-        rows: The training rows; their order has no effect, and only the `MAX_ROWS` with the smallest hash are used.
+        rows: The training rows; their order has no effect, and at most `MAX_ROWS` are used.
         items: The rows to predict.
 
     Returns:

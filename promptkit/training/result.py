@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
-from promptkit.display.panels import Panel, stacked
+from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.training_curve import training_panel
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.predictor.predictor import Predictor
@@ -110,7 +110,7 @@ class TrainingResult:
 
     def plot(self) -> Figure:
         """Plots the loss of each step, and the loss and accuracy on dev rows."""
-        return stacked([self.panel()], f"{self.rows['pool']} training rows, {self.rows['dev']} dev rows")
+        return stack_panels([self.panel()], f"{self.rows['pool']} training rows, {self.rows['dev']} dev rows")
 
     def to_json(self) -> dict[str, object]:
         """Returns the output of `promptkit train --json`."""
