@@ -43,14 +43,14 @@ from readme import format_versions, update_readme
 HERE = Path(__file__).resolve().parent
 TASKS = ("sst2", "trec", "ag_news", "banking77")
 SIZES = {"banking77": (1, 2)}
-"""Numbers of labeled rows per label, if they are not `ALL_SIZES`: the 77 labels of a row take long to score."""
+"""Task -> numbers of labeled rows per label, where scoring all labels of a row takes too long for `ALL_SIZES`."""
 ALL_SIZES = (1, 2, 4, 8, 16)
 TRAIN_ROWS_PER_LABEL = {"banking77": 12}
-"""A fifth of the train split is the fit part; only these rows of each label are kept, for the same reason."""
+"""Task -> train rows to keep of each label, for the same reason. The fit part is a fifth of the train split."""
 TRAIN_ROWS_FROM_TEST = {"ag_news": 4000}
 """The mirror of AG News has 64 different train rows, so some test rows become its train split."""
 HIDDEN_STATES_ARE_READ = ("sst2", "trec")
-"""Tasks of which hidden states and embeddings of names are read too."""
+"""Tasks for which hidden states and embeddings of names are read too."""
 MAPS = (
     *("full:towards=verbalizer", "full:towards=verbalizer:shares=labeled", "full"),
     *("linear:on=tokens", "linear", "blm+", "full:towards=semantic", "semantic"),
@@ -141,7 +141,7 @@ def drawn(name: str, size: int, draw: int) -> str:
 
 
 def affine(task: pk.Task, size: int) -> str:
-    """Returns `affine` with as many labeled rows as other aligners have in total, but not evenly drawn."""
+    """Returns `affine` on `size` rows per label in total, which are not drawn evenly from the labels."""
     return spelling(build("calibration", CALIBRATIONS, f"affine:rows={size * len(task.labels)}"))
 
 
@@ -232,9 +232,8 @@ def table(results: Mapping[str, Any]) -> str:
         cells = [f"{np.mean(row[size]):.3f}" if size in row else "" for size in columns]
         lines.append(f"| {shown} | {' | '.join(cells)} |")
     gold, total = results["gold"], sum(results["gold"].values())
-    setting = (
-        f"{results['rows']} test rows; {len(gold)} labels, {max(gold.values()) / total:.0%} of the rows have the most frequent"
-    )
+    most = max(gold.values()) / total
+    setting = f"{results['rows']} test rows with {len(gold)} different labels; {most:.0%} have the most frequent one"
     versions = format_versions(results["versions"])
     return "\n".join([*lines, "", f"{setting}. Means over {results['draws']} draws; `{results['model']}`. {versions}."])
 
