@@ -1,7 +1,8 @@
-"""A need that is defined here, used by an aligner that is defined here: nothing of promptkit knows of either.
+"""Needs and an aligner that are defined here, outside of promptkit.
 
-`Reversed` asks further rows, `Punctuation` reads tokens of every row, and `Lengths` stores numbers that are known while reads
-are planned. The aligner averages the label scores of a row and of its reversed words, and adds the rest as features.
+`Reversed` asks further rows, `Punctuation` reads a token at the answer slot of every row, and `WordStates` reads hidden states
+and stores numbers that are known before the model is queried. The aligner averages the label scores of a row and of its
+reversed words, and adds the rest as features.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Engines support what they declare, and errors name the engines that support a feature."""
+"""Engines support what they declare, and errors name the engines and models that can be used instead."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import promptkit as pk
+from promptkit.cli.main import main
 from promptkit.core.arrays import as_array, zeros
 from promptkit.core.capabilities import FEATURES, VERBS, Capabilities, Feature, InterventionName, union
-from promptkit.core.errors import Unsupported
+from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.heads import ExposesHeads
 from promptkit.core.inputs import ImageInput, Modality, TextInput
 from promptkit.core.interventions import HiddenEdit, InputOperation, Interventions, KVPrefix
@@ -216,3 +217,20 @@ def test_requests_of_several_kinds_are_checked_in_one_order() -> None:
     for requests in ([REQUESTS["vectors"], REQUESTS["Generate"]], [REQUESTS["Generate"], REQUESTS["vectors"]]):
         with refused(Unsupported, "cannot-generate", model="m"):
             check_requests("m", nothing, requests)
+
+
+def test_an_engine_without_a_name_is_refused() -> None:
+    for name in ("vision:", "hf:", "fake:"):
+        with refused(InputError, "empty-name", engine=name[:-1]):
+            pk.load(name)
+
+
+def test_the_models_that_are_suggested_are_those_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["promptkit", "eval", "digits", "--model", "vision:./nowhere", "--labelmap", "blm"])
+    with pytest.raises(SystemExit):
+        main()
+    message = capsys.readouterr().err
+    assert "vision:demo" in message
+    assert "gemma" not in message
