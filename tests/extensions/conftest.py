@@ -1,4 +1,4 @@
-"""Packages that are installed for one test: a file of `plugins`, and the entry points that name what is in it."""
+"""Installs packages for one test: a file of `plugins`, and entry points that name its classes or functions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Package:
     """A folder for runs."""
 
     def command(self, *words: str) -> str:
-        """Returns what a command prints, which runs in a process of its own."""
+        """Runs a command in a separate process and returns its output."""
         path = os.pathsep.join([str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path}
         command = [sys.executable, "-m", "promptkit", *words]
