@@ -257,9 +257,14 @@ def parameters_field() -> dict[str, V]:
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
 
 
-def spelling(value: Named) -> str:
-    """Returns the spec of a registered object, with the keywords that differ from the defaults."""
-    changed = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
+def spelling(value: Named, *, without: str = "") -> str:
+    """Returns the spec of a registered object, with the keywords that differ from the defaults.
+
+    Args:
+        value: The object.
+        without: The name of a keyword to leave out.
+    """
+    changed = [field for field in keywords_of(value) if getattr(value, field.name) != field.default and field.name != without]
     return spell(value.name, {field.name: getattr(value, field.name) for field in changed})
 
 

@@ -219,4 +219,4 @@ def _name(selector: Selector) -> str:
     """Returns the selector's spelling without k, which has a separate column."""
     if not is_dataclass(selector):
         return selector.name
-    return ":".join(part for part in spelling(selector).split(":") if not part.startswith("k="))
+    return spelling(selector, without="k")

@@ -198,7 +198,7 @@ def _labeled_rows(calibration: Calibration) -> LabeledRows | None:
 
 def _name(calibration: Calibration) -> str:
     """The spelling of a calibration without its number of labeled rows, which varies."""
-    return ":".join(part for part in spelling(calibration).split(":") if not part.startswith("per_class="))
+    return spelling(calibration, without="per_class")
 
 
 class _FewRows:
