@@ -41,18 +41,24 @@ def build_first_stages(task: Task, prompt: PromptOptions, answer: AnswerOptions)
     Raises:
         InputError: An option is invalid, or does not apply to this kind of task.
     """
-    return (_of_images if task.spec.modality == "image" else _of_texts)(task, prompt, answer)
-
-
-def _of_images(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
-    from promptkit.align.chain import needs_calibration
+    from promptkit.align.chain import CALIBRATIONS, needs_calibration
     from promptkit.manipulate.image.processor import ImageProcessor
 
+    is_image = task.spec.modality == "image"
+    if is_image:
+        _check_no_option_for_texts(task, prompt, answer)
+    reader = answer.build_first_aligner(task, seed=prompt.seed)
+    uncalibrated: Aligners | None = None if needs_calibration(reader) else reader
+    if answer.score == PMI:
+        uncalibrated = [reader, CALIBRATIONS[PMI]()]
+    encoder = ImageProcessor() if is_image else prompt.build_prompt(task, channel=answer.score == CHANNEL)
+    return FirstStages(encoder=encoder, reader=reader, uncalibrated=uncalibrated)
+
+
+def _check_no_option_for_texts(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> None:
     given = [*_given(prompt, ReasoningPromptOptions), *_given(answer, AnswerOptions)]
     if given:
         raise option_for_texts(given[0], task.name)
-    reader = answer.build_first_aligner(task, seed=prompt.seed)
-    return FirstStages(encoder=ImageProcessor(), reader=reader, uncalibrated=None if needs_calibration(reader) else reader)
 
 
 def option_for_texts(option: str, task: str) -> InputError:
@@ -70,14 +76,3 @@ def _given(options: StrictModel, group: type[StrictModel]) -> list[str]:
     """The options of a group that differ from their defaults, without the seed."""
     values = options.model_dump(include=set(group.model_fields) - {"seed"})
     return [name for name, value in values.items() if value != type(options).model_fields[name].default]
-
-
-def _of_texts(task: Task, prompt: PromptOptions, answer: AnswerOptions) -> FirstStages:
-    from promptkit.align.chain import CALIBRATIONS, needs_calibration
-
-    reader = answer.build_first_aligner(task, seed=prompt.seed)
-    encoder = prompt.build_prompt(task, channel=answer.score == CHANNEL)
-    uncalibrated: Aligners | None = None if needs_calibration(reader) else reader
-    if answer.score == PMI:
-        uncalibrated = [reader, CALIBRATIONS[PMI]()]
-    return FirstStages(encoder=encoder, reader=reader, uncalibrated=uncalibrated)
