@@ -85,7 +85,8 @@ class TransformersSource:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the image processor in the model's files."""
-        from transformers import AutoImageProcessor
+        # In version 5.17 the class that `transformers` itself exports needs torchvision; this one does not.
+        from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         processor = dict(fetched(AutoImageProcessor, self._source, self._name).to_dict())
         if self._stated_size:

@@ -47,7 +47,8 @@ def test_logits_equal_those_of_the_plain_module() -> None:
 
 @pytest.mark.parametrize("save", [save_vit, save_resnet])
 def test_logits_equal_those_of_transformers(tmp_path, save) -> None:
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
+    from transformers import AutoModelForImageClassification
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     folder, inputs = save(tmp_path), images(3)
     model = pk.load(f"vision:{folder}", device="cpu")

@@ -164,7 +164,7 @@ def test_the_size_and_the_normalization_are_those_of_the_image_processor(tmp_pat
 
 
 def test_the_preprocessing_of_efficientnet_equals_that_of_its_image_processor(tmp_path) -> None:
-    from transformers import AutoImageProcessor
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     settings = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "include_top": True}
     folder = write_processor(save_vit(tmp_path), "EfficientNetImageProcessor", **settings)
