@@ -14,12 +14,12 @@ import torch
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.analysis.realign import align
+from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Modifier
 from promptkit.core.model import Model, image_card
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
-from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.vision.demo import ARCHITECTURE, MEAN, STD
 from promptkit.needs.labeled_rows import LabeledRows

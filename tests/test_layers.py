@@ -17,6 +17,7 @@ ORDER = [
     {"tasks", "display"},
     {"needs"},
     {"manipulate", "align", "models"},
+    {"collect"},
     {"predictor"},
     {"runs"},
     {"evaluation"},

@@ -24,11 +24,11 @@ import numpy as np
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import fit_probe
+from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, ReadOutput, Request
-from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel

@@ -24,12 +24,12 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import fit_probe
 from promptkit.analysis.realign import align
+from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build, spelling
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.core.seeding import hash_rank
-from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.needs.labeled_rows import LabeledRows

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import CALIBRATIONS, Chain
+from promptkit.collect.fit_data import StoredAnswers
+from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.requirements import check_calibration
 from promptkit.core.asking import Counts, Problem
 from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES
 from promptkit.core.errors import PromptkitError
 from promptkit.core.needs import Need, with_required
+from promptkit.core.records import RowRecord
 from promptkit.core.registry import build_from, settings_of, spelling
-from promptkit.evaluation.fit_data import StoredAnswers
-from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.requirements import check_calibration
 from promptkit.models.registry import ENGINES
 from promptkit.needs.fit_rows import most_first_rows, stored_first_rows
 from promptkit.needs.source_logprobs import stored_classes
-from promptkit.runs.schema import RowRecord, RunSettings
+from promptkit.runs.schema import RunSettings
 
 TRAIN = "train"
 """The split that contains the fit part."""

@@ -18,6 +18,7 @@ from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
 from promptkit.analysis.stored_run import check_fixed_labels
 from promptkit.core.asking import context_id
+from promptkit.core.records import RowRecord, answered
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
 from promptkit.needs.premise import Premise, premise_id
@@ -26,7 +27,7 @@ from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.recorded import read_options
-from promptkit.runs.schema import RowRecord, RunSettings, answered
+from promptkit.runs.schema import RunSettings
 
 KEYS = frozenset({"id", "skipped", "no_answer", "demos", "demo_labels", "logprobs"})
 """The keys of a run's records that are read."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.align.chain import chain_from_settings
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.errors import RunError, unknown
 from promptkit.core.metric_input import MetricInput
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import compute_results
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_predictions, read_rows, read_tensors

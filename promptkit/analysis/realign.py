@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
+from promptkit.collect.requirements import EstimatesPrior
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.records import answered
 from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
-from promptkit.evaluation.requirements import EstimatesPrior
 from promptkit.evaluation.results import compute_results, label_notes
 from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.recorded import read_options
 from promptkit.runs.run import Result
-from promptkit.runs.schema import answered
 
 if TYPE_CHECKING:
     from rich.table import Table

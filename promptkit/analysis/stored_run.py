@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
+from promptkit.core.records import RowRecord
 from promptkit.core.registry import build
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import RunTitle
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
-from promptkit.runs.schema import RowRecord, RunSettings
+from promptkit.runs.schema import RunSettings
 
 KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
 """The keys of a run's records that are read."""

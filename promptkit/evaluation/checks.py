@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from promptkit.collect.requirements import calibrations_of, check_calibration, check_fit_part, class_count
 from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.output_reader import OutputReader
-from promptkit.evaluation.requirements import calibrations_of, check_calibration, check_fit_part, class_count
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.plan import RunPlan, plan_run
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import compute_results, finish_run, label_notes
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer

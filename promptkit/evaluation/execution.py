@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from promptkit.collect.read_records import ReadQuery, is_complete_read, read_record
+from promptkit.collect.records import Query, is_complete, row_record, skipped_record
+from promptkit.core.records import ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.core.requests import GenerateOutput, Output
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.queries import RunQueries, build_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
 from promptkit.runs.executor import Executor
-from promptkit.runs.folder import FILES, File, RunFolder
-from promptkit.runs.read_records import ReadQuery, is_complete_read, read_record
-from promptkit.runs.records import Query, is_complete, row_record, skipped_record
-from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
+from promptkit.runs.folder import FILES, RunFolder
+from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
 Progress = Callable[[int, int], None]
@@ -33,8 +34,8 @@ class CompletedRun:
     samples: Sequence[RowRecord]
     support: Sequence[RowRecord]
     outputs: Sequence[ReadRecord | ReadPlanRecord] = ()
-    order: Mapping[File, Sequence[str]]
-    """File -> ids of the records of the whole run; empty for a run that was already finished."""
+    order: Mapping[RecordFile, Sequence[str]]
+    """RecordFile -> ids of the records of the whole run; empty for a run that was already finished."""
     resumed: int
     """Number of evaluated rows that an earlier execution had computed."""
     examples_per_second: float
@@ -203,7 +204,7 @@ class _Execution:
         query = self._queries[index]
         return read_record(query, output) if isinstance(query, ReadQuery) else row_record(query, self._reader, output)
 
-    def rows(self, file: File) -> list[RowRecord]:
+    def rows(self, file: RecordFile) -> list[RowRecord]:
         """Returns the records of `samples` or `support` that exist, in the run's order."""
         return cast("list[RowRecord]", self._existing(file))
 
@@ -211,6 +212,6 @@ class _Execution:
         """Returns the records of `outputs` that exist, in the run's order."""
         return cast("list[ReadRecord]", self._existing("outputs"))
 
-    def _existing(self, file: File) -> list[RowRecord | ReadRecord]:
+    def _existing(self, file: RecordFile) -> list[RowRecord | ReadRecord]:
         records = {**self._records, **self._skipped}
         return [records[record_id] for record_id in self._order[file] if record_id in records]

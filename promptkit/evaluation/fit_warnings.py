@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
+from promptkit.collect.requirements import EstimatesPrior, calibrations_of, needs_of
 from promptkit.core.calibration import Calibration
 from promptkit.core.needs import by_kind
-from promptkit.evaluation.requirements import EstimatesPrior, calibrations_of, needs_of
+from promptkit.core.records import RowRecord, answered
 from promptkit.needs.fit_rows import fit_row_of
-from promptkit.runs.schema import RowRecord, answered
 
 SKEW = 1.5
 """A class is over-represented if its share is more than this multiple of an equal share."""

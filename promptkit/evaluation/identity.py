@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from promptkit.collect.requirements import fit_part, rows_affecting_results
 from promptkit.core.examples import LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.version import __version__
 from promptkit.evaluation.plan import RunPlan
-from promptkit.evaluation.requirements import fit_part, rows_affecting_results
 from promptkit.models.registry import load
 from promptkit.runs.schema import RunSettings
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.align.chain import Chain, chain_from_settings
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
+from promptkit.core.records import RowRecord
 from promptkit.evaluation.fit_warnings import fit_warnings
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import RunTitle, compute_results, finish_run, label_notes
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
@@ -21,7 +22,7 @@ from promptkit.runs.folder import SHARD, TIMING, RunFolder
 from promptkit.runs.recorded import read_options, record_options
 from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
 from promptkit.runs.run import Run
-from promptkit.runs.schema import RowRecord, Timing
+from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
 

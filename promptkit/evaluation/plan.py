@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
+from promptkit.collect.requirements import needs_of, uses_fit_part
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
 from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation import checks
-from promptkit.evaluation.requirements import needs_of, uses_fit_part
 from promptkit.evaluation.results import RunTitle
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptkit.core.asking import AskedRow, Asking, Counts, FitPart
-from promptkit.core.manipulation import Ask
-from promptkit.core.requests import Request
-from promptkit.evaluation.plan import RunPlan
-from promptkit.evaluation.read_plan import ReadPlan, plan_reads
-from promptkit.evaluation.requirements import (
+from promptkit.collect.read_plan import ReadPlan, plan_reads
+from promptkit.collect.read_records import ReadQuery
+from promptkit.collect.records import Query
+from promptkit.collect.requirements import (
     calibrations_of,
     check_calibration,
     check_fit_part,
@@ -18,14 +16,17 @@ from promptkit.evaluation.requirements import (
     fit_part,
     select_fit_rows,
 )
-from promptkit.evaluation.support import fit_rows, further_rows
+from promptkit.collect.support import fit_rows, further_rows
+from promptkit.core.asking import AskedRow, Asking, Counts, FitPart
+from promptkit.core.manipulation import Ask
+from promptkit.core.records import RecordFile
+from promptkit.core.requests import Request
+from promptkit.evaluation.plan import RunPlan
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, sent_rows
-from promptkit.runs.folder import FILES, File
-from promptkit.runs.read_records import ReadQuery
-from promptkit.runs.records import Query
+from promptkit.runs.folder import FILES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,9 @@ class RunQueries:
         """The evaluated rows that are not sent to the model, because their prompts do not fit the context."""
         return [query for query in self.evaluated if query.rendered.skipped]
 
-    def order(self) -> dict[File, list[str]]:
+    def order(self) -> dict[RecordFile, list[str]]:
         """Returns the ids of all records of the run, by file."""
-        order: dict[File, list[str]] = {file: [] for file in FILES}
+        order: dict[RecordFile, list[str]] = {file: [] for file in FILES}
         order["outputs"] += [record["id"] for record in self.read_plan.records()]
         for query in (*self.evaluated, *(query for query in self.queries if query.file != "samples")):
             order[query.file].append(query.id)
@@ -92,7 +93,7 @@ def _asking(
         encode=bound.encode,
         ask=ask,
         evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
-        fit_rows=fit_rows(bound, plan.needs, part),
+        fit_rows=fit_rows(bound.encode, plan.needs, part),
         fit=plan.fit,
         label_words=plan.reader.label_words(),
         source_classes=plan.reader.source_classes(),

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, TypedDict
 
 from promptkit.align.chain import Chain
 from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
+from promptkit.collect.fit_data import collect_fit_data
+from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.requirements import calibrations_of, check_calibration
 from promptkit.core.answer_record import DECIMALS, is_answered
 from promptkit.core.asking import Counts
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
-from promptkit.evaluation.fit_data import collect_fit_data
-from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.evaluation.requirements import calibrations_of, check_calibration
+from promptkit.core.records import RowRecord, answered
 from promptkit.metrics.table import estimates
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_too_long
 from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord, RowRecord, answered
+from promptkit.runs.schema import PredictionRecord
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.core.errors import RunError
+from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord
 from promptkit.runs.files import REPEAT, read_json
 from promptkit.runs.folder import FILES, PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
-from promptkit.runs.schema import PredictionRecord, ReadPlanRecord, ReadRecord, RowRecord, RunSettings, RunSummary, ShardSummary
+from promptkit.runs.schema import PredictionRecord, RunSettings, RunSummary, ShardSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

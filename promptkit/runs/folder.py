@@ -26,12 +26,12 @@ from promptkit.core.errors import RunError
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
+from promptkit.core.records import ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line
-from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
+from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
-File = Literal["samples", "support", "outputs"]
-FILES: tuple[File, ...] = ("samples", "support", "outputs")
+FILES: tuple[RecordFile, ...] = ("samples", "support", "outputs")
 PREDICTIONS = "predictions"
 TENSORS = "outputs.safetensors"
 SETTINGS = "run.json"
@@ -102,7 +102,7 @@ class RunFolder:
     def lines(self, file: Literal["samples", "support"]) -> list[RowRecord]: ...
     @overload
     def lines(self, file: Literal["outputs"]) -> list[ReadRecord | ReadPlanRecord]: ...
-    def lines(self, file: File) -> Any:
+    def lines(self, file: RecordFile) -> Any:
         """Returns the records of a file; an incomplete last line is removed from the file.
 
         Raises:
@@ -118,7 +118,7 @@ class RunFolder:
                 stream.truncate(len(complete))
         return [parse_record(path, number, line) for number, line in enumerate(complete.splitlines(), start=1)]
 
-    def append(self, file: File, records: Sequence[Mapping[str, object]]) -> None:
+    def append(self, file: RecordFile, records: Sequence[Mapping[str, object]]) -> None:
         """Appends records to a file and flushes them to the operating system."""
         if not records:
             return

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
-from promptkit.runs.schema import RowRecord, TooLongCounts
+from promptkit.core.records import RowRecord
+from promptkit.runs.schema import TooLongCounts
 from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
-from promptkit.core.answer_record import AnswerRecord, is_answered
-from promptkit.core.asking import ReadField
+from promptkit.core.records import Record
 
 
 class RunSettings(TypedDict):
@@ -30,67 +28,6 @@ class RunSettings(TypedDict):
     manipulate: dict[str, object]
     align: list[list[dict[str, object]]]
     """For each branch, the settings of its aligners."""
-
-
-class Record(TypedDict):
-    """A line of any `.jsonl` file of a run."""
-
-    id: str
-
-
-class RowRecord(Record, AnswerRecord):
-    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
-
-    The record of a row without a prompt, such as an image, has only `prompt_hash` in addition to the answer.
-    """
-
-    reasoning: NotRequired[str]
-    may_think: NotRequired[bool]
-    """True if labels were scored where the model may begin a thought; absent otherwise."""
-    demos: NotRequired[list[str]]
-    """Ids of the demonstrations in the prompt, in order."""
-    demo_labels: NotRequired[list[str]]
-    dropped: NotRequired[list[str]]
-    """Ids of the demonstrations that did not fit the context."""
-    boundary: NotRequired[int]
-    """Number of prompt tokens that are rescored with every continuation."""
-    prompt_hash: str
-    """Hash of what the model read."""
-    tokens: NotRequired[int]
-    """Number of tokens in the prompt."""
-
-
-def answered(records: Sequence[RowRecord]) -> list[RowRecord]:
-    """Returns the records of the rows that have an answer of the model: scores, or generated texts."""
-    return [record for record in records if is_answered(record)]
-
-
-class ReadRecord(Record):
-    """A line of `outputs.jsonl`: log-probabilities and a hidden state, as base64 of little-endian float32."""
-
-    question: str
-    """Hash of the input and the request."""
-    logprobs: str
-    hidden: str
-
-
-class InputTensorRecord(TypedDict):
-    """A tensor that is read for inputs that a need defines."""
-
-    field: ReadField
-    keys: list[str]
-    """The inputs, in the order of the tensor's rows."""
-
-
-class ReadPlanRecord(Record):
-    """The first line of `outputs.jsonl`: what is read."""
-
-    metadata: dict[str, object]
-    """The metadata of needs, which is stored with the tensors."""
-    rows: dict[str, tuple[int, ReadField]]
-    """Tensor that is read for every row -> number of the request, and the stored part of its output."""
-    inputs: dict[str, InputTensorRecord]
-    """Tensors that are read for inputs that needs define, by name."""
 
 
 class PredictionRecord(Record):

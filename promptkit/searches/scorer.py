@@ -12,15 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from promptkit.collect.records import Query, row_record, skipped_record
 from promptkit.core.examples import LabeledExample
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.records import RowRecord, answered
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
-from promptkit.runs.records import Query, row_record, skipped_record
-from promptkit.runs.schema import RowRecord, answered
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 

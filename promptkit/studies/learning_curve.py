@@ -19,18 +19,18 @@ from pydantic import PositiveInt
 
 from promptkit.align.chain import Chain, needs_calibration
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
+from promptkit.collect.fit_data import StoredAnswers
 from promptkit.core.arguments import check_arguments
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.needs import FitData, LabeledOutputs, StoredFitRow, with_required
+from promptkit.core.records import answered
 from promptkit.core.registry import spelling
 from promptkit.display import plots
 from promptkit.display.table import Table
-from promptkit.evaluation.fit_data import StoredAnswers
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
 from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
-from promptkit.runs.schema import answered
 from promptkit.studies.baseline_models import regression
 from promptkit.studies.image_baselines import pixel_regression
 from promptkit.studies.measures import interval

@@ -12,14 +12,14 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap.full import HAND_WRITTEN_WEIGHT
 from promptkit.analysis.realign import align
+from promptkit.collect.fit_data import StoredAnswers
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.needs import FitData
 from promptkit.core.registry import build
 from promptkit.core.requests import Classify, Read, Request
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.fit_data import StoredAnswers
-from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.needs.hidden_states import HiddenState
 from promptkit.needs.name_vectors import NameVectors
 from promptkit.needs.source_logprobs import SourceLogprobs, distinct_names

@@ -8,10 +8,10 @@ from typing import Any
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.collect.fit_data import StoredAnswers
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.registry import build
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.fit_data import StoredAnswers
-from promptkit.evaluation.read_outputs import ReadOutputs
 from tests.support import runs
 
 WORDS = {"no": "bad", "yes": "good"}

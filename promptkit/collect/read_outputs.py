@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
+from promptkit.collect.read_records import READ_PLAN, input_read_id, parsed_row_read, unpacked
 from promptkit.core.asking import ReadField
-from promptkit.runs.read_records import READ_PLAN, input_read_id, parsed_row_read, unpacked
-from promptkit.runs.schema import ReadPlanRecord, ReadRecord
+from promptkit.core.records import ReadPlanRecord, ReadRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

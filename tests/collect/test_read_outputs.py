@@ -11,6 +11,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.collect.fit_data import StoredAnswers
 from promptkit.core.errors import Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import TextInput
@@ -18,7 +19,6 @@ from promptkit.core.needs import FitData
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, Request
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.fit_data import StoredAnswers
 from promptkit.needs.hidden_states import HiddenState
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.needs.name_vectors import NameVectors

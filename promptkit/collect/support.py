@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from promptkit.collect.requirements import select_fit_rows
 from promptkit.core.asking import AskedRow, Asking, FitPart
+from promptkit.core.manipulation import Encode
 from promptkit.core.needs import Needs, by_kind
-from promptkit.evaluation.requirements import select_fit_rows
 from promptkit.needs.fit_rows import fit_id
-from promptkit.predictor.predictor import BoundPredictor
 
 
 def further_rows(asking: Asking, needs: Needs) -> list[AskedRow]:
@@ -14,12 +14,12 @@ def further_rows(asking: Asking, needs: Needs) -> list[AskedRow]:
     return [row for kind, group in by_kind(needs) for row in kind.further_rows(group, asking)]
 
 
-def fit_rows(bound: BoundPredictor, needs: Needs, part: FitPart) -> list[AskedRow]:
+def fit_rows(encode: Encode, needs: Needs, part: FitPart) -> list[AskedRow]:
     """Returns the selected rows of the fit part, except rows that are skipped because their prompts are too long."""
     rows, may_see = select_fit_rows(needs, part), {row.id for row in part.untested}
     examples = [row.unlabeled() for row in rows]
     return [
         AskedRow(id=fit_id(row.id), example=example, rendered=rendered, gold=row if row.id in may_see else None)
-        for row, example, rendered in zip(rows, examples, bound.encode(examples), strict=True)
+        for row, example, rendered in zip(rows, examples, encode(examples), strict=True)
         if not rendered.skipped
     ]

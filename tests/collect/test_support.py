@@ -17,12 +17,12 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.analysis.realign import align
+from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.needs import FitData, Needs, Outputs
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.fit_warnings import ClassSkew, class_skew
-from promptkit.evaluation.requirements import fit_part, select_fit_rows
 from promptkit.models.fake import FakeModel
 from promptkit.needs.content_free import ContentFree, RandomWords
 from promptkit.needs.fit_rows import FitLabels, FitRows

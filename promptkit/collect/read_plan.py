@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from promptkit.collect.read_records import READ_PLAN, ReadQuery, input_read_id, known_record, row_read_id
 from promptkit.core.asking import AskedRow, Asking, InputRead, KnownRead, ReadField, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.needs import Needs, by_kind
+from promptkit.core.records import InputTensorRecord, ReadPlanRecord, ReadRecord
 from promptkit.core.requests import Read, Verb
-from promptkit.runs.read_records import READ_PLAN, ReadQuery, input_read_id, known_record, row_read_id
-from promptkit.runs.schema import InputTensorRecord, ReadPlanRecord, ReadRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,17 @@ from typing import TypedDict
 from promptkit.core.asking import AskedRow
 from promptkit.core.hashing import short_hash
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.records import RecordFile, RowRecord
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, is_finite
 from promptkit.models.finite import not_finite
-from promptkit.runs.folder import File
-from promptkit.runs.schema import RowRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query(AskedRow):
     """One request of a run for the answer to a row, and the record that will store the answer."""
 
-    file: File
+    file: RecordFile
     """The file of the record."""
 
 

@@ -18,10 +18,9 @@ import numpy as np
 
 from promptkit.core.asking import KnownRead, ReadField
 from promptkit.core.hashing import short_hash
+from promptkit.core.records import ReadRecord, RecordFile
 from promptkit.core.requests import ClassifyOutput, Output, ReadOutput, Request, is_finite
 from promptkit.models.finite import not_finite
-from promptkit.runs.folder import File
-from promptkit.runs.schema import ReadRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +41,7 @@ class ReadQuery:
     widths: Mapping[ReadField, int]
     """The number of stored values of each field."""
 
-    file: ClassVar[File] = "outputs"
+    file: ClassVar[RecordFile] = "outputs"
 
 
 def row_read_id(number: int, record: str) -> str:

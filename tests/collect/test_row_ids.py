@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.collect.read_records import input_read_id, parsed_row_read, row_read_id
 from promptkit.needs.content_free import RandomWords, content_free_id
 from promptkit.needs.fit_rows import fit_id, fit_row_of
 from promptkit.needs.premise import premise_id
-from promptkit.runs.read_records import input_read_id, parsed_row_read, row_read_id
 
 
 @given(row=st.text(), number=st.integers(0, 99))
