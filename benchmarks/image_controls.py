@@ -14,6 +14,8 @@ import torch
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.analysis.realign import align
+from promptkit.classical.majority import majority
+from promptkit.classical.pixels import pixel_regression
 from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Modifier
@@ -24,8 +26,6 @@ from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.vision.demo import ARCHITECTURE, MEAN, STD
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.runs.finished import read_rows
-from promptkit.studies.baseline_models import majority
-from promptkit.studies.image_baselines import pixel_regression
 from promptkit.tasks.sampling import by_hash
 
 CENTROIDS = ("hidden:layer=-1", "hidden:layer=-1:scale=normalize", "prototypical:layer=-1")

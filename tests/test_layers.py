@@ -15,7 +15,7 @@ ORDER = [
     {"core"},
     {"inputs", "metrics"},
     {"tasks", "display"},
-    {"needs"},
+    {"needs", "classical"},
     {"manipulate", "align", "models"},
     {"collect"},
     {"predictor"},

@@ -24,6 +24,8 @@ import numpy as np
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import fit_probe
+from promptkit.classical.majority import majority
+from promptkit.classical.tfidf import text_regression
 from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
@@ -33,7 +35,6 @@ from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.needs.labeled_rows import LabeledRows
-from promptkit.studies.baseline_models import majority, regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.sampling import by_hash
 
@@ -140,7 +141,7 @@ def baselines(task: pk.Task, options: argparse.Namespace, ids: Sequence[str], go
     samples = [select_fit_rows((LabeledRows(options.per_class, s),), part) for s in range(options.seeds)]
     predictions: dict[str, list[Sequence[str]]] = {
         "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * options.seeds,
-        "TF-IDF + logistic regression": [regression(labeled, items) for labeled in samples],
+        "TF-IDF + logistic regression": [text_regression(labeled, items) for labeled in samples],
     }
     if options.encoder:
         encoder = CachedModel(pk.load(options.encoder), ScoreCache())

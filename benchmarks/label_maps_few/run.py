@@ -24,6 +24,7 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import fit_probe
 from promptkit.analysis.realign import align
+from promptkit.classical.tfidf import text_regression
 from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
@@ -34,7 +35,6 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.runs.finished import read_rows
-from promptkit.studies.baseline_models import regression
 from promptkit.tasks.sampling import by_hash
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -192,7 +192,7 @@ def controls(
     vectors = {} if encoder is None else {row.id: vector for row, vector in embedded(encoder, [*texts.values()])}
     accuracy: dict[str, dict[int, list[float]]] = {TFIDF: {}} | ({ENCODER: {}} if encoder else {})
     for (size, _), labeled in samples.items():
-        predictions = {TFIDF: regression(labeled, items)}
+        predictions = {TFIDF: text_regression(labeled, items)}
         if encoder:
             predictions[ENCODER] = predict_by_probe(task.labels, labeled, items, vectors)
         for name, labels in predictions.items():

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptkit.align.chain import reader_for
+from promptkit.classical import pixels
+from promptkit.classical.baseline import Rows
+from promptkit.classical.majority import majority
+from promptkit.classical.tfidf import text_regression
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
@@ -26,8 +30,7 @@ from promptkit.metrics.intervals import Estimate, wilson
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
-from promptkit.studies.baseline_models import Rows, majority, regression, regressions, vote
-from promptkit.studies.image_baselines import MAX_ROWS, pixel_regression
+from promptkit.studies.demonstration_baselines import regressions, vote
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -144,7 +147,7 @@ def baselines(
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
     baselines = [
         _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
-        _baseline("regression on the pool", None, regression(pool, items), gold),
+        _baseline("regression on the pool", None, text_regression(pool, items), gold),
     ]
     for selector in selectors:
         chosen, k, name = _choose(task, selector, model, items), selector.k, _name(selector)
@@ -164,10 +167,10 @@ def _image_baselines(task: Task, selectors: Sequence[Selector], split: str, limi
             task=task.name,
         )
     rows, pool = by_hash(task.rows(split), limit), task.pool()
-    items, gold, used = [row.unlabeled() for row in rows], [row.label for row in rows], min(len(pool), MAX_ROWS)
+    items, gold, used = [row.unlabeled() for row in rows], [row.label for row in rows], min(len(pool), pixels.MAX_ROWS)
     baselines = (
         _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
-        _baseline("regression on pixels", used if used < len(pool) else None, pixel_regression(pool, items), gold),
+        _baseline("regression on pixels", used if used < len(pool) else None, pixels.pixel_regression(pool, items), gold),
     )
     title = f"{task.name} · {split} · {len(items)} rows · no pretrained model"
     return Baselines(title=title, pool=len(pool), baselines=baselines)

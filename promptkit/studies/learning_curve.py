@@ -19,6 +19,8 @@ from pydantic import PositiveInt
 
 from promptkit.align.chain import Chain, needs_calibration
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
+from promptkit.classical.pixels import pixel_regression
+from promptkit.classical.tfidf import text_regression
 from promptkit.collect.fit_data import StoredAnswers
 from promptkit.core.arguments import check_arguments
 from promptkit.core.calibration import Calibration
@@ -31,8 +33,6 @@ from promptkit.display import plots
 from promptkit.display.table import Table
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
 from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
-from promptkit.studies.baseline_models import regression
-from promptkit.studies.image_baselines import pixel_regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.task import Task
 
@@ -261,7 +261,7 @@ def _controls(
     if task is not None:
         is_text = task.spec.modality == "text"
         name = "regression on TF-IDF, no model" if is_text else "regression on pixels, no model"
-        fit: Regression = regression if is_text else pixel_regression
+        fit: Regression = text_regression if is_text else pixel_regression
         controls[name] = _regressions(stored, drawn, task, fit)
     return controls
 

@@ -13,12 +13,13 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 import promptkit as pk
+from promptkit.classical.majority import majority
 from promptkit.core.errors import InputError, PromptkitError, RunError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
-from promptkit.studies.baseline_models import majority, regressions, vote
 from promptkit.studies.baselines import DIFFERENCE, Baseline, Baselines
+from promptkit.studies.demonstration_baselines import regressions, vote
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 

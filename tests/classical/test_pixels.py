@@ -7,10 +7,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import promptkit as pk
+from promptkit.classical.pixels import MAX_ROWS, pixel_regression
 from promptkit.core.arrays import Array, as_uint8_array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.studies.image_baselines import MAX_ROWS, pixel_regression
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 from tests.support.image_files import squares

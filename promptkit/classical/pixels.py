@@ -1,4 +1,4 @@
-"""A classifier of images without a pretrained model: logistic regression on pixels."""
+"""Logistic regression on pixels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.classical.baseline import Rows, Scores, predicted, scores_of
+from promptkit.core.examples import Example
 from promptkit.inputs.image import image_input
 from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -24,29 +26,40 @@ MAX_ROWS = 1000
 _FOLDS = 5
 
 
-def pixel_regression(rows: Sequence[LabeledExample], items: Sequence[Example]) -> list[str]:
-    """Fits logistic regression (C = 1) on the pixels of labeled rows.
+class PixelRegression:
+    """Logistic regression (C = 1) on pixels.
 
-    Either pixels are standardized or each image is scaled to unit length; stratified cross-validation within the rows chooses
-    the more accurate one. Images are scaled if a label has only one row. If there is only one label, it is predicted for all
-    items.
-
-    Args:
-        rows: The training rows; their order has no effect, and at most `MAX_ROWS` are used.
-        items: The rows to predict.
-
-    Returns:
-        The predicted label of each item.
+    Either pixels are standardized or each image is scaled to unit length; stratified cross-validation within the training rows
+    chooses the more accurate one. Images are scaled if a label has only one row.
     """
-    rows = by_hash(rows, MAX_ROWS)
-    labels = [row.label for row in rows]
-    if len(set(labels)) == 1:
-        return labels[:1] * len(items)
-    pixels = _features([*rows, *items])
-    train, test = pixels[: len(rows)], pixels[len(rows) :]
-    classifier = _better_classifier(train, labels)
-    classifier.fit(train, labels)
-    return [str(label) for label in classifier.predict(test)]
+
+    name = "pixels"
+    description = "logistic regression on pixels"
+    max_rows = MAX_ROWS
+
+    def applies_to(self, spec: TaskSpec) -> bool:
+        """Returns whether rows are images."""
+        return spec.modality == "image"
+
+    def predict(self, rows: Rows, items: Sequence[Example], labels: Sequence[str]) -> list[Scores]:
+        """Returns the log-probabilities of the labels of the training rows for each item.
+
+        If the training rows have only one label, its probability is 1.
+        """
+        rows = by_hash(rows, MAX_ROWS)
+        gold = [row.label for row in rows]
+        if len(set(gold)) == 1:
+            return [{gold[0]: 0.0}] * len(items)
+        pixels = _features([*rows, *items])
+        train, test = pixels[: len(rows)], pixels[len(rows) :]
+        classifier = _better_classifier(train, gold)
+        classifier.fit(train, gold)
+        return scores_of(np.asarray(classifier.predict_log_proba(test)), [str(label) for label in classifier.classes_])
+
+
+def pixel_regression(rows: Rows, items: Sequence[Example]) -> list[str]:
+    """Returns the label of each item that `PixelRegression` predicts after a fit on labeled rows."""
+    return [*map(predicted, PixelRegression().predict(rows, items, ()))]
 
 
 def _better_classifier(pixels: Floats, labels: Sequence[str]) -> Pipeline:

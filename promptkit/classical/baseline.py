@@ -1,0 +1,65 @@
+"""The protocol of baselines: predictors of answers that use only labeled rows, and no pretrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+Rows = Sequence[LabeledExample]
+"""Labeled rows, on which a baseline is fitted."""
+Scores = Mapping[str, float]
+"""Label, choice or text -> its log-probability; those with a probability of 0 can be left out."""
+
+
+class Baseline(Protocol):
+    """A predictor without a pretrained model."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and files."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is, for the caption of a table."""
+        ...
+
+    @property
+    def max_rows(self) -> int | None:
+        """The largest number of labeled rows that it uses; None if there is no limit."""
+        ...
+
+    def applies_to(self, spec: TaskSpec) -> bool:
+        """Returns whether it can predict the answers of a task."""
+        ...
+
+    def predict(self, rows: Rows, items: Sequence[Example], labels: Sequence[str]) -> list[Scores]:
+        """Returns the scores of each item; the answer with the highest score is its prediction.
+
+        Args:
+            rows: The training rows, at least one and at most `max_rows`; their order has no effect.
+            items: The rows to predict.
+            labels: The labels of the task, in the declared order; empty if the task declares none.
+        """
+        ...
+
+
+def scores_of(logprobs: Floats, labels: Sequence[str]) -> list[Scores]:
+    """Returns the scores of items.
+
+    Args:
+        logprobs: Log-probabilities, shape (items, labels).
+        labels: The label of each column.
+    """
+    return [dict(zip(labels, row, strict=True)) for row in logprobs.tolist()]
+
+
+def predicted(scores: Scores) -> str:
+    """Returns the answer with the highest score; ties go to the first."""
+    return max(scores, key=lambda answer: scores[answer])
