@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from promptkit.config.prompt import PromptOptions
 from promptkit.config.values import parse_settings
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
+
+if TYPE_CHECKING:
+    from promptkit.core.capabilities import Feature
 
 PROMPT = opts.Expand(only=("template", "chat", "shots"))
 
@@ -44,8 +47,10 @@ def doctor(
     loaded = resolve_task(task, data_options, template=prompt_options.template)
     stages = build_first_stages(loaded, prompt_options, AnswerOptions())
     first, second = (load(name, **parse_settings(values or ())) for name, values in ((model, set_), (against, set_against)))
+    needed: set[Feature] = {loaded.spec.modality, stages.reader.verb}
     for each in (first, second):
-        check_supports(each.name, each.capabilities, loaded.spec.modality, alternative="name another task with --task")
+        alternative = "name another task with --task"
+        check_supports(each.name, each.capabilities, loaded.spec.modality, together=needed, alternative=alternative)
     diagnosis = diagnose(first, second, loaded, stages.encoder, stages.reader, limit=limit, tolerance=tolerance)
     print(json.dumps(diagnosis.to_json()) if as_json else diagnosis)
     if diagnosis.reasons:

@@ -86,13 +86,14 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         first = build_first_stages(task, self, AnswerOptions())
         fixed, learnables = self.build_fixed(), self.build_learnables(task.spec.modality)
         aligners: Aligners = [first.reader, *self.build_label_map()]
-        check_engine([*fixed, *learnables], self.model)
+        config = self.build_config(seed=self.seed)
+        check_engine(self.model, first.encoder, [*fixed, *learnables], [aligners], config.needed_features)
         is_text = task.spec.modality == "text"
         model = load("fake") if is_text else self.load_model()
         # the fake model has no layers, so manipulations of hidden states are not part of the dry run
         checked = [learnable for learnable in learnables if not is_text or learnable.kind.location != "hidden"]
         trial = Predictor(model, [first.encoder, *fixed, *checked], aligners)
-        check(trial, task, split=self.split, config=self.build_config(seed=self.seed))
+        check(trial, task, split=self.split, config=config)
         dry_run([trial], task, split=self.split)
         return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners) if is_text else trial
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, get_args
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
 
 Modality = Literal["text", "image"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 class Input(Protocol):

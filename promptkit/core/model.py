@@ -211,7 +211,7 @@ def _wrong_modality(needed: Modality, message: str, card: ModelCard) -> Unsuppor
         message,
         code=f"needs-{needed}-model",
         got=f"a model of the modality {card.modality}",
-        hint="Use vision:demo" if needed == "image" else "Use a model without the prefix vision:",
+        hint="Use an image classifier, such as vision:demo" if needed == "image" else "Use a language model, such as demo",
         modality=card.modality,
     )
 

@@ -135,7 +135,7 @@ def head_effects(
         Unsupported: If the model does not expose its attention heads.
     """
     prompt, model = demonstration_prompt(predictor), predictor.model
-    check_supports(model.name, model.capabilities, "heads")
+    check_supports(model.name, model.capabilities, "heads", together=predictor.needed_features)
     assert isinstance(model, ExposesHeads)
     selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None

@@ -86,7 +86,7 @@ def extract_steering_vector(
 
 def _check_hidden_states(predictor: Predictor, layer: int) -> None:
     model = predictor.model
-    check_supports(model.name, model.capabilities, "hidden_states")
+    check_supports(model.name, model.capabilities, "hidden_states", together=predictor.needed_features | {"edits"})
     check_layer(layer, text_card(model.card).layers - 1, "because the states of the last layer are read after normalization")
 
 

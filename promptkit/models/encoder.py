@@ -25,7 +25,7 @@ from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
 from promptkit.models.files.dimensions import usable_positions
 from promptkit.models.files.pretrained import card, fetched_tokenizer, load_weights, read_config
-from promptkit.models.files.source import Source, resolve
+from promptkit.models.files.source import KnownModels, Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.rope import RopeState, depends_on_length
@@ -37,7 +37,8 @@ VECTOR = Read(hidden_layer=-1, mean_from=0)
 """The only verb that an encoder supports."""
 SUPPORTED_MODULES = ("Transformer", "mean", "Normalize")
 """The modules and the pooling of sentence-transformers that this engine computes."""
-EXAMPLE = "encoder:sentence-transformers/all-MiniLM-L6-v2"
+KNOWN = KnownModels(engine="encoder", hub="sentence-transformers/all-MiniLM-L6-v2")
+EXAMPLE = f"{KNOWN.engine}:{KNOWN.hub}"
 
 
 class TextTokenizer(TransformersTokenizer):
@@ -73,7 +74,7 @@ class EncoderModel(BatchedEngine):
         """
         super().__init__(f"encoder:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
-        self._source = resolve(name, settings.revision)
+        self._source = resolve(name, settings.revision, KNOWN)
         self._config = read_config(self._source, self.name)
         _check_encoder(self._config, self.name)
         self._files = _json_folder(self._source)

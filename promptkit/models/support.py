@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import Unsupported
+from promptkit.core.inputs import MODALITIES
 from promptkit.core.requests import Classify, Generate, Read, Request, Score
 from promptkit.models.registry import ENGINES, Engine
 
 
 def check_supports(
-    name: str, capabilities: Capabilities, feature: Feature, *, needed_by: str = "", alternative: str = "", **fields: object
+    name: str,
+    capabilities: Capabilities,
+    feature: Feature,
+    *,
+    together: Collection[Feature] = (),
+    needed_by: str = "",
+    alternative: str = "",
+    **fields: object,
 ) -> None:
     """Raises Unsupported if a model does not support a feature.
 
@@ -19,16 +27,26 @@ def check_supports(
         name: The model's name, for the error.
         capabilities: What the model supports.
         feature: The feature.
+        together: All features that are needed at once; the hint names only engines that support all of them.
         needed_by: What needs the feature, for the error.
         alternative: What to try instead of another engine, as a clause that follows "or" in the hint.
         fields: Further fields of the error.
     """
     if feature not in capabilities:
-        raise unsupported(name, capabilities, feature, needed_by=needed_by, alternative=alternative, **fields)
+        raise unsupported(
+            name, capabilities, feature, together=together, needed_by=needed_by, alternative=alternative, **fields
+        )
 
 
 def unsupported(
-    name: str, capabilities: Capabilities, feature: Feature, *, needed_by: str = "", alternative: str = "", **fields: object
+    name: str,
+    capabilities: Capabilities,
+    feature: Feature,
+    *,
+    together: Collection[Feature] = (),
+    needed_by: str = "",
+    alternative: str = "",
+    **fields: object,
 ) -> Unsupported:
     """Returns the error for a model that does not support a feature; see `check_supports` for the arguments."""
     description = FEATURES[feature]
@@ -36,7 +54,7 @@ def unsupported(
     return Unsupported(
         f"The model {name} does not {description.missing}{reason}",
         code=description.code,
-        hint=_hint(feature, capabilities) + (f", or {alternative}" if alternative else ""),
+        hint=_hint({feature, *together}, capabilities) + (f", or {alternative}" if alternative else ""),
         model=name,
         **fields,
     )
@@ -47,7 +65,7 @@ def check_requests(name: str, capabilities: Capabilities, requests: Sequence[Req
     needed = {feature for request in requests for feature in features_of(request)}
     for feature in FEATURES:
         if feature in needed:
-            check_supports(name, capabilities, feature)
+            check_supports(name, capabilities, feature, together=needed)
 
 
 def features_of(request: Request) -> Iterator[Feature]:
@@ -75,23 +93,23 @@ def features_of(request: Request) -> Iterator[Feature]:
         yield "operations"
 
 
-def _hint(feature: Feature, capabilities: Capabilities) -> str:
-    """Returns a sentence with the engines that support a feature for inputs of the same modality."""
+def _hint(features: Collection[Feature], capabilities: Capabilities) -> str:
+    """Returns a sentence with the engines that support several features at once, for inputs of the same modality."""
+    modalities = {feature for feature in features if feature in MODALITIES} or capabilities.modalities
     engines = [
-        f"{name} ({kinds} models)" if kinds else name
+        f"{name} ({', '.join(kinds)} models)" if len(kinds) < len(engine.kinds) else name
         for name, engine in ENGINES.items()
-        if not engine.simulated and feature in engine.capabilities
-        if feature in ("text", "image") or capabilities.modalities & engine.capabilities.modalities
-        for kinds in [", ".join(_kinds_with(feature, engine))]
+        if not engine.simulated and modalities & engine.capabilities.modalities
+        for kinds in [_kinds_with(features, engine)]
+        if kinds
     ]
     example = f" (--model {engines[0]}:NAME)" if len(engines) == 1 and engines[0] in ENGINES else ""
     return f"Use an engine that supports it: {', '.join(engines)}{example}" if engines else "No engine supports it"
 
 
-def _kinds_with(feature: Feature, engine: Engine) -> Sequence[str]:
-    """Returns the kinds of models of an engine that support a feature; empty if all of them do, or none."""
-    kinds = [kind for kind, capabilities in engine.kinds.items() if feature in capabilities]
-    return () if len(kinds) == len(engine.kinds) else kinds
+def _kinds_with(features: Collection[Feature], engine: Engine) -> Sequence[str]:
+    """Returns the kinds of models of an engine that support several features at once."""
+    return [kind for kind, capabilities in engine.kinds.items() if all(feature in capabilities for feature in features)]
 
 
 def capabilities_table() -> str:
@@ -109,6 +127,7 @@ def capabilities_table() -> str:
 def _cell(heading: str, engine: Engine) -> str:
     """Returns `yes`, `no`, or the kinds of models that support the features of a row."""
     features: list[Feature] = [feature for feature, description in FEATURES.items() if description.heading == heading]
-    if not all(feature in engine.capabilities for feature in features):
+    kinds = _kinds_with(features, engine)
+    if not kinds:
         return "no"
-    return ", ".join(_kinds_with(features[0], engine)) or "yes"
+    return "yes" if len(kinds) == len(engine.kinds) else ", ".join(kinds)

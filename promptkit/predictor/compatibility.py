@@ -4,23 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.core.model import Model, text_card
+from promptkit.core.needs import with_required
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
 from promptkit.models.support import check_supports
 
 
-def check_inputs(manipulation: Manipulation, model: Model) -> None:
-    """Raises Unsupported if a model does not read the inputs that a manipulation makes, such as texts."""
-    check_features(manipulation.requires, model.name, model.capabilities)
+def needed_features(encoder: Manipulation, modifiers: Sequence[Modifier], chains: Sequence[Chain]) -> frozenset[Feature]:
+    """Returns the features that a model needs for predictors with the same manipulations.
+
+    Args:
+        encoder: The manipulation that encodes rows.
+        modifiers: The manipulations that modify inputs.
+        chains: The aligners of each predictor.
+    """
+    return frozenset(
+        {
+            *encoder.requires,
+            *(feature for modifier in modifiers for feature in modifier.requires),
+            *(feature for chain in chains for feature in (chain.reader.verb, *_features_of_needs(chain))),
+        }
+    )
 
 
-def check(manipulation: Manipulation, model: Model) -> None:
+def _features_of_needs(chain: Chain) -> frozenset[Feature]:
+    """Returns the features that the needs of a chain's calibration require of the model."""
+    needs = with_required(chain.calibration.needs) if chain.calibration else []
+    return frozenset(feature for need in needs for feature in need.features)
+
+
+def check(manipulation: Manipulation, model: Model, needed: Collection[Feature]) -> None:
     """Checks that a model supports the modifiers of a manipulation and is the one that they were trained on.
+
+    Args:
+        manipulation: The manipulation.
+        model: The model.
+        needed: All features that the predictor needs.
 
     Raises:
         Unsupported: The model does not support the interventions of a modifier.
@@ -28,33 +53,60 @@ def check(manipulation: Manipulation, model: Model) -> None:
         InputError: The modifiers take up the whole context of the model.
     """
     for modifier in manipulation.modifiers:
-        check_features(modifier.requires, model.name, model.capabilities, modifier)
+        check_features(modifier.requires, model.name, model.capabilities, needed, modifier=modifier.name)
         if modifier.base:
             check_base(modifier, model)
             _check_base_name(modifier, model)
     _check_context(manipulation.modifiers, model)
 
 
-def check_engine(modifiers: Sequence[Modifier], name: str, encoder: Manipulation | None = None) -> None:
-    """Checks that the engine of a model supports manipulations, without loading the model or importing the engine.
+def check_engine(
+    name: str,
+    encoder: Manipulation,
+    modifiers: Sequence[Modifier],
+    aligners: Sequence[Aligners],
+    also: Collection[Feature] = (),
+) -> None:
+    """Checks that the engine of a model supports predictors, without loading the model or importing the engine.
 
     Args:
-        modifiers: The manipulations that modify inputs.
         name: The name of the model.
-        encoder: The manipulation that encodes rows, if it is to be checked too.
+        encoder: The manipulation that encodes rows.
+        modifiers: The manipulations that modify inputs.
+        aligners: The aligners of each predictor.
+        also: Further features that are needed, so that the error names only engines that support them too.
 
     Raises:
-        Unsupported: The engine does not read the inputs, or does not support the interventions of a modifier.
+        InputError: Aligners cannot be combined.
+        Unsupported: The engine does not read the inputs, or does not support a modifier or an aligner.
     """
-    engine = ENGINES[split(name)[0]]
-    if encoder is not None:
-        check_features(encoder.requires, name, engine.capabilities)
+    capabilities = ENGINES[split(name)[0]].capabilities
+    chains = [make_chain(each) for each in aligners]
+    needed = needed_features(encoder, modifiers, chains) | {*also}
+    check_features(encoder.requires, name, capabilities, needed)
     for modifier in modifiers:
-        check_features(modifier.requires, name, engine.capabilities, modifier)
+        check_features(modifier.requires, name, capabilities, needed, modifier=modifier.name)
+    for chain in chains:
+        check_chain(chain, name, capabilities, needed)
+
+
+def check_chain(chain: Chain, name: str, capabilities: Capabilities, needed: Collection[Feature]) -> None:
+    """Raises Unsupported if a model cannot answer the requests of a chain of aligners.
+
+    Args:
+        chain: The aligners.
+        name: The model's name.
+        capabilities: What the model supports.
+        needed: All features that are needed, so that the error names only engines that support all of them.
+    """
+    check_supports(name, capabilities, chain.reader.verb, together=needed)
+    for feature in sorted(_features_of_needs(chain)):
+        purpose = f"the alignment {chain.name}"
+        check_supports(name, capabilities, feature, together=needed, needed_by=purpose, aligner=chain.name)
 
 
 def check_features(
-    features: Collection[Feature], name: str, capabilities: Capabilities, modifier: Modifier | None = None
+    features: Collection[Feature], name: str, capabilities: Capabilities, needed: Collection[Feature], *, modifier: str = ""
 ) -> None:
     """Raises Unsupported if a model does not support one of several features.
 
@@ -62,12 +114,13 @@ def check_features(
         features: The features.
         name: The model's name.
         capabilities: What the model supports.
-        modifier: The modifier that needs them, if any.
+        needed: As for `check_chain`.
+        modifier: The name of the modifier that needs them, if any.
     """
-    needed_by = {"needed_by": modifier.name, "manipulation": modifier.name} if modifier else {}
+    needed_by = {"needed_by": modifier, "manipulation": modifier} if modifier else {}
     for feature in FEATURES:
         if feature in features:
-            check_supports(name, capabilities, feature, **needed_by)
+            check_supports(name, capabilities, feature, together=needed, **needed_by)
 
 
 def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from promptkit.align.chain import Aligners, Chain, make_chain
+from promptkit.align.chain import Aligners, make_chain
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Ask, BindContext, Encode
 from promptkit.core.model import HasCapabilities, Model
-from promptkit.core.needs import with_required
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
@@ -19,8 +18,7 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
-from promptkit.models.support import check_supports
-from promptkit.predictor.compatibility import check, check_inputs
+from promptkit.predictor.compatibility import check, check_chain, check_features, needed_features
 from promptkit.tasks.task import Task
 
 T = TypeVar("T")
@@ -46,13 +44,16 @@ class Predictor:
         _check_objects(model, manipulate)
         manipulation = composed(manipulate)
         chain = make_chain(align)
-        check_inputs(manipulation, model)
-        _check_requests(chain, model)
+        needed = needed_features(manipulation, manipulation.modifiers, [chain])
+        check_features(manipulation.requires, model.name, model.capabilities, needed)
+        check_chain(chain, model.name, model.capabilities, needed)
         chain = replace(chain, reader=chain.reader.for_model(model.card))
-        check(manipulation, model)
+        check(manipulation, model, needed)
         self.model = model
         self.manipulate = manipulation
         self.chain = chain
+        self.needed_features = needed
+        """The features that it needs from its model."""
 
     @property
     def reader(self) -> OutputReader:
@@ -110,14 +111,6 @@ def _check_objects(model: object, manipulate: object) -> None:
             hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
             value=value,
         )
-
-
-def _check_requests(chain: Chain, model: Model) -> None:
-    """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
-    check_supports(model.name, model.capabilities, chain.reader.verb)
-    needs = with_required(chain.calibration.needs) if chain.calibration else []
-    for feature in sorted({feature for need in needs for feature in need.features}):
-        check_supports(model.name, model.capabilities, feature, needed_by=f"the alignment {chain.name}", aligner=chain.name)
 
 
 def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:

@@ -16,7 +16,6 @@ from promptkit.analysis.compare import Comparison, compare
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.examples import LabeledExample
-from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import Progress
@@ -121,7 +120,7 @@ class _Search:
         scorer = InstructionScorer(self.predictor, self.prompt, self.task, self.rows, cache)
         origins = _fixed_origins(self.prompt, self.predictor.reader, instructions)
         if self.method != "list":
-            _check_generates(self.predictor.model)
+            _check_generates(self.predictor)
             proposer = _proposer(self.predictor, self.prompt, self.task, split, cache, self.seed)
             origins |= _proposed(proposer, scorer, origins, self.method, self.candidates, len(self.rows))
         return origins, tuple(halve([*origins], len(self.rows), scorer, by=self.by))
@@ -190,11 +189,13 @@ def _check_instructions(instructions: Sequence[str], method: str | None) -> None
         raise InputError(reason, code="no-instructions", hint=hint, method=method)
 
 
-def _check_generates(model: Model) -> None:
+def _check_generates(predictor: Predictor) -> None:
+    model = predictor.model
     check_supports(
         model.name,
         model.capabilities,
         "Generate",
+        together=predictor.needed_features,
         needed_by="the proposal of instructions",
         alternative="give a list of instructions",
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from promptkit.core.capabilities import Feature
 from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
@@ -72,8 +73,13 @@ def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None
         prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
 
 
-def check_model(model: Model, optimizer: Optimizer) -> None:
+def check_model(model: Model, optimizer: Optimizer, needed: Collection[Feature]) -> None:
     """Checks that a model can be trained on with an optimizer, in this number of processes.
+
+    Args:
+        model: The model.
+        optimizer: The optimizer.
+        needed: The features that the predictor needs, for the hint.
 
     Raises:
         Unsupported: If it provides no gradients and the optimizer needs them, or several processes were started.
@@ -89,4 +95,4 @@ def check_model(model: Model, optimizer: Optimizer) -> None:
         )
     if optimizer.uses_gradients:
         alternative = "" if optimizer.is_discrete else "train without gradients: --optimizer spsa or cma-es"
-        check_supports(model.name, model.capabilities, "gradients", alternative=alternative)
+        check_supports(model.name, model.capabilities, "gradients", together=needed, alternative=alternative)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from promptkit.core.arguments import check_arguments, checked
+from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
@@ -82,6 +83,12 @@ class TrainingConfig:
         if isinstance(settings.get("optimizer"), str):
             settings["optimizer"] = build("optimizer", OPTIMIZERS, settings["optimizer"])
         return cls(**settings)
+
+    @property
+    def needed_features(self) -> frozenset[Feature]:
+        """What the optimizer needs from the model; the default optimizers need gradients."""
+        uses_gradients = self.optimizer is None or self.optimizer.uses_gradients
+        return frozenset({"gradients"}) if uses_gradients else frozenset()
 
     def resolved(self, *, discrete: bool) -> ResolvedConfig:
         """Returns the configuration with its optimizer and learning rate filled in.

@@ -51,6 +51,7 @@ class TrainingData:
             cache: A cache of the model's answers to requests that building a prompt needs.
         """
         self.model = predictor.model
+        self.needed_features = predictor.needed_features
         self.learnables = learnables(predictor)
         self._predictor, self._task, self._given_rows, self._config, self._cache = predictor, task, rows, config, cache
         self._manipulation = trainable_manipulation(predictor)

@@ -292,7 +292,7 @@ class _Training:
 def _losses(data: TrainingData, config: ResolvedConfig) -> Losses:
     """Returns the source of losses that the optimizer needs; raises Unsupported if the model cannot provide it."""
     model = data.model
-    check_model(model, config.optimizer)
+    check_model(model, config.optimizer, data.needed_features)
     if config.optimizer.uses_gradients and isinstance(model, Differentiable):
         return GradientLosses(data, model, checkpointing=config.gradient_checkpointing, precision=config.mixed_precision)
     return BlackBoxLosses(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import promptkit as pk
 from promptkit.cli.main import main
 from promptkit.core.arrays import as_array, zeros
 from promptkit.core.capabilities import FEATURES, VERBS, Capabilities, Feature, InterventionName, union
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError, ModelError, Unsupported
 from promptkit.core.heads import ExposesHeads
 from promptkit.core.inputs import ImageInput, Modality, TextInput
 from promptkit.core.interventions import HiddenEdit, InputOperation, Interventions, KVPrefix
@@ -225,12 +226,61 @@ def test_an_engine_without_a_name_is_refused() -> None:
             pk.load(name)
 
 
-def test_the_models_that_are_suggested_are_those_of_the_engine(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["promptkit", "eval", "digits", "--model", "vision:./nowhere", "--labelmap", "blm"])
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Returns the message of a refused command."""
+    monkeypatch.setattr("sys.argv", ["promptkit", *arguments])
     with pytest.raises(SystemExit):
         main()
-    message = capsys.readouterr().err
-    assert "vision:demo" in message
-    assert "gemma" not in message
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested", "others"),
+    [
+        ("vision:./nowhere", ("vision:demo", "vision:./model"), ("`demo`", "gemma", "fake", "gguf")),
+        ("vision:./nowhere.gguf", ("vision:demo",), ("`demo`", "gemma")),
+        ("encoder:./nowhere", ("encoder:./model", "encoder:sentence-transformers"), ("demo", "fake", "gguf")),
+        ("encoder:./nowhere.gguf", ("encoder:./model",), ("demo", "gemma")),
+        ("./nowhere", ("`demo`", "./model", ".gguf"), ("vision", "encoder", "fake")),
+        ("./nowhere.gguf", ("`demo`",), ("vision", "encoder")),
+    ],
+)
+def test_the_models_that_are_suggested_are_those_of_the_engine(
+    name: str, suggested: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        pk.load(name)
+    _, _, hint = str(caught.value).partition("Give ")
+    assert all(model in hint for model in suggested)
+    assert not any(model in hint for model in others)
+
+
+def test_a_sentence_encoder_of_the_name_demo_is_not_the_demo_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError) as caught:
+        pk.load("encoder:demo")
+    assert caught.value.fields["model"] == "demo"
+    assert "gemma" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "engines"),
+    [
+        ("eval sentiment --model vision:demo", "hf, vllm, http"),
+        ("eval sentiment --model vision:demo --calibrate linear", "hf"),
+        ("eval arithmetic --model vision:demo", "hf (causal, encoder-decoder models), vllm, http"),
+        ("eval sentiment --model encoder:x --calibrate linear", "hf"),
+        ("eval sentiment --model http:x --set base_url=http://127.0.0.1:9 --calibrate linear", "hf"),
+        ("train sentiment --model vision:demo --manipulation prefix", "hf (causal models)"),
+        ("train sentiment --model vision:demo --optimizer spsa", "hf, vllm"),
+        ("train sentiment --model fake", "hf"),
+        ("train digits --model demo --manipulation watermark --labelmap blm+", "vision"),
+        ("eval digits --model encoder:x --labelmap blm+", "vision"),
+        ("doctor --model vision:demo --against fake", "hf, vllm, http"),
+    ],
+)
+def test_a_hint_names_only_engines_that_can_do_all_that_the_command_needs(
+    command: str, engines: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, hint = refusal(monkeypatch, capsys, *command.split()).partition("supports it: ")
+    assert re.split(r"\.| \(--model|, or ", hint)[0] == engines

@@ -11,7 +11,7 @@ from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import TextCard
 from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
 from promptkit.models.files.quiet import quiet
-from promptkit.models.files.source import LOCAL, Source
+from promptkit.models.files.source import Source
 from promptkit.models.files.stored_weights import stored_weights
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.files.weights import check_weights
@@ -144,7 +144,7 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
     reason = first_line(error)
     if part == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
         reason = "there is no tokenizer.json"
-    hint = f"Check the name, the files and the network; models that need no network are {LOCAL}"
+    hint = f"Check the name, the files and the network; models that need no network are {source.known.local}"
     if source.local:
         reads = "preprocessor_config.json" if part == "image processor" else "tokenizer.json"
         hint = f"Check that config.json, {reads} and model.safetensors exist and are complete"

