@@ -49,6 +49,11 @@ class Chain:
     """Corrects the label scores; None to use them as they are."""
 
     @property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """The calibration, if there is one."""
+        return (self.calibration,) if self.calibration else ()
+
+    @property
     def name(self) -> str:
         """The name of the last aligner, as the command line spells it: `verbalizer`, `majority`, `batch:mean=arithmetic`."""
         return spelling(self.calibration) if self.calibration else self.reader.branch

@@ -49,15 +49,15 @@ def predictor_builder(config: EvalOptions, task: Task) -> Callable[[Model], list
     first = build_first_stages(task, config, config)
     calibrations = config.build_calibrations()
     fixed, learned = config.build_fixed(), config.load_learned()
-    aligners: list[Aligners] = [[first.reader, calibration] for calibration in calibrations]
-    if first.uncalibrated is not None or not aligners:
-        aligners.insert(0, first.uncalibrated or first.reader)
-    check_engine(config.model, first.encoder, [*fixed, *learned], aligners)
+    check_engine(config.model, first.encoder, [*fixed, *learned], first.reader, calibrations)
     for folder in config.prompt or ():
         _warn_if_prompt_differs(folder, first.encoder.settings())
     manipulations: list[Manipulation | Modifier] = [first.encoder, *fixed, *learned]
 
     def with_model(loaded: Model) -> list[Predictor]:
+        aligners: list[Aligners] = [[first.reader, calibration] for calibration in calibrations]
+        if first.uncalibrated is not None or not aligners:
+            aligners.insert(0, first.uncalibrated or first.reader)
         return [Predictor(loaded, manipulations, each) for each in aligners]
 
     return with_model

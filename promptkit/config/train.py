@@ -85,9 +85,10 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         task = self.load_task() if task is None else task
         first = build_first_stages(task, self, AnswerOptions())
         fixed, learnables = self.build_fixed(), self.build_learnables(task.spec.modality)
-        aligners: Aligners = [first.reader, *self.build_label_map()]
+        label_map = self.build_label_map()
+        aligners: Aligners = [first.reader, *label_map]
         config = self.build_config(seed=self.seed)
-        check_engine(self.model, first.encoder, [*fixed, *learnables], [aligners], config.needed_features)
+        check_engine(self.model, first.encoder, [*fixed, *learnables], first.reader, label_map, config.needed_features)
         is_text = task.spec.modality == "text"
         model = load("fake") if is_text else self.load_model()
         # the fake model has no layers, so manipulations of hidden states are not part of the dry run

@@ -104,7 +104,9 @@ def _hint(features: Collection[Feature], capabilities: Capabilities) -> str:
         if kinds
     ]
     example = f" (--model {engines[0]}:NAME)" if len(engines) == 1 and engines[0] in ENGINES else ""
-    return f"Use an engine that supports it: {', '.join(engines)}{example}" if engines else "No engine supports it"
+    if not engines:
+        return "No engine supports it" + (" together with the task and the other settings" if len({*features}) > 1 else "")
+    return f"Use an engine that supports it: {', '.join(engines)}{example}"
 
 
 def _kinds_with(features: Collection[Feature], engine: Engine) -> Sequence[str]:

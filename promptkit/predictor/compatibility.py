@@ -4,39 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from promptkit.align.chain import Aligners, Chain, make_chain
+from promptkit.align.chain import make_chain
+from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.core.model import Model, text_card
 from promptkit.core.needs import with_required
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
+from promptkit.core.registry import spelling
 from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
 from promptkit.models.support import check_supports
 
 
-def needed_features(encoder: Manipulation, modifiers: Sequence[Modifier], chains: Sequence[Chain]) -> frozenset[Feature]:
-    """Returns the features that a model needs for predictors with the same manipulations.
+def needed_features(
+    encoder: Manipulation, modifiers: Sequence[Modifier], reader: OutputReader, calibrations: Sequence[Calibration]
+) -> frozenset[Feature]:
+    """Returns the features that a model needs for predictors that differ only in their calibrations.
 
     Args:
         encoder: The manipulation that encodes rows.
         modifiers: The manipulations that modify inputs.
-        chains: The aligners of each predictor.
+        reader: The first aligner.
+        calibrations: The calibrations of the predictors.
     """
-    return frozenset(
-        {
-            *encoder.requires,
-            *(feature for modifier in modifiers for feature in modifier.requires),
-            *(feature for chain in chains for feature in (chain.reader.verb, *_features_of_needs(chain))),
-        }
-    )
+    of_modifiers = (feature for modifier in modifiers for feature in modifier.requires)
+    of_calibrations = (feature for calibration in calibrations for feature in _features_of_needs(calibration))
+    return frozenset({*encoder.requires, *of_modifiers, reader.verb, *of_calibrations})
 
 
-def _features_of_needs(chain: Chain) -> frozenset[Feature]:
-    """Returns the features that the needs of a chain's calibration require of the model."""
-    needs = with_required(chain.calibration.needs) if chain.calibration else []
-    return frozenset(feature for need in needs for feature in need.features)
+def _features_of_needs(calibration: Calibration) -> frozenset[Feature]:
+    """Returns the features that the needs of a calibration require of the model."""
+    return frozenset(feature for need in with_required(calibration.needs) for feature in need.features)
 
 
 def check(manipulation: Manipulation, model: Model, needed: Collection[Feature]) -> None:
@@ -64,7 +65,8 @@ def check_engine(
     name: str,
     encoder: Manipulation,
     modifiers: Sequence[Modifier],
-    aligners: Sequence[Aligners],
+    reader: OutputReader,
+    calibrations: Sequence[Calibration],
     also: Collection[Feature] = (),
 ) -> None:
     """Checks that the engine of a model supports predictors, without loading the model or importing the engine.
@@ -73,36 +75,46 @@ def check_engine(
         name: The name of the model.
         encoder: The manipulation that encodes rows.
         modifiers: The manipulations that modify inputs.
-        aligners: The aligners of each predictor.
+        reader: The first aligner.
+        calibrations: The calibrations of the predictors.
         also: Further features that are needed, so that the error names only engines that support them too.
 
     Raises:
-        InputError: Aligners cannot be combined.
+        InputError: A calibration cannot follow the first aligner.
         Unsupported: The engine does not read the inputs, or does not support a modifier or an aligner.
     """
     capabilities = ENGINES[split(name)[0]].capabilities
-    chains = [make_chain(each) for each in aligners]
-    needed = needed_features(encoder, modifiers, chains) | {*also}
+    needed = needed_features(encoder, modifiers, reader, calibrations) | {*also}
     check_features(encoder.requires, name, capabilities, needed)
     for modifier in modifiers:
         check_features(modifier.requires, name, capabilities, needed, modifier=modifier.name)
-    for chain in chains:
-        check_chain(chain, name, capabilities, needed)
+    for calibration in calibrations:
+        make_chain([reader, calibration])  # raises for a calibration that cannot follow the first aligner
+    check_aligners(reader, calibrations, name, capabilities, needed)
 
 
-def check_chain(chain: Chain, name: str, capabilities: Capabilities, needed: Collection[Feature]) -> None:
-    """Raises Unsupported if a model cannot answer the requests of a chain of aligners.
+def check_aligners(
+    reader: OutputReader,
+    calibrations: Sequence[Calibration],
+    name: str,
+    capabilities: Capabilities,
+    needed: Collection[Feature],
+) -> None:
+    """Raises Unsupported if a model cannot answer the requests of aligners.
 
     Args:
-        chain: The aligners.
+        reader: The first aligner.
+        calibrations: The calibrations.
         name: The model's name.
         capabilities: What the model supports.
         needed: All features that are needed, so that the error names only engines that support all of them.
     """
-    check_supports(name, capabilities, chain.reader.verb, together=needed)
-    for feature in sorted(_features_of_needs(chain)):
-        purpose = f"the alignment {chain.name}"
-        check_supports(name, capabilities, feature, together=needed, needed_by=purpose, aligner=chain.name)
+    check_supports(name, capabilities, reader.verb, together=needed)
+    for calibration in calibrations:
+        spelled = spelling(calibration)
+        for feature in sorted(_features_of_needs(calibration)):
+            purpose = f"the alignment {spelled}"
+            check_supports(name, capabilities, feature, together=needed, needed_by=purpose, aligner=spelled)
 
 
 def check_features(
@@ -114,7 +126,7 @@ def check_features(
         features: The features.
         name: The model's name.
         capabilities: What the model supports.
-        needed: As for `check_chain`.
+        needed: As for `check_aligners`.
         modifier: The name of the modifier that needs them, if any.
     """
     needed_by = {"needed_by": modifier, "manipulation": modifier} if modifier else {}

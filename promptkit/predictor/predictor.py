@@ -18,7 +18,7 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
-from promptkit.predictor.compatibility import check, check_chain, check_features, needed_features
+from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
 from promptkit.tasks.task import Task
 
 T = TypeVar("T")
@@ -44,9 +44,9 @@ class Predictor:
         _check_objects(model, manipulate)
         manipulation = composed(manipulate)
         chain = make_chain(align)
-        needed = needed_features(manipulation, manipulation.modifiers, [chain])
+        needed = needed_features(manipulation, manipulation.modifiers, chain.reader, chain.calibrations)
         check_features(manipulation.requires, model.name, model.capabilities, needed)
-        check_chain(chain, model.name, model.capabilities, needed)
+        check_aligners(chain.reader, chain.calibrations, model.name, model.capabilities, needed)
         chain = replace(chain, reader=chain.reader.for_model(model.card))
         check(manipulation, model, needed)
         self.model = model

