@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from promptkit.core.values import Value, as_text
+from promptkit.core.fingerprints import Fingerprint
+from promptkit.core.values import Value, as_text, value_identity
 
 Part = Literal["pool", "fit", "dev"]
 """A part of a task's train split: demonstrations come from `pool`, aligners are fitted on `fit`, searches evaluate on `dev`."""
@@ -17,11 +19,18 @@ class Example:
     """A row without its label: all that a manipulation or a fit may see of a test row."""
 
     id: str
-    """The hash of the inputs. An exact repeat has the suffix `#2`, `#3`, in the order of rows."""
+    """The hash of what the row shows to a model. A repeat has the suffix `#2`, `#3`."""
     inputs: Mapping[str, Value]
     """Variable -> text, array or file."""
     choices: tuple[str, ...] = ()
     """The answer choices of this row, in order; empty if the task declares labels or asks for free text."""
+    fingerprint: Fingerprint | None = field(default=None, compare=False, repr=False)
+    """Identifies the row in other files and tasks; None if the inputs do."""
+
+    @property
+    def content(self) -> Fingerprint:
+        """The fingerprint of the row, which is that of all its inputs unless it has its own."""
+        return self.fingerprint or Fingerprint.of(self.inputs.values())
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -49,15 +58,21 @@ class LabeledExample(Example):
         """All correct answers: the accepted texts, or else the label."""
         return self.accepted or (self.label,)
 
+    def identity(self) -> str:
+        """Returns everything about the row that can determine a result, as text."""
+        inputs = {variable: value_identity(value) for variable, value in self.inputs.items()}
+        return json.dumps([self.id, inputs, self.choices, self.label, self.accepted, dict(self.rationale)], sort_keys=True)
+
     def unlabeled(self) -> Example:
         """Returns the row without its answer and rationale."""
-        return Example(id=self.id, inputs=self.inputs, choices=self.choices)
+        return Example(id=self.id, inputs=self.inputs, choices=self.choices, fingerprint=self.fingerprint)
 
     def answered(self) -> Example:
         """Returns the row with its rationale and only the gold answer, so that the answer's likelihood can be scored."""
-        return Example(id=self.id, inputs={**self.inputs, **self.rationale}, choices=(self.label,))
+        inputs = {**self.inputs, **self.rationale}
+        return Example(id=self.id, inputs=inputs, choices=(self.label,), fingerprint=self.fingerprint)
 
 
 def inputs_of(row_id: str) -> str:
-    """Returns the id without its repeat number. It is equal for all rows with equal inputs, in every split."""
+    """Returns the id without its repeat number. It is equal for all rows that show the same to a model, in every split."""
     return row_id.partition("#")[0]

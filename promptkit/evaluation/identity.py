@@ -33,10 +33,4 @@ def run_settings(plan: RunPlan) -> RunSettings:
 
 
 def _digest(rows: Iterable[LabeledExample]) -> str:
-    return short_hash("\n".join(map(_row_identity, rows)))
-
-
-def _row_identity(row: LabeledExample) -> str:
-    """The id, which is a hash of the inputs, with everything else about a row that determines a result."""
-    answers = (row.accepted, tuple(row.rationale.items()))
-    return f"{row.id} {row.label}" + (f" {answers}" if any(answers) else "")
+    return short_hash("\n".join(row.identity() for row in rows))

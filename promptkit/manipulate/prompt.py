@@ -167,7 +167,7 @@ class Prompt:
         demos, order = (self.demos, self.resolved_order) if self.parts else (zero(), given())
         template = self.resolved_template
         return {
-            "template": template.name,
+            "template": template.recorded_name,
             "template_sha256": short_hash(template.source),
             "demos": settings_of(demos),
             "order": settings_of(order),

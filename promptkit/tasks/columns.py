@@ -113,6 +113,15 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
     return found
 
 
+def answer_columns(source: Source) -> frozenset[str]:
+    """Returns the columns of the label, the choices and the reasoning."""
+    columns = [_column_name(column) for column in (source.label, *source.rationale.values())]
+    if source.choices is not None:
+        named = (source.choices.column, source.choices.names, *(source.choices.columns or ()))
+        columns += [column for column in named if column is not None]
+    return frozenset((*columns, *(column.partition(".")[0] for column in columns)))
+
+
 def _column_name(column: Column) -> str:
     return column.column if isinstance(column, RegexColumn) else column
 

@@ -1,7 +1,7 @@
 """Tasks: labeled rows from a source, and the parts of the train split.
 
-The train split is divided once, by hash of the inputs, into a pool for demonstrations and training (60%), a part to fit
-aligners on (fit, 20%) and a part for searches and early stopping (dev, 20%). Rows with equal inputs are in the same part.
+The train split is divided once, by hash of what a row shows to a model, into a pool for demonstrations and training (60%), a
+part to fit aligners on (fit, 20%) and a part for searches and early stopping (dev, 20%). Equal rows are in the same part.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.paths import expanded, folder, names
-from promptkit.tasks.columns import cell, cell_text, read_choices, read_correct_choice, text, texts
+from promptkit.inputs.text.template import Template
+from promptkit.tasks.columns import answer_columns, cell, cell_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row, unreadable
 from promptkit.tasks.source import Source
@@ -25,6 +27,8 @@ from promptkit.tasks.spec import TaskSpec, read_spec
 from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
 from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
+_IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled", "arrays")
+"""What names the data of a source on every machine."""
 HIDDEN_LABEL = "-1"
 """The value that datasets on the hub use for labels that are not published."""
 
@@ -113,12 +117,28 @@ class Task:
         return self.part("pool")
 
     def identity(self) -> Mapping[str, object]:
-        """Returns what determines the task's rows and labels, as recorded in a run."""
+        """Returns the name and the labels of the task, and the data set if it has a name, as recorded in a run.
+
+        The rows themselves are recorded by their content, so a run does not depend on where files are.
+        """
         return {
             "name": self.name,
             **({"answer": self.spec.answer} if self.spec.labels is None else {"labels": self.spec.labels}),
-            "source": self.source.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
+            "source": self.source.model_dump(mode="json", exclude_none=True, include={*_IDENTIFYING}),
         }
+
+    @cached_property
+    def _answer_columns(self) -> frozenset[str]:
+        return answer_columns(self.source)
+
+    @cached_property
+    def _shown_variables(self) -> frozenset[str]:
+        """The inputs that the template shows; all inputs of images, which have no template."""
+        inputs = frozenset(self.source.inputs)
+        if not self.spec.template:
+            return inputs
+        with errors_at(self.file, "template"):
+            return inputs & Template.load(self.spec.template).variables or inputs
 
     @cached_property
     def _splits(self) -> dict[str, list[LabeledExample]]:
@@ -186,7 +206,20 @@ class Task:
             label = accepted[0]
         else:
             label = self._label(text(row, source.label, where), where, split)
-        return LabeledExample(id="", inputs=inputs, label=label, choices=choices, accepted=accepted, rationale=rationale)
+        return LabeledExample(
+            id="",
+            inputs=inputs,
+            label=label,
+            choices=choices,
+            accepted=accepted,
+            rationale=rationale,
+            fingerprint=self._fingerprint(row, inputs),
+        )
+
+    def _fingerprint(self, row: Row, inputs: Mapping[str, str]) -> Fingerprint:
+        shown = [value for variable, value in inputs.items() if variable in self._shown_variables]
+        others = [value for column, value in row.items() if isinstance(value, str) and column not in self._answer_columns]
+        return Fingerprint.of(shown, [*inputs.values(), *others])
 
     def _image_example(self, row: Row, where: str, split: str, folder: Path) -> LabeledExample:
         inputs = {

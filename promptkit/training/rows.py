@@ -88,5 +88,4 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
 
 
 def _digest(rows: Sequence[LabeledExample]) -> str:
-    lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
-    return short_hash(lines)
+    return short_hash("\n".join(row.identity() for row in rows))

@@ -114,7 +114,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(task: pk.Task, tmp_path:
 
     def answer(requests: Any, done: Any = frozenset()) -> Any:
         for number, batch in enumerate(original(requests, done)):
-            if number == 5:
+            if number == 3:
                 raise Killed
             yield batch
 

@@ -100,12 +100,6 @@ def test_ids_do_not_depend_on_the_order_of_the_inputs(make_task):
     assert one.rows("train")[0].id == two.rows("train")[0].id
 
 
-def test_ids_depend_on_the_variable_of_each_text(make_task):
-    pair = {"text": "text", "other": "other"}
-    one, two = make_task([row("x", other="y"), row("y", other="x")], inputs=pair).rows("train")
-    assert one.id != two.id
-
-
 # ---- parts of the train split -----------------------------------------------------------------------
 
 

@@ -105,6 +105,11 @@ class Template:
         comment = re.match(r"\s*\{#-?(.*?)-?#\}", self.source, re.DOTALL)
         return comment.group(1).strip() if comment else ""
 
+    @property
+    def recorded_name(self) -> str:
+        """The name in the settings of a run: that of a file has no folder, so that a run does not depend on where files are."""
+        return Path(self.name).name if self.name.endswith(".j2") else self.name
+
     @cached_property
     def variables(self) -> frozenset[str]:
         """The variables that at least one block requires."""
