@@ -8,13 +8,14 @@ task calls for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptkit.align import calibrate
 from promptkit.align.aligners import FIRST_ALIGNERS
 from promptkit.align.choices import Choices
 from promptkit.align.classes import Classes
 from promptkit.align.extract import EXTRACTIONS, Extraction
+from promptkit.align.fitted import ContextCalibration, FittedCalibration, Fix, fit_calibration
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.align.token_scores import SequenceScore
@@ -23,6 +24,7 @@ from promptkit.align.vote import Majority
 from promptkit.core.calibration import Calibration, DeclaresScores
 from promptkit.core.class_table import JoinedTable
 from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.needs import FitData
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks.task import Task
@@ -47,6 +49,18 @@ class Chain:
     """Scores labels or extracts the answer from the model's output."""
     calibration: Calibration | None = None
     """Corrects the label scores; None to use them as they are."""
+    fitted: FittedCalibration | ContextCalibration | None = None
+    """The calibration after fitting, which needs no labeled rows; None if it is fitted in each evaluation."""
+
+    @property
+    def applied(self) -> Calibration | None:
+        """The calibration that is applied: the fitted one if there is one."""
+        return self.fitted or self.calibration
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether nothing needs labeled rows any more."""
+        return self.calibration is None or self.fitted is not None
 
     @property
     def calibrations(self) -> tuple[Calibration, ...]:
@@ -61,6 +75,18 @@ class Chain:
     def settings(self) -> list[dict[str, object]]:
         """Returns the settings of each aligner, which determine the result."""
         return [dict(self.reader.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
+
+    def fit(self, data: FitData, fix: Fix, *, one_context: bool) -> Chain:
+        """Returns the chain with a fitted calibration, which needs no labeled rows.
+
+        Args:
+            data: What the calibration is fitted on.
+            fix: Returns what a need becomes for new rows, as `Need.fixed` does.
+            one_context: Whether all rows have the same demonstrations.
+        """
+        if self.calibration is None:
+            return self
+        return replace(self, fitted=fit_calibration(self.calibration, data, fix, one_context=one_context))
 
 
 def make_chain(align: Aligners) -> Chain:

@@ -6,16 +6,16 @@ evaluated rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from promptkit.align.logprobs import MAX_GAP
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.labeled_rows import LabeledRows
 
@@ -24,20 +24,39 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+class Scorer(Protocol):
+    """Computes label scores with fitted parameters. Implementations are frozen dataclasses with the decorator `stateful`."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The needs whose arrays it reads for each row."""
+        ...
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label scores in natural-log units, shape (rows, K)."""
+        ...
+
+
+@stateful("fitted-aligner")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedAligner:
     """A learned aligner after fitting."""
 
-    scores: Callable[[Outputs], Floats]
-    """Computes label scores, shape (rows, K)."""
+    scorer: Scorer
+    """Computes label scores."""
     label_map: LabelMap | None = None
     """The weights of source classes for each label, if the scores are a function of source classes."""
     labels_without_rows: tuple[int, ...] = ()
     """Indices of labels that had no labeled rows and are therefore never predicted."""
 
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The needs whose arrays `apply` reads for each row."""
+        return self.scorer.reads
+
     def apply(self, outputs: Outputs) -> Floats:
         """Returns one score for each label, in natural-log units, shape (rows, K)."""
-        scores = self.scores(outputs)
+        scores = self.scorer(outputs)
         if self.labels_without_rows:
             best = np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True)
             scores[:, self.labels_without_rows] = best - MAX_GAP

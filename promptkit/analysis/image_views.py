@@ -20,7 +20,7 @@ from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.needs.source_logprobs import distinct_names
+from promptkit.needs.fixed_sources import distinct_names
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task

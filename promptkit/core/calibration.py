@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from promptkit.core.needs import FitData, Needs, Outputs
+from promptkit.core.needs import FitData, Needs, Outputs, RowNeed
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -41,6 +41,16 @@ class Calibration(Protocol):
         Args:
             data: What it may be fitted on: the evaluated rows without labels, and the value of each of its needs.
         """
+        ...
+
+
+@runtime_checkable
+class DeclaresReads(Protocol):
+    """A fitted calibration that declares which needs it reads. One without this property may read all needs for rows."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The needs whose arrays `apply` reads for each row."""
         ...
 
 

@@ -265,9 +265,31 @@ class Need(Generic[T_co]):
         """Returns why it cannot be collected with the settings of a manipulation, or None."""
         return None
 
+    def is_shared(self, *, has_labels: bool, one_context: bool) -> bool:
+        """Returns whether its value is the same for all rows, so that it can be computed once for a saved predictor.
+
+        Args:
+            has_labels: Whether all rows have the same labels, and not answer choices of their own.
+            one_context: Whether all rows have the same demonstrations.
+        """
+        return True
+
+    def fixed(self, stored: Stored, fit: Sequence[LabeledExample]) -> Need[T_co]:
+        """Returns a need with the same value for other rows, which uses no rows of the fit part.
+
+        Args:
+            stored: The answers that it was collected from.
+            fit: All rows of the fit part.
+        """
+        return self
+
 
 class RowNeed(Need[T_co]):
     """A need that has an array for every row, which is `Outputs[need]`."""
+
+    def fixed(self, stored: Stored, fit: Sequence[LabeledExample]) -> RowNeed[T_co]:
+        """Returns a need that reads the same for other rows, and uses no rows of the fit part."""
+        return self
 
     def load_rows(self, stored: Stored, records: Sequence[str]) -> Floats:
         """Returns what was read for rows, shape (rows, width).

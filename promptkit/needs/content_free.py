@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_id
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.hashing import sha256_hex
+from promptkit.core.hashing import sha256_hex, short_hash
 from promptkit.core.needs import Need, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class RandomWords(NamedTuple):
+@stateful("random-words")
+@dataclass(frozen=True, slots=True)
+class RandomWords:
     """Random in-domain words used as content-free input (Fei et al. 2023, arXiv 2305.19148).
 
     The words are drawn by hash from the inputs of the fit part, for each variable as many as its texts have on average.
@@ -33,10 +36,20 @@ class RandomWords(NamedTuple):
     """Which of several draws with the same seed, counted from 0."""
 
 
-ContentFreeInput = str | RandomWords
+@stateful("drawn-words")
+@dataclass(frozen=True, slots=True)
+class DrawnWords:
+    """Random words that were drawn earlier."""
+
+    texts: tuple[tuple[str, str], ...]
+    """The variables, each with the words that replace its text."""
+
+
+ContentFreeInput = str | RandomWords | DrawnWords
 """Replaces the inputs of a row to measure the bias of a prompt: one text for every variable, such as `N/A`, or random words."""
 
 
+@stateful("content-free")
 @dataclass(frozen=True, slots=True)
 class ContentFree(Need["Floats"]):
     """The label log-probabilities of a content-free input in every context of the evaluated rows, shape (contexts, K)."""
@@ -87,13 +100,29 @@ class ContentFree(Need["Floats"]):
         text, fields = f"{absent} of the {len(needs)} content-free inputs", {"missing": absent, "needed": len(needs)}
         return Problem(code="missing-content-free", text=text, fields=fields) if absent else None
 
+    def is_shared(self, *, has_labels: bool, one_context: bool) -> bool:
+        """Returns whether all rows have the same context."""
+        return one_context
+
+    def fixed(self, stored: Stored, fit: Sequence[LabeledExample]) -> ContentFree:
+        """Returns the need with the words that were drawn, if any."""
+        if not isinstance(self.content, RandomWords):
+            return self
+        texts = _inputs([self.content], list(fit[0].inputs), fit)[self.content]
+        return ContentFree(DrawnWords(tuple(texts.items())))
+
     def _records(self, stored: Stored) -> list[str]:
         return [content_free_id(self.content, context) for context in stored.contexts]
 
 
 def content_free_name(content: ContentFreeInput) -> str:
     """Returns the name of a content-free input, without its context."""
-    return f"bag {content.number} of seed {content.seed}" if isinstance(content, RandomWords) else f"content-free {content!r}"
+    match content:
+        case RandomWords():
+            return f"bag {content.number} of seed {content.seed}"
+        case DrawnWords():
+            return f"words {short_hash(repr(content.texts))}"
+    return f"content-free {content!r}"
 
 
 def content_free_id(content: ContentFreeInput, context: str) -> str:
@@ -127,12 +156,16 @@ def _inputs(
     needs_words = any(isinstance(content, RandomWords) for content in contents)
     ordered = sorted(fit, key=lambda row: row.id) if needs_words else []
     words = {name: [word for row in ordered for word in row.texts[name].split()] for name in variables}
-    return {
-        content: dict.fromkeys(variables, content)
-        if isinstance(content, str)
-        else {name: _random_words(content, name, words[name], len(ordered)) for name in variables}
-        for content in contents
-    }
+    texts: dict[ContentFreeInput, Mapping[str, str]] = {}
+    for content in contents:
+        match content:
+            case str():
+                texts[content] = dict.fromkeys(variables, content)
+            case DrawnWords():
+                texts[content] = dict(content.texts)
+            case RandomWords():
+                texts[content] = {name: _random_words(content, name, words[name], len(ordered)) for name in variables}
+    return texts
 
 
 def _random_words(content: RandomWords, variable: str, words: Sequence[str], rows: int) -> str:

@@ -11,6 +11,7 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.needs import RowNeed, Stored
 from promptkit.core.requests import Read
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -24,6 +25,7 @@ LAYERS: tuple[Layer, ...] = (0.6, -1)
 depends on the task (`benchmarks/alignment_learned`)."""
 
 
+@stateful("hidden-state")
 @dataclass(frozen=True, slots=True)
 class HiddenState(RowNeed[None]):
     """The hidden state of a layer for every row, shape (rows, width). Its value in `FitData` is None.

@@ -14,6 +14,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.needs import LabeledOutputs, Need, Stored
 from promptkit.core.seeding import hash_rank
+from promptkit.core.state import stateful
 from promptkit.needs.fit_rows import check_has_labels, fit_row_of
 
 SALT = "labelled"
@@ -44,6 +45,7 @@ def draw_per_class(per_class: int, seed: int, rows: Sequence[tuple[str, str]]) -
     return sorted(drawn)
 
 
+@stateful("labeled-rows")
 @dataclass(frozen=True, slots=True)
 class LabeledRows(Need[LabeledOutputs]):
     """The outputs and labels of the same number of rows of each label. A row that is itself evaluated is never drawn."""

@@ -11,11 +11,13 @@ from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Encode
 from promptkit.core.needs import Need, Stored
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+@stateful("premise")
 @dataclass(frozen=True, slots=True)
 class Premise(Need["Floats"]):
     """The label log-probabilities of the premise, shape (1, K), or (rows, K) if rows have different answer choices."""
@@ -60,6 +62,10 @@ class Premise(Need["Floats"]):
             text = "prompts with a chain of thought have no premise: the reasoning depends on the inputs"
             return Problem(code="no-premise", text=text)
         return None
+
+    def is_shared(self, *, has_labels: bool, one_context: bool) -> bool:
+        """Returns whether all rows have one premise: a premise contains the answer choices, but no demonstrations."""
+        return has_labels
 
 
 def premise_id(row: str | None = None) -> str:

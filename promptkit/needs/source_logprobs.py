@@ -15,20 +15,24 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from promptkit.core.asking import Asking, Counts, Problem, Reads, RowRead
 from promptkit.core.errors import InputError
+from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import image_card, text_card
 from promptkit.core.needs import Need, RowNeed, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Classify, Read, ReadOutput
+from promptkit.core.state import stateful
+from promptkit.needs.fixed_sources import CLASSES, FixedClasses, FixedTokens, distinct_names
 from promptkit.needs.labeled_rows import LabeledRows
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-TENSOR, CLASSES = "tokens", "classes"
-"""Names of tensors: log-probabilities of tokens, and of the classes of an image classifier."""
+TENSOR = "tokens"
+"""The name of the tensor of log-probabilities of tokens."""
 
 
+@stateful("source-logprobs")
 @dataclass(frozen=True, slots=True)
 class SourceLogprobs(RowNeed[tuple[str, ...]]):
     """Log-probabilities of source classes for every row, shape (rows, S). Its value is the names of the source classes."""
@@ -110,6 +114,14 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
             fields={"tokens": self.size, "per_class": rows},
         )
 
+    def fixed(self, stored: Stored, fit: Sequence[LabeledExample]) -> FixedTokens | FixedClasses:
+        """Returns the need for the same source classes, which are then not chosen again."""
+        names = self.names(stored.metadata)
+        if CLASSES in stored.metadata:
+            return FixedClasses(names)
+        token_ids = cast("Sequence[int]", stored.metadata["token_ids"])
+        return FixedTokens(tuple(token_ids[position] for position in self._positions(stored.metadata)), names)
+
     def names(self, metadata: Mapping[str, object]) -> tuple[str, ...]:
         """Returns the names of the source classes from the metadata of reads."""
         if CLASSES in metadata:
@@ -128,12 +140,6 @@ def stored_classes(stored: Stored) -> int | None:
     """Returns the number of classes that a run has read; None if it has read no classes of an image classifier."""
     names = cast("Sequence[str] | None", stored.metadata.get(CLASSES))
     return None if names is None else len(names)
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Returns the names of classes; a name that several classes have is followed by the number of the class."""
-    counts = Counter(names)
-    return [name if counts[name] == 1 else f"{name} ({number})" for number, name in enumerate(names)]
 
 
 def _too_few_classes(aligner: str, counts: Counts, needed: int) -> InputError:

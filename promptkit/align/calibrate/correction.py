@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.needs import Outputs
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+@stateful("prior-correction")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorCorrection:
     """log q = log p - log prior, normalized over the labels."""

@@ -19,6 +19,7 @@ from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import sha256_int
 from promptkit.core.needs import FitData, Need, Needs, Outputs
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -33,6 +34,7 @@ MIN_VARIANCE = 1e-3
 """Smallest variance of a cluster in any direction, in squared natural-log units."""
 
 
+@stateful("clusters")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clusters:
     """A Gaussian for each label."""

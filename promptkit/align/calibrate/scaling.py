@@ -15,11 +15,13 @@ from promptkit.align.calibrate.labeled import LabeledCalibration
 from promptkit.align.logprobs import negative_log_likelihood, normalize_logprobs
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, Outputs
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
+@stateful("linear-scaling")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearScaling:
     """log q = W log p + b, normalized over the labels."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from promptkit.align.labelmap.mapping import LabelMap, Over, shrink_to_manual
+from promptkit.align.labelmap.mapping import LabelMap, LabelMapScores, Over, shrink_to_manual
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.core.errors import InputError, Unsupported
-from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.needs.name_vectors import NameEmbeddings
 from promptkit.needs.source_logprobs import SourceLogprobs
 
@@ -124,11 +124,12 @@ class LabelMapping(LearnedAligner):
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Learns the label map."""
         label_map = self.map(self._sources(data, rows.outputs), rows.gold)
+        return FittedAligner(scorer=LabelMapScores(label_map=label_map, columns=self._columns), label_map=label_map)
 
-        def scores(outputs: Outputs) -> Floats:
-            return label_map(self.with_manual(self._source_logprobs(outputs), outputs.logprobs))
-
-        return FittedAligner(scores=scores, label_map=label_map)
+    @property
+    def _columns(self) -> tuple[RowNeed[object] | None, ...]:
+        """The columns that the label map reads: source classes, then the label words if the manual verbalizer has a share."""
+        return (None if self.sources == "words" else self.source_logprobs, *([None] if self.manual else []))
 
     def _sources(self, data: FitData, outputs: Outputs) -> Sources:
         vectors = self.name_embeddings(data)
@@ -174,15 +175,6 @@ class LabelMapping(LearnedAligner):
             weights = shrink_to_manual(weights, self.manual)
             names = (*names, *(f"[{label}]" for label in sources.labels))
         return LabelMap(sources=names, labels=sources.labels, weights=weights, over=self.over)
-
-    def with_manual(self, logprobs: Floats, manual: Floats) -> Floats:
-        """Returns the columns that the label map reads.
-
-        Args:
-            logprobs: Log-probabilities of the source classes, shape (rows, S).
-            manual: Label log-probabilities of the manual verbalizer, shape (rows, K); appended if it has a share.
-        """
-        return np.hstack([logprobs, manual]) if self.manual else logprobs
 
 
 def untrainable(name: str, got: str, hint: str) -> Unsupported:

@@ -25,14 +25,14 @@ import numpy as np
 
 from promptkit.align.labelmap.base import untrainable
 from promptkit.align.labelmap.injective import assign_greedily
-from promptkit.align.labelmap.mapping import LabelMap, Over, assigned
+from promptkit.align.labelmap.mapping import LabelMap, LabelMapScores, Over, assigned, joined
 from promptkit.align.labelmap.regression import STRENGTHS, Regression, fit_regression
 from promptkit.align.labelmap.semantic import centered_cosines
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, normalize_logprobs
 from promptkit.core.errors import InputError
-from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.fit_rows import FitRows
 from promptkit.needs.labeled_rows import LabeledRows
@@ -139,8 +139,7 @@ class Full(LearnedAligner):
         if self.per_class:
             return super().fit(data)
         initial = self._initial_weights(data)
-        label_map = self._label_map(data, initial, initial, np.zeros(len(data.labels)))
-        return FittedAligner(scores=lambda outputs: label_map(self._inputs(outputs)), label_map=label_map)
+        return self._fitted(self._label_map(data, initial, initial, np.zeros(len(data.labels))))
 
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Fits the map on labeled rows, and estimates the class shares on unlabeled ones."""
@@ -155,7 +154,10 @@ class Full(LearnedAligner):
             weight = SHARES_WEIGHT * len(data.labels) / len(rows.gold)
             estimate = estimate_shares(label_map(self._inputs(unlabeled)), expected, weight)
             label_map = replace(label_map, bias=fitted.bias + np.log(estimate / expected))
-        return FittedAligner(scores=lambda outputs: label_map(self._inputs(outputs)), label_map=label_map)
+        return self._fitted(label_map)
+
+    def _fitted(self, label_map: LabelMap) -> FittedAligner:
+        return FittedAligner(scorer=LabelMapScores(label_map=label_map, columns=self._columns), label_map=label_map)
 
     def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
         """Fits the map on all classes of a classifier, without a correction of class shares; see `TrainableMap.fit_classes`."""
@@ -186,12 +188,14 @@ class Full(LearnedAligner):
     def _reads_sources(self) -> bool:
         return self.per_class > 0 or self.towards == "semantic"
 
+    @property
+    def _columns(self) -> tuple[RowNeed[object] | None, ...]:
+        """The columns that the map reads: the source classes, then the label scores if it is pulled towards them."""
+        sources = [None if self.sources == "words" else self.source_logprobs] if self._reads_sources else []
+        return (*sources, *([None] if self.towards == "verbalizer" else []))
+
     def _inputs(self, outputs: Outputs) -> Floats:
-        """Returns the columns that the map reads: the source classes, then the label scores if it is pulled towards them."""
-        columns = [self._sources(outputs)] if self._reads_sources else []
-        if self.towards == "verbalizer":
-            columns.append(np.maximum(outputs.logprobs, LOG_TINY))
-        return np.hstack(columns)
+        return np.maximum(joined(self._columns, outputs), LOG_TINY)
 
     def _sources(self, outputs: Outputs) -> Floats:
         return np.maximum(outputs.logprobs if self.sources == "words" else outputs[self.source_logprobs], LOG_TINY)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from promptkit.align.logprobs import LOG_TINY, TINY, normalize_logprobs
+from promptkit.core.needs import Outputs, RowNeed
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +25,7 @@ Over = Literal["probabilities", "logprobs"]
 """Whether the weights multiply the probabilities of source classes or their logarithms."""
 
 
+@stateful("label-map")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMap:
     """A linear map from S source classes to K labels, followed by normalization over the labels."""
@@ -100,6 +103,30 @@ class LabelMap:
             sources = ", ".join(f"{source!r} {weight:.2f}" for source, weight in weights.items())
             lines.append(f"{label:<{width}}  {sources}")
         return "\n".join(lines)
+
+
+@stateful("label-map-scores")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMapScores:
+    """Computes label scores by a label map."""
+
+    label_map: LabelMap
+    columns: tuple[RowNeed[object] | None, ...]
+    """The needs whose arrays are the map's source classes, side by side; None for the label scores of the first aligner."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The needs among the columns."""
+        return tuple(need for need in self.columns if need is not None)
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label log-probabilities, shape (rows, K)."""
+        return self.label_map(joined(self.columns, outputs))
+
+
+def joined(columns: Sequence[RowNeed[object] | None], outputs: Outputs) -> Floats:
+    """Returns arrays of needs side by side, shape (rows, width); None stands for the label scores of the first aligner."""
+    return np.hstack([outputs.logprobs if need is None else outputs[need] for need in columns])
 
 
 @runtime_checkable

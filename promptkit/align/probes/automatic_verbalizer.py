@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.labelmap.mapping import LabelMap
+from promptkit.align.labelmap.mapping import LabelMap, LabelMapScores
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY
 from promptkit.core.errors import InputError
@@ -57,7 +57,7 @@ class AutomaticVerbalizer(LearnedAligner):
         odds = log_odds(rows.outputs[sources], rows.gold, len(data.labels))
         weights = best_words(odds, self.words)
         label_map = LabelMap(sources=data[sources], labels=data.labels, weights=weights, over="logprobs")
-        return FittedAligner(scores=lambda outputs: label_map(outputs[sources]), label_map=label_map)
+        return FittedAligner(scorer=LabelMapScores(label_map=label_map, columns=(sources,)), label_map=label_map)
 
     @property
     def _sources(self) -> SourceLogprobs:

@@ -9,22 +9,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
-from promptkit.core.needs import FitData, LabeledOutputs, Needs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.state import stateful
 from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
+Scale = Literal["none", "normalize"]
+"""Whether each row is divided by its norm."""
+
+
+class FittedMeans(Protocol):
+    """Class means of labeled rows. Implementations are frozen dataclasses with the decorator `stateful`."""
+
+    def __call__(self, queries: Floats) -> Floats:
+        """Scores hidden states by the class means, shape (queries, d_model) -> (queries, K)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassMeans(LearnedAligner):
-    """The nearest class mean of hidden states. Subclasses implement `scores`."""
+    """The nearest class mean of hidden states. Subclasses implement `fit_means`."""
 
     layer: Layer | None = None
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
@@ -36,11 +49,11 @@ class ClassMeans(LearnedAligner):
         return (*self._states, self.rows)
 
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
-        """Chooses the layer and stores the labeled rows."""
+        """Chooses the layer and computes the class means."""
         labels, gold = len(data.labels), rows.gold
         hidden = {state: rows.outputs[state] for state in self._states}
         best = min(hidden, key=lambda state: self._errors(hidden[state], gold, labels))
-        return FittedAligner(scores=lambda outputs: self.scores(hidden[best], gold, outputs[best], labels))
+        return FittedAligner(scorer=HiddenStateScores(means=self.fit_means(hidden[best], gold, labels), state=best))
 
     @property
     def _states(self) -> tuple[HiddenState, ...]:
@@ -50,30 +63,54 @@ class ClassMeans(LearnedAligner):
         """Returns the number of held-out rows that are classified incorrectly."""
         errors = 0
         for train, held_out in folds(gold):
-            predictions = self.scores(rows[train], gold[train], rows[held_out], labels).argmax(1)
+            predictions = self.fit_means(rows[train], gold[train], labels)(rows[held_out]).argmax(1)
             errors += int((predictions != gold[held_out]).sum())
         return errors
 
-    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-        """Scores queries by the class means of labeled rows, shape (queries, K)."""
+    def fit_means(self, rows: Floats, gold: Integers, labels: int) -> FittedMeans:
+        """Computes the class means of labeled rows.
+
+        Args:
+            rows: Hidden states of the labeled rows, shape (rows, d_model).
+            gold: Indices of their labels, shape (rows,).
+            labels: Number of labels K.
+        """
         raise NotImplementedError
+
+
+@stateful("hidden-state-scores")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenStateScores:
+    """Computes label scores by the class means of hidden states."""
+
+    means: FittedMeans
+    state: RowNeed[object]
+    """The need for the hidden states."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The hidden states."""
+        return (self.state,)
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label scores, shape (rows, K)."""
+        return self.means(outputs[self.state])
 
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenCalibration(ClassMeans):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
-    scale: Literal["none", "normalize"] = "none"
+    scale: Scale = "none"
     """Whether rows are divided by their norm first, which is better for the pooled features of image classifiers."""
     name: ClassVar[str] = "hidden"
 
-    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-        """Scores queries by the class means of labeled rows, shape (queries, K)."""
-        from sklearn.preprocessing import normalize
-
-        if self.scale == "normalize":
-            rows, queries = normalize(rows), normalize(queries)
-        return centroid_scores(rows, gold, queries, labels)
+    def fit_means(self, rows: Floats, gold: Integers, labels: int) -> Centroids:
+        """Computes the class means and the mean squared distance from them."""
+        rows = scaled(rows, self.scale)
+        means = class_means(rows, gold, labels)
+        scatter = float(((rows - means[gold]) ** 2).sum(1).mean())
+        return Centroids(means=means, scatter=scatter or 1.0, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,41 +119,63 @@ class PrototypicalVerbalizer(ClassMeans):
 
     name: ClassVar[str] = "prototypical"
 
-    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-        """Scores queries by the class means of labeled rows, shape (queries, K)."""
-        return prototype_scores(rows, gold, queries, labels)
+    def fit_means(self, rows: Floats, gold: Integers, labels: int) -> Prototypes:
+        """Computes the mean of all rows, and the class means of the normalized differences from it."""
+        from sklearn.preprocessing import normalize
+
+        center = rows.mean(0)
+        return Prototypes(center=center, means=class_means(normalize(rows - center), gold, labels))
 
 
-def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-    """Computes the scores of hidden calibration.
+@stateful("centroids")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Centroids:
+    """The class means of hidden calibration.
 
     scikit-learn's NearestCentroid predicts the same labels but has neither these scores nor labels without rows.
-
-    Args:
-        rows: Hidden states of the labeled rows, shape (rows, d_model).
-        gold: Indices of their labels, shape (rows,).
-        queries: Hidden states to score, shape (queries, d_model).
-        labels: Number of labels K.
-
-    Returns:
-        Scores in natural-log units, shape (queries, K).
     """
-    from sklearn.metrics.pairwise import euclidean_distances
 
-    means = class_means(rows, gold, labels)
-    scatter = ((rows - means[gold]) ** 2).sum(1).mean()
-    scores: Floats = -euclidean_distances(queries, means, squared=True) / (scatter or 1.0)
-    return scores
+    means: Floats
+    """Shape (K, d_model)."""
+    scatter: float
+    """Mean squared distance of a labeled row from the mean of its label; 1 if it is 0."""
+    scale: Scale = "none"
+    """Whether rows are divided by their norm first."""
+
+    def __call__(self, queries: Floats) -> Floats:
+        """Computes negative squared distances divided by the scatter, shape (queries, K)."""
+        from sklearn.metrics.pairwise import euclidean_distances
+
+        scores: Floats = -euclidean_distances(scaled(queries, self.scale), self.means, squared=True) / self.scatter
+        return scores
 
 
-def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-    """Computes the scores of the prototypical verbalizer; arguments and result are those of `centroid_scores`."""
-    from sklearn.metrics.pairwise import cosine_similarity
+@stateful("prototypes")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prototypes:
+    """The class means of the prototypical verbalizer."""
+
+    center: Floats
+    """The mean of all labeled rows, shape (d_model,)."""
+    means: Floats
+    """Shape (K, d_model)."""
+
+    def __call__(self, queries: Floats) -> Floats:
+        """Computes cosine similarities, shape (queries, K)."""
+        from sklearn.metrics.pairwise import cosine_similarity
+
+        cosines: Floats = cosine_similarity(queries - self.center, self.means)
+        return cosines
+
+
+def scaled(rows: Floats, scale: Scale) -> Floats:
+    """Divides each row by its norm if the scale is `normalize`."""
+    if scale == "none":
+        return rows
     from sklearn.preprocessing import normalize
 
-    center = rows.mean(0)
-    cosines: Floats = cosine_similarity(queries - center, class_means(normalize(rows - center), gold, labels))
-    return cosines
+    normalized: Floats = normalize(rows)
+    return normalized
 
 
 def class_means(rows: Floats, gold: Integers, labels: int) -> Floats:

@@ -16,7 +16,8 @@ import numpy as np
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, TINY
 from promptkit.core.errors import InputError
-from promptkit.core.needs import FitData, LabeledOutputs, Needs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.state import stateful
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.needs.source_logprobs import SourceLogprobs
 
@@ -62,13 +63,39 @@ class KNNPrompting(LearnedAligner):
 
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Stores the labeled rows as anchors."""
-        sources, labels = self._sources, len(data.labels)
-        anchors, gold = rows.outputs[sources], rows.gold
-        return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs[sources], labels, self.k))
+        anchors = rows.outputs[self._sources]
+        neighbors = NeighborScores(anchors=anchors, gold=rows.gold, labels=len(data.labels), k=self.k, sources=self._sources)
+        return FittedAligner(scorer=neighbors)
 
     @property
     def _sources(self) -> SourceLogprobs:
         return SourceLogprobs(self.tokens, self.rows)
+
+
+@stateful("neighbor-scores")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborScores:
+    """Computes label scores by the nearest labeled rows."""
+
+    anchors: Floats
+    """Log-probabilities of the source tokens for the labeled rows, shape (anchors, tokens)."""
+    gold: Integers
+    """Indices of the anchors' labels, shape (anchors,)."""
+    labels: int
+    """Number of labels."""
+    k: int
+    """Number of neighbors that vote."""
+    sources: RowNeed[object]
+    """The need for the source tokens' log-probabilities."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The source tokens' log-probabilities."""
+        return (self.sources,)
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label scores, shape (rows, K)."""
+        return neighbor_scores(self.anchors, self.gold, outputs[self.sources], self.labels, self.k)
 
 
 def neighbor_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:

@@ -19,7 +19,8 @@ from promptkit.align.folds import folds
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
-from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
 from promptkit.needs.source_logprobs import SourceLogprobs
@@ -70,14 +71,15 @@ class LinearProbe(LearnedAligner):
         if self.on == "hidden":
             probes = {state: self._fit(rows.outputs[state], gold, labels) for state in self._states}
             best = min(probes, key=lambda state: probes[state].validation_loss)
-            return FittedAligner(scores=lambda outputs: probes[best](outputs[best]))
+            return FittedAligner(scorer=ProbeScores(probe=probes[best], features=best))
         probe = self._fit(self._log_probabilities(rows.outputs), gold, labels)
         label_map = None
         if probe.scale == "standardize":
             sources = data[self._sources] if self.on == "tokens" else data.labels
             weights, bias = probe.weights, probe.bias
             label_map = LabelMap(sources=sources, labels=data.labels, weights=weights, bias=bias, over="logprobs")
-        return FittedAligner(scores=lambda outputs: probe(self._log_probabilities(outputs)), label_map=label_map)
+        features = self._sources if self.on == "tokens" else None
+        return FittedAligner(scorer=ProbeScores(probe=probe, features=features, minimum=LOG_TINY), label_map=label_map)
 
     def _fit(self, features: Floats, gold: Integers, labels: int) -> FittedProbe:
         """Fits a probe for each scale, and returns the one with the lowest cross-validated loss; ties go to `normalize`."""
@@ -102,6 +104,7 @@ class LinearProbe(LearnedAligner):
         return np.maximum(outputs.logprobs if self.on == "words" else outputs[self._sources], LOG_TINY)
 
 
+@stateful("linear-probe")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedProbe:
     """A fitted logistic regression."""
@@ -121,6 +124,28 @@ class FittedProbe:
         """Returns scores in natural-log units, shape (rows, width) -> (rows, K)."""
         scores: Floats = scaled_rows(features, self.scale) @ self.weights + self.bias
         return scores
+
+
+@stateful("linear-probe-scores")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeScores:
+    """Computes label scores by a fitted logistic regression."""
+
+    probe: FittedProbe
+    features: RowNeed[object] | None
+    """The need whose arrays are the features; None for the label scores of the first aligner."""
+    minimum: float = -np.inf
+    """Smaller features are replaced by this number."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The need for the features."""
+        return () if self.features is None else (self.features,)
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label scores, shape (rows, K)."""
+        features = outputs.logprobs if self.features is None else outputs[self.features]
+        return self.probe(np.maximum(features, self.minimum))
 
 
 def scaled_rows(features: Floats, scale: Scale) -> Floats:

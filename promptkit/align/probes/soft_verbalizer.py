@@ -19,7 +19,8 @@ import numpy as np
 from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
-from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs
+from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState
 
@@ -60,13 +61,16 @@ class SoftVerbalizer(LearnedAligner):
 
     def fit_labeled(self, data: FitData, rows: LabeledOutputs) -> FittedAligner:
         """Trains the class vectors."""
-        vectors = fit_class_vectors(*self._features(rows.outputs), rows.gold)
-        return FittedAligner(scores=lambda outputs: vectors(*self._features(outputs)))
-
-    def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
-        return outputs[self._state], np.maximum(outputs.logprobs, LOG_TINY)
+        vectors = fit_class_vectors(*features(rows.outputs, self._state), rows.gold)
+        return FittedAligner(scorer=SoftVerbalizerScores(vectors=vectors, state=self._state))
 
 
+def features(outputs: Outputs, state: RowNeed[object]) -> tuple[Floats, Floats]:
+    """Returns hidden states and the log-probabilities of the label words."""
+    return outputs[state], np.maximum(outputs.logprobs, LOG_TINY)
+
+
+@stateful("class-vectors")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassVectors:
     """Trained offsets to the vectors of the label words."""
@@ -82,6 +86,25 @@ class ClassVectors:
         """Returns scores of shape (rows, K) from hidden states and the label words' log-probabilities."""
         scores: Floats = manual + hidden / self.scale @ self.offsets
         return scores
+
+
+@stateful("soft-verbalizer-scores")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftVerbalizerScores:
+    """Computes label scores by trained class vectors."""
+
+    vectors: ClassVectors
+    state: RowNeed[object]
+    """The need for the hidden states."""
+
+    @property
+    def reads(self) -> tuple[RowNeed[object], ...]:
+        """The hidden states."""
+        return (self.state,)
+
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Returns label scores, shape (rows, K)."""
+        return self.vectors(*features(outputs, self.state))
 
 
 def fit_class_vectors(hidden: Floats, manual: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> ClassVectors:

@@ -265,12 +265,13 @@ def test_manual_share_of_0_and_1():
     generator = np.random.default_rng(0)
     sources, gold = make_sources(generator, 3, 8, 10)
     manual = np.log(generator.dirichlet(np.ones(3), size=10))
-    for technique, expected in (
-        (Bayesian(manual=1.0), manual),
-        (Bayesian(manual=0.0), Bayesian().map(sources, gold)(sources.logprobs)),
-        (Bayesian(manual=1.0, over="logprobs"), manual),
+    with_manual = np.hstack([sources.logprobs, manual])
+    for technique, logprobs, expected in (
+        (Bayesian(manual=1.0), with_manual, manual),
+        (Bayesian(manual=0.0), sources.logprobs, Bayesian().map(sources, gold)(sources.logprobs)),
+        (Bayesian(manual=1.0, over="logprobs"), with_manual, manual),
     ):
-        scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
+        scores = technique.map(sources, gold)(logprobs)
         np.testing.assert_allclose(scores, expected, atol=1e-12)
 
 
@@ -279,7 +280,7 @@ def test_manual_share_mixes_probabilities():
     sources, gold = make_sources(generator, 3, 8, 10)
     manual = np.log(generator.dirichlet(np.ones(3), size=10))
     technique = BayesianPlus(manual=0.3)
-    scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
+    scores = technique.map(sources, gold)(np.hstack([sources.logprobs, manual]))
     learned = np.exp(np.maximum(sources.logprobs, -700)) @ BayesianPlus().weights(sources, gold)
     mixed = 0.7 * learned + 0.3 * np.exp(manual)
     np.testing.assert_allclose(np.exp(scores), mixed / mixed.sum(1, keepdims=True))

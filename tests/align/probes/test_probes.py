@@ -14,7 +14,7 @@ from promptkit.align.folds import FOLDS, folds
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, Frequency
 from promptkit.align.probes import PROBES, AutomaticVerbalizer
 from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
-from promptkit.align.probes.centroids import HiddenCalibration, centroid_scores, prototype_scores
+from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import LinearProbe, fit_probe
 from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
@@ -85,7 +85,7 @@ def test_scores_of_labels_with_rows_are_unchanged(technique):
     support, gold = make_fit_data(technique, np.random.default_rng(5), 3, 12)
     fitted = technique.fit(support)
     seen = np.unique(gold)
-    np.testing.assert_array_equal(fitted.apply(support.items)[:, seen], fitted.scores(support.items)[:, seen])
+    np.testing.assert_array_equal(fitted.apply(support.items)[:, seen], fitted.scorer(support.items)[:, seen])
 
 
 # ---- folds ------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_nearest_centroid_equals_scikit_learn(generator, labels):
     rows, gold = make_rows(generator, labels, 4 * labels, 6)
     queries = generator.normal(size=(9, 6))
     nearest = NearestCentroid().fit(rows, gold).predict(queries)
-    np.testing.assert_array_equal(centroid_scores(rows, gold, queries, labels).argmax(1), nearest)
+    np.testing.assert_array_equal(HiddenCalibration().fit_means(rows, gold, labels)(queries).argmax(1), nearest)
 
 
 def test_normalized_centroids_do_not_depend_on_the_lengths_of_rows():
@@ -283,16 +283,16 @@ def test_normalized_centroids_do_not_depend_on_the_lengths_of_rows():
     features, gold = make_rows(generator, 3, 30, 5)
     lengths = np.exp(generator.normal(scale=3, size=(30, 1)))
     normalized, plain = HiddenCalibration(scale="normalize"), HiddenCalibration()
-    scores = normalized.scores(features, gold, features, 3)
-    np.testing.assert_allclose(normalized.scores(lengths * features, gold, features, 3), scores)
+    scores = normalized.fit_means(features, gold, 3)(features)
+    np.testing.assert_allclose(normalized.fit_means(lengths * features, gold, 3)(features), scores)
     units = features / np.linalg.norm(features, axis=1, keepdims=True)
-    np.testing.assert_allclose(plain.scores(units, gold, units, 3), scores)
-    assert not np.allclose(plain.scores(lengths * features, gold, features, 3), scores)
+    np.testing.assert_allclose(plain.fit_means(units, gold, 3)(units), scores)
+    assert not np.allclose(plain.fit_means(lengths * features, gold, 3)(features), scores)
 
 
 def test_centroid_scores_are_squared_distances_relative_to_the_scatter():
     rows = np.array([[0.0, 0], [2, 0], [0, 5], [0, 7]])  # means (1, 0) and (0, 6), each row has distance 1 from its mean
-    scores = centroid_scores(rows, np.array([0, 0, 1, 1]), np.array([[1.0, 2]]), 2)
+    scores = HiddenCalibration().fit_means(rows, np.array([0, 0, 1, 1]), 2)(np.array([[1.0, 2]]))
     np.testing.assert_allclose(scores, [[-4, -17]])
 
 
@@ -300,14 +300,16 @@ def test_centroid_scores_are_squared_distances_relative_to_the_scatter():
 def test_prototype_scores_are_invariant_to_shift_and_scale(generator, labels):
     rows, gold = make_rows(generator, labels, 4 * labels, 6)
     queries, shift = generator.normal(size=(9, 6)), generator.normal(size=6)
-    scores = prototype_scores(rows, gold, queries, labels)
-    np.testing.assert_allclose(prototype_scores(3 * rows + shift, gold, 3 * queries + shift, labels), scores, atol=1e-9)
+    scores = PrototypicalVerbalizer().fit_means(rows, gold, labels)(queries)
+    moved = PrototypicalVerbalizer().fit_means(3 * rows + shift, gold, labels)(3 * queries + shift)
+    np.testing.assert_allclose(moved, scores, atol=1e-9)
     assert (np.abs(scores) <= 1 + 1e-9).all()
 
 
 def test_prototype_is_the_mean_direction_of_a_labels_rows():
     rows = np.array([[1.0, 0], [3, 0], [-2, 1], [-2, -1]])  # of mean 0
-    scores = prototype_scores(rows, np.array([0, 0, 1, 1]), np.array([[5.0, 0], [0, 1], [-1, 1]]), 2)
+    fitted = PrototypicalVerbalizer().fit_means(rows, np.array([0, 0, 1, 1]), 2)
+    scores = fitted(np.array([[5.0, 0], [0, 1], [-1, 1]]))
     np.testing.assert_allclose(scores, [[1, -1], [0, 0], [-(0.5**0.5), 0.5**0.5]], atol=1e-12)
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.needs import FitData, Needs, Outputs
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+@stateful("sharpened")
 @dataclass(frozen=True)
 class Sharpened:
     """The fitted calibration."""
