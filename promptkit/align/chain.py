@@ -27,6 +27,7 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
+from promptkit.core.state import state_digest
 from promptkit.tasks.task import Task
 from promptkit.tasks.yaml_file import errors_at
 
@@ -39,6 +40,9 @@ Answer = str | Mapping[str, Mapping[str, object] | None]
 
 CALIBRATIONS: Mapping[str, type[Calibration]] = JoinedTable(calibrate.CALIBRATIONS, PROBES, LABEL_MAPPINGS)
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
+
+FITTED = "fitted"
+"""The key of the hash of a fitted calibration in the settings of a chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,8 @@ class Chain:
 
     @property
     def calibrations(self) -> tuple[Calibration, ...]:
-        """The calibration, if there is one."""
-        return (self.calibration,) if self.calibration else ()
+        """The calibration that is applied, if there is one."""
+        return (self.applied,) if self.applied else ()
 
     @property
     def name(self) -> str:
@@ -74,7 +78,11 @@ class Chain:
 
     def settings(self) -> list[dict[str, object]]:
         """Returns the settings of each aligner, which determine the result."""
-        return [dict(self.reader.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
+        reader = dict(self.reader.settings())
+        if self.calibration is None:
+            return [reader]
+        fitted = {} if self.fitted is None else {FITTED: state_digest(self.fitted.state)}
+        return [reader, {**settings_of(self.calibration), **fitted}]
 
     def fit(self, data: FitData, fix: Fix, *, one_context: bool) -> Chain:
         """Returns the chain with a fitted calibration, which needs no labeled rows.
@@ -216,8 +224,8 @@ def lacks_scores(reader: OutputReader, calibration: Calibration) -> bool:
 
 
 def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
-    """Builds the chain whose `settings` a run has recorded."""
-    first, *rest = ({**aligner} for aligner in settings)
+    """Builds the chain whose `settings` a run has recorded; a calibration that was fitted before the run is not fitted here."""
+    first, *rest = ({key: value for key, value in aligner.items() if key != FITTED} for aligner in settings)
     name = str(first.pop("name"))
     created: Mapping[str, Callable[..., OutputReader]] = FIRST_ALIGNERS
     reader = created[name](**first) if name in created else build_from("extraction", EXTRACTIONS, name, first)

@@ -10,7 +10,7 @@ from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
 from promptkit.core.calibration import Calibration, DeclaresReads, DeclaresScores, Fitted
 from promptkit.core.errors import Unsupported
 from promptkit.core.needs import FitData, Need, Needs, Outputs, RowNeed, with_required
-from promptkit.core.state import from_state, is_saveable, stateful, to_state
+from promptkit.core.state import State, from_state, is_saveable, stateful, to_state
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -99,6 +99,15 @@ class FittedCalibration:
         """What is read for new rows."""
         return tuple(fixed for _, fixed in self.reads)
 
+    @property
+    def state(self) -> State:
+        """The fitted calibration as a JSON value and arrays.
+
+        Raises:
+            InputError: It contains something that cannot be saved (`not-saveable`).
+        """
+        return to_state(self, self.name)
+
     def fit(self, data: FitData) -> RenamedReads:
         """Returns the fitted calibration; the data is not used."""
         return RenamedReads(fitted=self.fitted, reads=dict(self.reads))
@@ -144,6 +153,15 @@ class ContextCalibration:
     def needs(self) -> Needs:
         """What is collected for new rows."""
         return tuple(fixed for _, fixed in self.pairs)
+
+    @property
+    def state(self) -> State:
+        """The needs as a JSON value and arrays.
+
+        Raises:
+            InputError: A need contains something that cannot be saved (`not-saveable`).
+        """
+        return to_state(self.pairs, self.name)
 
     def fit(self, data: FitData) -> Fitted:
         """Fits the calibration on the contexts of the rows."""

@@ -41,8 +41,8 @@ def needs_of(chains: Sequence[Chain]) -> Needs:
 
 
 def calibrations_of(chains: Sequence[Chain]) -> list[Calibration]:
-    """Returns the calibrations of the branches that have one."""
-    return [chain.calibration for chain in chains if chain.calibration is not None]
+    """Returns the calibrations that are applied, of the branches that have one."""
+    return [calibration for chain in chains for calibration in chain.calibrations]
 
 
 def fit_part(fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> FitPart:

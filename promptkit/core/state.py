@@ -14,12 +14,14 @@ class Sharpened:
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from promptkit.core.errors import CheckpointError, InputError
+from promptkit.core.hashing import SHORT, Hasher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +110,15 @@ def from_state(state: State) -> object:
         CheckpointError: A class is unknown (`unknown-state`), or the state is malformed (`malformed-state`).
     """
     return _Reader(state.arrays).read(state.value)
+
+
+def state_digest(state: State) -> str:
+    """Returns a hash of a state, which differs if a value or a number in an array differs."""
+    hasher = Hasher()
+    hasher.update(json.dumps(state.value, sort_keys=True).encode())
+    for name, array in sorted(state.arrays.items()):
+        hasher.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode() + array.tobytes())
+    return hasher.hexdigest()[:SHORT]
 
 
 class _Writer:

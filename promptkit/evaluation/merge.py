@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from promptkit.align.chain import Chain, chain_from_settings
+from promptkit.align.chain import FITTED, Chain, chain_from_settings
 from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
@@ -108,12 +108,24 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
     )
 
 
+def _check_not_fitted(shard: FinishedShard) -> None:
+    """Raises RunError for shards of predictors that were fitted before the run: its files do not contain what was fitted."""
+    if any(FITTED in aligner for chain in shard.settings["align"] for aligner in chain):
+        raise RunError(
+            f"{shard.path} is a shard of a fitted predictor, and a run does not contain what the predictor was fitted on",
+            code="fitted-shards",
+            hint="Evaluate a saved or fitted predictor without shards",
+            folder=str(shard.path),
+        )
+
+
 def _check_same_run(shards: Sequence[FinishedShard]) -> None:
     if not shards:
         raise InputError(
             "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*", shards=()
         )
     first = shards[0]
+    _check_not_fitted(first)
     for shard in shards[1:]:
         keys = {**first.settings, **shard.settings}
         differing = tuple(key for key in keys if first.settings.get(key) != shard.settings.get(key))

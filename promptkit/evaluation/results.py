@@ -60,7 +60,7 @@ def _fitted(
     if not answered(samples) or not calibrations_of(chains):
         return {}
     data = collect_fit_data(chains, samples, support, read_outputs)
-    fitted = {chain.name: chain.calibration.fit(data) for chain in chains if chain.calibration is not None}
+    fitted = {chain.name: chain.applied.fit(data) for chain in chains if chain.applied is not None}
     return {
         name: (each.apply(data.items), each.label_map if isinstance(each, HasLabelMap) else None)
         for name, each in fitted.items()

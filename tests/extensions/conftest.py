@@ -23,6 +23,7 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.extract import EXTRACTIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
+from promptkit.core import state
 from promptkit.core.registry import Registry
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
@@ -93,6 +94,8 @@ class Package:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Returns a function that installs a file of `plugins` with entry points: group -> names of classes or functions."""
     isolate(monkeypatch, *TABLES)
+    shipped = {name: cls for name, cls in state._CLASSES.items() if cls.__module__.startswith("promptkit.")}
+    monkeypatch.setattr(state, "_CLASSES", shipped)
     installed: list[str] = []
 
     def install_package(name: str, source: str | None = None, **points: str) -> Package:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.asking import AskedRow, Asking, Problem
 from promptkit.core.needs import FitData, Needs, Outputs, RowNeed, Stored
+from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+@stateful("reversed")
 @dataclass(frozen=True)
 class Reversed(RowNeed[None]):
     """Label log-probabilities of each row with its words in reverse order, shape (rows, K)."""
@@ -39,6 +41,7 @@ class Reversed(RowNeed[None]):
         return Problem(code="missing-reversed", text="the rows with their words in reverse order")
 
 
+@stateful("mirrored-mean")
 @dataclass(frozen=True)
 class Mean:
     """The fitted calibration."""
