@@ -24,6 +24,7 @@ from promptkit.align.vote import Majority
 from promptkit.core.calibration import Calibration, DeclaresScores
 from promptkit.core.class_table import JoinedTable
 from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.needs import FitData
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build_from, parse, settings_of, spelling
@@ -55,6 +56,8 @@ class Chain:
     """Corrects the label scores; None to use them as they are."""
     fitted: FittedCalibration | ContextCalibration | None = None
     """The calibration after fitting, which needs no labeled rows; None if it is fitted in each evaluation."""
+    fitted_on: frozenset[Fingerprint] = frozenset()
+    """The rows that the calibration was fitted on before."""
 
     @property
     def applied(self) -> Calibration | None:
@@ -84,17 +87,19 @@ class Chain:
         fitted = {} if self.fitted is None else {FITTED: state_digest(self.fitted.state)}
         return [reader, {**settings_of(self.calibration), **fitted}]
 
-    def fit(self, data: FitData, fix: Fix, *, one_context: bool) -> Chain:
+    def fit(self, data: FitData, fix: Fix, *, one_context: bool, fitted_on: frozenset[Fingerprint] = frozenset()) -> Chain:
         """Returns the chain with a fitted calibration, which needs no labeled rows.
 
         Args:
             data: What the calibration is fitted on.
             fix: Returns what a need becomes for new rows, as `Need.fixed` does.
             one_context: Whether all rows have the same demonstrations.
+            fitted_on: The rows whose outputs or labels are in the data.
         """
         if self.calibration is None:
             return self
-        return replace(self, fitted=fit_calibration(self.calibration, data, fix, one_context=one_context))
+        fitted = fit_calibration(self.calibration, data, fix, one_context=one_context)
+        return replace(self, fitted=fitted, fitted_on=fitted_on)
 
 
 def make_chain(align: Aligners) -> Chain:

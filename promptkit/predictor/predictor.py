@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,6 +20,8 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
+from promptkit.predictor.estimate import Estimate
+from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.tasks.task import Task
 
 T = TypeVar("T")
@@ -54,6 +57,21 @@ class Predictor:
         self.chain = chain
         self.needed_features = needed
         """The features that it needs from its model."""
+        self.estimate: Estimate | None = None
+        """Its results on labeled rows that it was not fitted on, if they are known."""
+        self.out_of_fold: OutOfFold | None = None
+        """The probabilities of these rows, on which statements about new rows rest."""
+
+    def with_estimate(self, estimate: Estimate, out_of_fold: OutOfFold | None = None) -> Predictor:
+        """Returns the predictor with its results on labeled rows that it was not fitted on.
+
+        Args:
+            estimate: The results.
+            out_of_fold: The probabilities of these rows; None for generated texts and answer choices.
+        """
+        predictor = copy(self)
+        predictor.estimate, predictor.out_of_fold = estimate, out_of_fold
+        return predictor
 
     @property
     def reader(self) -> OutputReader:
