@@ -29,7 +29,7 @@ class CalibrationOptions(StrictModel):
     """Labeled rows of each label that probes and label maps are fitted on, unless their own per_class is given."""
 
     def build_calibrations(self) -> list[Calibration]:
-        """Builds the calibrations and label maps, each once.
+        """Builds the calibrations, then the label maps.
 
         Raises:
             InputError: A name or a setting is invalid, a name in `labelmap` is not a label map, or `per_class` applies to none.
@@ -42,8 +42,7 @@ class CalibrationOptions(StrictModel):
             _check_label_map(spelling)
         defaults = {} if self.per_class is None else {PER_CLASS: self.per_class}
         built = [build("calibration", CALIBRATIONS, spelling, **defaults) for spelling in self.calibrate]
-        maps = [build("label map", LABEL_MAPPINGS, spelling, **defaults) for spelling in self.labelmap]
-        built += [label_map for label_map in maps if label_map not in built]
+        built += [build("label map", LABEL_MAPPINGS, spelling, **defaults) for spelling in self.labelmap]
         if defaults and not any(field.name == PER_CLASS for each in built for field in keywords_of(each)):
             raise InputError(
                 "The option per_class is for probes and label maps, and there are none",

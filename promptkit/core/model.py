@@ -216,6 +216,10 @@ def _wrong_modality(needed: Modality, message: str, card: ModelCard) -> Unsuppor
     )
 
 
+LOADER = "loader"
+"""The key of a model's identity for the function that created it, if a name alone cannot load it."""
+
+
 @runtime_checkable
 class HasCapabilities(Protocol):
     """The members by which models are recognized. The card is not one of them, because reading it may open files."""
@@ -226,7 +230,10 @@ class HasCapabilities(Protocol):
     """What it supports. Without `vectors`, `embed` raises Unsupported, and without `prefixes`, `keys_values` does."""
 
     def identity(self) -> Mapping[str, object]:
-        """Returns everything about the model and its settings that determines a result, without loading weights."""
+        """Returns everything about the model and its settings that determines a result, without loading weights.
+
+        A model that `load` cannot return for its name has the key `LOADER`.
+        """
         ...
 
 

@@ -167,6 +167,7 @@ ENGINES = EngineTable(
             },
             names="a hub id, a folder, or demo (EfficientNet-Lite0)",
             description="image classifiers of transformers; with pk.load_module also of PyTorch, timm and torchvision",
+            recorded=("device", "dtype", "size", "batch_size"),
         ),
         Engine(
             name="fake",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TENSOR = "tokens"
 """The name of the tensor of log-probabilities of tokens."""
+TOKENS = 500
+"""The default number of tokens of a language model."""
 
 
 @stateful("source-logprobs")
@@ -58,7 +60,9 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
         return True
 
     def check(self, counts: Counts, aligner: str) -> None:
-        """Refuses too few source classes for the labels."""
+        """Refuses too few source classes for the labels, and a number of tokens for an image classifier."""
+        if counts.classes is not None and self.size != TOKENS:
+            raise tokens_of_classes(aligner, self.size)
         needed = self.per_label * counts.labels
         if counts.classes is not None and counts.classes < needed:
             raise _too_few_classes(aligner, counts, needed)
@@ -140,6 +144,19 @@ def stored_classes(stored: Stored) -> int | None:
     """Returns the number of classes that a run has read; None if it has read no classes of an image classifier."""
     names = cast("Sequence[str] | None", stored.metadata.get(CLASSES))
     return None if names is None else len(names)
+
+
+def tokens_of_classes(aligner: str, tokens: int) -> InputError:
+    """Returns the error for a number of tokens that is set for an image classifier."""
+    return InputError(
+        f"The option tokens of {aligner} is for language models: of an image classifier all classes are used",
+        code="option-not-applicable",
+        got=f"tokens={tokens}",
+        hint="Leave it out",
+        option="tokens",
+        aligner=aligner,
+        value=tokens,
+    )
 
 
 def _too_few_classes(aligner: str, counts: Counts, needed: int) -> InputError:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from promptkit.core.errors import PromptkitError
+from promptkit.core.model import LOADER
 from promptkit.core.paths import names
 from promptkit.core.registry import Named, build_from, spelling
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
+from promptkit.manipulate.image.processor import ImageProcessor
 from promptkit.manipulate.learned.base_model import content_of
 from promptkit.manipulate.learned.storage import MANIFEST, load_manipulation
-from promptkit.manipulate.modifiers import LEARNABLE
+from promptkit.manipulate.modifiers import FIXED, LEARNABLE
 from promptkit.manipulate.order.fixed import ORDERS, default_order
 from promptkit.models.registry import ENGINES
 from promptkit.runs.schema import RunSettings
@@ -62,10 +64,13 @@ def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, objec
         Option -> value, without calibrations; None if no options express the run.
     """
     prompt, chains = _prompt_settings(settings), settings["align"]
-    if not _has_command(prompt):
+    modifiers = prompt.get("with", ())
+    fixed = [modifier for modifier in modifiers if modifier.get("name") in FIXED]
+    learned = modifiers[len(fixed) :]
+    if LOADER in settings["model"] or not (_has_command(prompt) and all(map(_is_saved, learned))):
         return None
     is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == [PMI]
-    score = "channel" if prompt["channel"] else PMI if is_pmi else str(chains[0][0].get("score", "sum"))
+    score = "channel" if prompt.get("channel") else PMI if is_pmi else str(chains[0][0].get("score", "sum"))
     task, model, limit = str(settings["task"]["name"]), settings["model"], settings["limit"]
     needs_mirror = "mirror" in cast(_Settings, settings["task"].get("source", {})) and "PROMPTKIT_DATA" not in os.environ
     return {
@@ -73,9 +78,10 @@ def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, objec
         **({"data": DATA_PLACEHOLDER} if needs_mirror else {}),
         "model": str(model["name"]),
         "set": _model_settings(model),
-        **_prompt_options(prompt),
+        **({} if _is_of_images(prompt) else _prompt_options(prompt)),
         **({} if score == "sum" else {"score": score}),
-        PROMPT: _saved_folders(prompt.get("with", ()), out, model),
+        "manipulation": [_spelled("fixed manipulation", FIXED, modifier) for modifier in fixed],
+        PROMPT: _saved_folders(learned, out, model),
         "split": settings["split"],
         **({} if limit is None else {"limit": limit}),
     }
@@ -86,10 +92,16 @@ def _prompt_settings(settings: RunSettings) -> _PromptSettings:
 
 
 def _has_command(prompt: _PromptSettings) -> bool:
-    """Whether options express the settings: all of them are known, the template has a name, and modifiers are in folders."""
+    """Whether options express the first manipulation: all of its settings are known, and a template has a name."""
+    if _is_of_images(prompt):
+        return True
     is_known = prompt.keys() <= {*_PromptSettings.__annotations__, "template_sha256"}
-    named = "template" in prompt and prompt["template"] != Template.name
-    return is_known and named and all(_is_saved(modifier) for modifier in prompt.get("with", ()))
+    return is_known and "template" in prompt and prompt["template"] != Template.name
+
+
+def _is_of_images(prompt: _PromptSettings) -> bool:
+    """Whether the first manipulation decodes images, for which there are no options."""
+    return {key: value for key, value in prompt.items() if key != "with"} == ImageProcessor().settings()
 
 
 def _is_saved(modifier: _Settings) -> bool:

@@ -52,7 +52,12 @@ class JointLabelMap:
             mapping: The method.
             labels: The labels of the task.
             classes: The names of the model's classes.
+
+        Raises:
+            Unsupported: The map needs more than class probabilities and labels.
+            InputError: A setting has no effect.
         """
+        mapping.check_trainable()
         self._mapping, self._labels, self._classes = mapping, tuple(labels), tuple(classes)
 
     @property
@@ -87,6 +92,7 @@ def joint_label_map(predictor: Predictor) -> JointLabelMap | None:
 
     Raises:
         InputError: Another calibration follows it, or the model is not an image classifier.
+        Unsupported: The label map cannot be trained with its settings.
     """
     calibration = predictor.chain.calibration
     if calibration is None:

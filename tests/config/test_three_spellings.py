@@ -257,6 +257,15 @@ BAD: list[tuple[Callable[[], object], str, dict[str, Any]]] = [
     (lambda: EvalConfig(task="sentiment", labelmap="batch").build(), "not-a-label-map", {"name": "batch"}),
     (lambda: EvalConfig(task="sentiment", labelmap="blmm").build(), "unknown-name", {"kind": "label map", "name": "blmm"}),
     (lambda: EvalConfig(task="sentiment", per_class=4).build(), "option-not-applicable", {"option": "per_class"}),
+    *(
+        (lambda given=given: EvalConfig(task="sentiment", model="fake", **given).build(), "duplicate-branch", {})
+        for given in (
+            {"labelmap": "blm+,blm+"},
+            {"calibrate": "blm+", "labelmap": "blm+"},
+            {"calibrate": "blm+,blm+"},
+            {"calibrate": "blm:per_class=3", "labelmap": "blm", "per_class": 3},
+        )
+    ),
     (lambda: EvalConfig(task="sentiment", manipulation="soft").build(), "needs-training", {"manipulation": "soft"}),
     (lambda: EvalConfig(task="sentiment", manipulation="sof").build(), "unknown-name", {"kind": "fixed manipulation"}),
 ]

@@ -31,7 +31,7 @@ from tests.support.probe_runs import contents
 from tests.support.runs import Killed
 
 SPELLINGS = [
-    *("blm+:per_class=3", "frequency:per_class=2", "linear:on=tokens:per_class=3", "knn:per_class=2:tokens=3"),
+    *("blm+:per_class=3", "frequency:per_class=2", "linear:on=tokens:per_class=3", "knn:per_class=2"),
     *("hidden:per_class=3", "linear:per_class=3:layer=0", "prototypical:per_class=3:layer=-1", "semantic:encoder=fake"),
 ]
 HAND_WRITTEN = {"dark": ["boat", "tree"], "light": ["cat", "dog"]}
@@ -99,7 +99,7 @@ def test_a_finished_run_is_aligned_again_and_other_maps_need_no_new_run(task: pk
     again = align(finished.path, ",".join(SPELLINGS))
     assert not again.unavailable
     assert {name: metric for name, metric in metrics(again.results).items() if name != "classes"} == metrics(finished.results)
-    spellings = ["blm:tokens=7:per_class=1", "iterative:per_class=3", "hidden:layer=1", "frequency:per_class=3:per_label=3"]
+    spellings = ["blm:per_class=1", "iterative:per_class=3", "hidden:layer=1", "frequency:per_class=3:per_label=3"]
     other = align(finished.path, ",".join(spellings))
     assert [(item.code, item.fields) for item in other.unavailable] == [
         ("missing-hidden-states", {"layer": 1}),
@@ -187,6 +187,10 @@ def test_repeated_names_are_numbered() -> None:
     [
         ("semantic", "needs-encoder", {}),
         ("frequency:per_label=3", "too-few-source-classes", {"labels": 2, "needed": 6, "given": 4}),
+        ("blm:tokens=50", "option-not-applicable", {"option": "tokens", "value": 50}),
+        ("full:tokens=600", "option-not-applicable", {"option": "tokens", "value": 600}),
+        ("knn:tokens=50", "option-not-applicable", {"option": "tokens"}),
+        ("linear:on=tokens:tokens=50", "option-not-applicable", {"option": "tokens"}),
         ("hidden:layer=9", "unknown-layer", {"layer": 9}),
     ],
 )

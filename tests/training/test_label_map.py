@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.align.labelmap import LABEL_MAPPINGS, LabelMap
 from promptkit.core.arrays import as_array
-from promptkit.core.errors import Unsupported
+from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.output_reader import Target
 from promptkit.core.requests import ClassifyOutput
 from promptkit.training.label_map import JointLabelMap
@@ -85,6 +85,11 @@ def test_maps_that_follow_the_outputs_are_fitted_again() -> None:
     ],
 )
 def test_maps_that_read_more_than_class_probabilities_are_refused(mapping: Any) -> None:
-    logits, gold = drawn(0)
     with refused(Unsupported, "untrainable-label-map", aligner=mapping.name):
-        JointLabelMap(mapping, LABELS, CLASSES).fit(logprobs_of(logits), gold)
+        JointLabelMap(mapping, LABELS, CLASSES)
+
+
+@pytest.mark.parametrize("mapping", [pk.labelmap.BayesianPlus(tokens=50), pk.labelmap.Full(tokens=50)])
+def test_a_number_of_tokens_is_refused_for_classes(mapping: Any) -> None:
+    with refused(InputError, "option-not-applicable", option="tokens", aligner=mapping.name, value=50):
+        JointLabelMap(mapping, LABELS, CLASSES)

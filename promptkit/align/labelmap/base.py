@@ -12,7 +12,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.needs.name_vectors import NameEmbeddings
-from promptkit.needs.source_logprobs import SourceLogprobs
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, tokens_of_classes
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -53,6 +53,15 @@ class TrainableMap(Protocol):
         """As `LabelMap.over`."""
         ...
 
+    def check_trainable(self) -> None:
+        """Checks that the map can be fitted on the classes of a classifier with these settings.
+
+        Raises:
+            Unsupported: The map needs more than class probabilities and labels.
+            InputError: A setting has no effect there.
+        """
+        ...
+
     def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
         """Fits the map on all classes of a classifier.
 
@@ -61,9 +70,6 @@ class TrainableMap(Protocol):
             classes: The names of the classes.
             logprobs: Log-probabilities of the classes for labeled rows, shape (rows, classes).
             gold: Indices of the labels of these rows, shape (rows,).
-
-        Raises:
-            Unsupported: The map needs more than this.
         """
         ...
 
@@ -80,8 +86,9 @@ class LabelMapping(LearnedAligner):
 
     sources: Literal["tokens", "words"] = "tokens"
     """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
-    tokens: int = 500
-    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    tokens: int = TOKENS
+    """Number of source tokens of a language model; the same tokens for all rows, chosen by their mean probability
+    over the labeled rows."""
     over: Over = "probabilities"
     """Whether the weights multiply the probabilities of source classes or their logarithms."""
     manual: float = 0.0
@@ -160,10 +167,15 @@ class LabelMapping(LearnedAligner):
         """
         raise NotImplementedError
 
-    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
-        """Fits the map on all classes of a classifier; see `TrainableMap.fit_classes`."""
+    def check_trainable(self) -> None:
+        """Raises an error if the map cannot be fitted on the classes of a classifier; see `TrainableMap.check_trainable`."""
         if self.sources == "words" or self.manual:
             raise untrainable(self.name, f"sources={self.sources}, manual={self.manual}", "Leave out sources and manual")
+        if self.tokens != TOKENS:
+            raise tokens_of_classes(self.name, self.tokens)
+
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Fits the map on all classes of a classifier; see `TrainableMap.fit_classes`."""
         empty = np.empty((0, 0))
         sources = Sources(names=classes, labels=labels, logprobs=logprobs, name_vectors=empty, label_vectors=empty)
         return self.map(sources, gold)

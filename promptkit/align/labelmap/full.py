@@ -37,7 +37,7 @@ from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.fit_rows import FitRows
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.needs.name_vectors import NameVectors
-from promptkit.needs.source_logprobs import SourceLogprobs
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, tokens_of_classes
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -63,8 +63,9 @@ class Full(LearnedAligner):
     """The scores that the penalty pulls towards: none, those of the first aligner, or source classes with similar names."""
     sources: Literal["tokens", "words"] = "tokens"
     """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
-    tokens: int = 500
-    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    tokens: int = TOKENS
+    """Number of source tokens of a language model; the same tokens for all rows, chosen by their mean probability
+    over the labeled rows."""
     encoder: str = ""
     """With towards=semantic, the model that embeds names, such as `encoder:FOLDER`; by default the language model itself."""
     strength: float | None = None
@@ -159,11 +160,16 @@ class Full(LearnedAligner):
     def _fitted(self, label_map: LabelMap) -> FittedAligner:
         return FittedAligner(scorer=LabelMapScores(label_map=label_map, columns=self._columns), label_map=label_map)
 
-    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
-        """Fits the map on all classes of a classifier, without a correction of class shares; see `TrainableMap.fit_classes`."""
+    def check_trainable(self) -> None:
+        """Raises an error if the map cannot be fitted on the classes of a classifier; see `TrainableMap.check_trainable`."""
         if self.sources == "words" or self.towards != "none":
             got = f"sources={self.sources}, towards={self.towards}"
             raise untrainable(self.name, got, "Leave out sources and towards, then evaluate with any map")
+        if self.tokens != TOKENS:
+            raise tokens_of_classes(self.name, self.tokens)
+
+    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+        """Fits the map on all classes of a classifier, without a correction of class shares; see `TrainableMap.fit_classes`."""
         sources = np.maximum(logprobs, LOG_TINY)
         fitted = self._regression(sources, np.zeros((len(gold), len(labels))), gold, sources)
         return LabelMap(sources=classes, labels=labels, weights=fitted.weights, bias=fitted.bias, over=self.over)

@@ -50,7 +50,7 @@ class InjectiveMapping(LabelMapping):
     @property
     def source_logprobs(self) -> SourceLogprobs:
         """The log-probabilities of the source classes, with enough of them for all labels."""
-        return SourceLogprobs(self.tokens, self.rows, self.per_label)
+        return SourceLogprobs(self.tokens, self.rows, per_label=self.per_label)
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Assigns source classes to labels, shape (S, K): 1 / `per_label` where a source class belongs to a label, else 0."""

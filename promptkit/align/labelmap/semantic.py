@@ -55,7 +55,7 @@ class Semantic(InjectiveMapping):
         named = assigned(self.weights(sources, gold), sources.names, sources.labels)
         return replace(super().map(sources, gold), named=named)
 
-    def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
+    def check_trainable(self) -> None:
         """Raises Unsupported: the names must be embedded."""
         raise untrainable(self.name, "a map by names", "Train with blm+, then evaluate with any map")
 

@@ -17,7 +17,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Needs
-from promptkit.needs.source_logprobs import SourceLogprobs
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -29,8 +29,9 @@ class AutomaticVerbalizer(LearnedAligner):
 
     words: int = 10
     """Label words for each label."""
-    tokens: int = 500
-    """Number of candidate tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    tokens: int = TOKENS
+    """Number of candidate tokens of a language model; the same tokens for all rows, chosen by their mean probability
+    over the labeled rows."""
     name: ClassVar[str] = "automatic"
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.state import stateful
 from promptkit.needs.labeled_rows import LabeledRows
-from promptkit.needs.source_logprobs import SourceLogprobs
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -34,8 +34,9 @@ class KNNPrompting(LearnedAligner):
 
     k: int = 3
     """Number of neighbors that vote."""
-    tokens: int = 500
-    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    tokens: int = TOKENS
+    """Number of source tokens of a language model; the same tokens for all rows, chosen by their mean probability
+    over the labeled rows."""
     name: ClassVar[str] = "knn"
 
     def __post_init__(self) -> None:

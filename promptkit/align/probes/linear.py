@@ -23,7 +23,7 @@ from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNee
 from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
-from promptkit.needs.source_logprobs import SourceLogprobs
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -47,8 +47,9 @@ class LinearProbe(LearnedAligner):
     layer: Layer | None = None
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
     the layer of `LAYERS` with the lowest cross-validated log loss."""
-    tokens: int = 500
-    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    tokens: int = TOKENS
+    """Number of source tokens of a language model; the same tokens for all rows, chosen by their mean probability
+    over the labeled rows."""
     scale: Literal["standardize", "normalize", "best"] = "standardize"
     """Whether each feature is divided by its standard deviation over the labeled rows, or each row by its norm; `best` is the
     one with the lower cross-validated log loss, and `normalize` where there are too few rows for cross-validation."""

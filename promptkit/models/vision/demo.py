@@ -26,6 +26,7 @@ class DemoSource:
     """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946, in its variant for mobile devices)."""
 
     packages = ("efficientnet-lite-pytorch",)
+    loads_by_name = True
 
     def __init__(self, size: tuple[int, int] | None) -> None:
         """Checks that the packages are installed.

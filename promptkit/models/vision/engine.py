@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError, Unsupported
-from promptkit.core.model import ImageCard, Precision
+from promptkit.core.model import LOADER, ImageCard, Precision
 from promptkit.core.requests import Output, Request
 from promptkit.models import registry
 from promptkit.models.base import BaseEngine
@@ -29,6 +29,7 @@ from promptkit.models.vision.forward import answer, check_requests, pixels_of_re
 from promptkit.models.vision.network import Classifier, exact_convolutions
 from promptkit.models.vision.optimization import TOLERANCE, optimize
 from promptkit.models.vision.plan import plan_batches
+from promptkit.models.vision.preprocessing import ImageSize
 from promptkit.models.vision.sources import ClassifierSource, TransformersSource
 from promptkit.models.vision.structure import Structure, logits_of, structure_of
 
@@ -53,8 +54,9 @@ class VisionModel(BaseEngine):
         """float32, bfloat16 or float16."""
         revision: str | None = None
         """Branch, tag or commit of a model on the hub."""
-        size: PositiveInt | None = None
-        """Height and width of the images that the model reads, such as 96; the size in the model's files by default."""
+        size: ImageSize | None = None
+        """Height and width of the images that the model reads, such as 96, or 96x128 if they differ; the size in the model's
+        files by default."""
         batch_size: PositiveInt | None = None
         """The largest number of images computed at once; 32 on a CPU and 128 on a GPU by default."""
 
@@ -95,7 +97,7 @@ class VisionModel(BaseEngine):
             "engine": "vision",
             "name": self.name,
             "content": self._source.content,
-            "size": list(preprocessing.size),
+            "size": "x".join(map(str, preprocessing.size)),
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
             "device": self._device.type,
@@ -103,6 +105,7 @@ class VisionModel(BaseEngine):
             "batch_size": self._batch_size,
             "torch": torch.__version__,
             **{package: version(package) for package in self._source.packages},
+            **({} if self._source.loads_by_name else {LOADER: "load_module"}),
         }
 
     def notes(self) -> Sequence[str]:
@@ -202,8 +205,9 @@ class VisionModel(BaseEngine):
 
 
 def _source_of(name: str, settings: VisionModel.Settings) -> ClassifierSource:
-    size = (settings.size, settings.size) if settings.size else None
-    return DemoSource(size) if name == DEMO else TransformersSource(name, revision=settings.revision, size=size)
+    if name == DEMO:
+        return DemoSource(settings.size)
+    return TransformersSource(name, revision=settings.revision, size=settings.size)
 
 
 def _check(module: nn.Module, structure: Structure, probe: Tensor, names: int, name: str) -> None:

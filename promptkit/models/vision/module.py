@@ -24,6 +24,7 @@ class ModuleSource:
     """A module of PyTorch. It is copied, so that later changes of the original have no effect."""
 
     packages = ()
+    loads_by_name = False
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str]) -> None:
         """Copies the module; `content` is a hash of its weights and of the description of its submodules."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PositiveInt
 
 from promptkit.core.errors import InputError, ModelError, Unsupported
 
@@ -12,6 +14,16 @@ PIXEL_LEVELS = 255
 """The largest value of a pixel in an image file, which is 1 here."""
 BILINEAR = 2
 """The number that stands for bilinear interpolation in image processors of transformers, as in Pillow."""
+
+
+def parse_size(size: object) -> object:
+    """Returns the height and width of a setting; a value that is neither a number nor a text is unchanged."""
+    sides = size.split("x") if isinstance(size, str) else [size] if isinstance(size, int) else size
+    return tuple(sides) * 2 if isinstance(sides, list) and len(sides) == 1 else sides
+
+
+ImageSize = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(parse_size)]
+"""The setting of a height and a width: one number for both, as in 96, or two, as in 96x128 or (96, 128)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +45,15 @@ class Preprocessing:
         return len(self.mean)
 
 
-def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> Preprocessing:
+def preprocessing_of(processor: Mapping[str, Any], stated: Collection[str], channels: int, name: str) -> Preprocessing:
     """Returns the preprocessing that an image processor of transformers specifies.
 
-    The whole image is resized, even if the processor would crop it; a note says so.
+    The whole image is resized, even if the processor would crop it; a note says so. Another note names the settings that are
+    defaults of the processor's class, because the model's files do not state them.
 
     Args:
-        processor: The settings of the processor.
+        processor: The settings of the processor, including defaults.
+        stated: The names of the settings that the model's files or the user state.
         channels: The number of channels that the model reads.
         name: The model as the user named it, for error messages.
 
@@ -73,7 +87,7 @@ def preprocessing_of(processor: Mapping[str, Any], channels: int, name: str) -> 
         size=_size(processor, name),
         mean=tuple((x + offset) / scale for x in mean),
         std=tuple(x / scale for x in std),
-        notes=tuple(_differences(processor)),
+        notes=(*_defaults(processor, stated), *_differences(processor)),
     )
 
 
@@ -129,6 +143,19 @@ def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
             model=name,
         )
     return int(height), int(width)
+
+
+def _defaults(processor: Mapping[str, Any], stated: Collection[str]) -> list[str]:
+    needed = ["crop_size" if processor.get("do_center_crop") else "size"]
+    if processor.get("do_normalize"):
+        needed += ["image_mean", "image_std"]
+    defaults = [f"{key}={processor.get(key)}" for key in needed if key not in stated]
+    if not defaults:
+        return []
+    kind = processor.get("image_processor_type", "the image processor")
+    return [
+        f"the model's files do not state its whole preprocessing, so that defaults of {kind} are used: {', '.join(defaults)}"
+    ]
 
 
 def _differences(processor: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from promptkit.core.errors import ModelError
 from promptkit.models.files.pretrained import fetched, load_weights, read_config
+from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import KnownModels, resolve
 from promptkit.models.vision.preprocessing import Preprocessing, preprocessing_of
 
@@ -24,6 +25,9 @@ KNOWN = KnownModels(engine="vision", hub="microsoft/resnet-18", demo_extra="visi
 
 class ClassifierSource(Protocol):
     """A classifier that can be loaded."""
+
+    loads_by_name: bool
+    """Whether `load` returns it for its name, so that a command can repeat its runs."""
 
     @property
     def packages(self) -> Sequence[str]:
@@ -58,6 +62,7 @@ class TransformersSource:
     """An image classifier of transformers: a folder or a hub id."""
 
     packages = ("transformers",)
+    loads_by_name = True
 
     def __init__(self, name: str, *, revision: str | None, size: tuple[int, int] | None) -> None:
         """Resolves the name and reads the configuration.
@@ -87,10 +92,20 @@ class TransformersSource:
         from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         processor = dict(fetched(AutoImageProcessor, self._source, self._name).to_dict())
+        stated = self._stated_processor()
         if self._stated_size:
             height, width = self._stated_size
-            processor |= {"size": {"height": height, "width": width}, "do_center_crop": False}
-        return preprocessing_of(processor, int(getattr(self._config, "num_channels", 3)), self._name)
+            given = {"size": {"height": height, "width": width}, "do_center_crop": False}
+            processor, stated = processor | given, stated | given
+        return preprocessing_of(processor, stated, int(getattr(self._config, "num_channels", 3)), self._name)
+
+    def _stated_processor(self) -> dict[str, Any]:
+        """Returns the settings of the image processor that its file states; it has defaults for all others."""
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        mixin: Any = ImageProcessingMixin
+        with quiet():
+            return dict(mixin.get_image_processor_dict(self._source.location, revision=self._source.commit)[0])
 
     @cached_property
     def content(self) -> str:

@@ -187,6 +187,26 @@ def test_notes_say_where_the_preprocessing_differs(tmp_path) -> None:
     assert len(pk.load(f"vision:{save_vit(tmp_path, **cropping)}").notes()) == 2
 
 
+@pytest.mark.parametrize(
+    ("settings", "size", "defaults"),
+    [
+        ({}, None, ("size=", "image_mean=", "image_std=")),
+        ({}, 24, ("image_mean=", "image_std=")),
+        ({"size": 16}, None, ("image_mean=", "image_std=")),
+        ({"size": 16, "do_normalize": False}, None, ()),
+        ({"image_mean": [0.5] * 3, "image_std": [0.2] * 3}, None, ("size=",)),
+        ({"size": 16, "image_mean": [0.5] * 3, "image_std": [0.2] * 3}, None, ()),
+    ],
+)
+def test_a_note_names_the_preprocessing_that_the_files_do_not_state(tmp_path, settings, size, defaults) -> None:
+    (save_vit(tmp_path) / "preprocessor_config.json").write_text(json.dumps(settings))
+    notes = pk.load(f"vision:{tmp_path}", **({} if size is None else {"size": size})).notes()
+    named = [note for note in notes if "defaults of" in note]
+    assert len(named) == bool(defaults)
+    for key in ("size=", "image_mean=", "image_std="):
+        assert any(key in note for note in named) == (key in defaults)
+
+
 def test_a_vit_reads_images_of_another_size(tmp_path) -> None:
     from transformers import AutoModelForImageClassification
 
