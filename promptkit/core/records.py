@@ -13,6 +13,7 @@ RecordFile = Literal["samples", "support", "outputs"]
 
 A run has one file for each.
 """
+RECORD_FILES: tuple[RecordFile, ...] = ("samples", "support", "outputs")
 
 
 class Record(TypedDict):

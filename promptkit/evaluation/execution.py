@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
 from promptkit.collect.read_records import ReadQuery, is_complete_read, read_record
 from promptkit.collect.records import Query, is_complete, row_record, skipped_record
-from promptkit.core.records import ReadPlanRecord, ReadRecord, RecordFile, RowRecord
+from promptkit.collect.requirements import fit_part
+from promptkit.core.manipulation import Ask
+from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.core.requests import GenerateOutput, Output
 from promptkit.evaluation.plan import RunPlan
-from promptkit.evaluation.queries import RunQueries, build_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
+from promptkit.predictor.predictor import BoundPredictor
 from promptkit.runs.executor import Executor
-from promptkit.runs.folder import FILES, RunFolder
+from promptkit.runs.folder import RunFolder
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
@@ -85,7 +88,7 @@ def execute(
         _log.warning("Continuing %s: %d of %d rows are already computed.", folder.path, resumed, len(plan.rows))
     ask = CachedModel(plan.model, cache)
     bound = plan.predictor.bind(plan.task, ask=ask, cache=cache)
-    queries = build_queries(plan, bound, ask, cache)
+    queries = _queries(plan, bound, ask, cache)
     execution = _Execution(plan, folder, model_identity, queries, cache, progress, executor, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()
@@ -106,6 +109,24 @@ def execute(
     )
 
 
+def _queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None) -> Queries:
+    """Renders every row of a run and returns its requests."""
+    examples = [row.unlabeled() for row in plan.rows]
+    evaluated = [
+        Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row)
+        for example, row, rendered in zip(examples, plan.rows, bound.encode(examples), strict=True)
+    ]
+    purpose = Pass(
+        model=plan.model,
+        chains=plan.chains,
+        encode=bound.encode,
+        ask=ask,
+        part=fit_part(plan.fit, plan.task.rows(plan.split)),
+        other_models=other_models_of(plan.needs, cache),
+    )
+    return build_queries(purpose, evaluated)
+
+
 def _count_resumed(plan: RunPlan, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> int:
     return len({row.id for row in plan.rows} & {record["id"] for record in records})
 
@@ -118,7 +139,7 @@ class _Execution:
         plan: RunPlan,
         folder: RunFolder,
         model_identity: Mapping[str, object],
-        queries: RunQueries,
+        queries: Queries,
         cache: ScoreCache | None,
         progress: Progress,
         executor: Executor,
@@ -194,7 +215,7 @@ class _Execution:
             for index, output in zip(indices, outputs, strict=True)
             if index in self._assigned and self._queries[index].id not in self._records
         }
-        for file in FILES:
+        for file in RECORD_FILES:
             records = [self._record(index, output) for index, output in new.items() if self._queries[index].file == file]
             self._folder.append(file, records)
             self._records.update({record["id"]: record for record in records})

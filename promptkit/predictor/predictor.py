@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from promptkit.align.chain import Aligners, make_chain
-from promptkit.core.errors import InputError, TaskError
+from promptkit.collect.queries import all_skipped
+from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Ask, BindContext, Encode
 from promptkit.core.model import HasCapabilities, Model
@@ -143,15 +144,7 @@ def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, 
     """
     sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
     if rendered and not sent:
-        shortest = min(len(prompt.text.ids) for prompt in rendered)
-        raise TaskError(
-            f"All {len(rendered)} rows are skipped, because none fits the model's context: the shortest prompt has {shortest} "
-            "tokens",
-            code="all-rows-skipped",
-            hint="Use fewer demonstrations, a shorter instruction, or a model with a longer context",
-            rows=len(rendered),
-            tokens=shortest,
-        )
+        raise all_skipped([len(prompt.text.ids) for prompt in rendered])
     return sent
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.core.errors import RunError
-from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord
+from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RowRecord
 from promptkit.runs.files import REPEAT, read_json
-from promptkit.runs.folder import FILES, PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
+from promptkit.runs.folder import PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
 from promptkit.runs.schema import PredictionRecord, RunSettings, RunSummary, ShardSummary
 
 
@@ -87,7 +87,7 @@ def read_shard(path: Path) -> FinishedShard:
         )
     if summary is None:
         raise _unfinished(path, SHARD)
-    samples, support, outputs = ({str(record["id"]): record for record in _records(path, file)} for file in FILES)
+    samples, support, outputs = ({str(record["id"]): record for record in _records(path, file)} for file in RECORD_FILES)
     return FinishedShard(
         path=path,
         settings=_settings(path),

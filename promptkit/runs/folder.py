@@ -26,18 +26,17 @@ from promptkit.core.errors import RunError
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
-from promptkit.core.records import ReadPlanRecord, ReadRecord, RecordFile, RowRecord
+from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
-FILES: tuple[RecordFile, ...] = ("samples", "support", "outputs")
 PREDICTIONS = "predictions"
 TENSORS = "outputs.safetensors"
 SETTINGS = "run.json"
 SUMMARY, SHARD = "summary.json", "shard.json"
 TIMING = "timing.json"
-SHARD_FILES = tuple(f"{file}.jsonl" for file in FILES)
+SHARD_FILES = tuple(f"{file}.jsonl" for file in RECORD_FILES)
 RUN_FILES = ("samples.jsonl", "support.jsonl", f"{PREDICTIONS}.jsonl", TENSORS)
 
 

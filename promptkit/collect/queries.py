@@ -1,0 +1,186 @@
+"""The model requests of a pass, in order: rows to answer, further rows that aligners need, and what else is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from promptkit.align.chain import Chain
+from promptkit.collect.read_plan import ReadPlan, plan_reads
+from promptkit.collect.read_records import ReadQuery
+from promptkit.collect.records import Query
+from promptkit.collect.requirements import (
+    calibrations_of,
+    check_calibration,
+    check_fit_part,
+    class_count,
+    needs_of,
+    select_fit_rows,
+)
+from promptkit.collect.support import fit_rows, further_rows
+from promptkit.core.asking import AskedRow, Asking, Counts, FitPart
+from promptkit.core.errors import TaskError
+from promptkit.core.manipulation import Ask, Encode
+from promptkit.core.model import Model
+from promptkit.core.needs import Needs
+from promptkit.core.output_reader import OutputReader
+from promptkit.core.records import RECORD_FILES, RecordFile
+from promptkit.core.requests import Request
+from promptkit.models.cache import ScoreCache
+from promptkit.models.client import CachedModel
+from promptkit.models.registry import load
+
+NO_FIT_PART = FitPart(rows=(), untested=())
+"""The fit part of a pass whose aligners need no labeled rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What a pass of a model over rows is for: the aligners, and the rows that they may be fitted on."""
+
+    model: Model
+    """The model that answers the rows."""
+    chains: tuple[Chain, ...]
+    """The aligners, which share their first one."""
+    encode: Encode
+    """Renders rows."""
+    ask: Ask
+    """The model, which needs may query while the pass is planned."""
+    part: FitPart = NO_FIT_PART
+    """The rows of the fit part, if aligners use them."""
+    other_models: Mapping[str, Ask] = field(default_factory=dict)
+    """The models that needs query besides the one that answers, by name; see `other_models_of`."""
+
+    @property
+    def reader(self) -> OutputReader:
+        """The first aligner."""
+        return self.chains[0].reader
+
+    @property
+    def needs(self) -> Needs:
+        """The needs of all aligners and the needs that they require."""
+        return needs_of(self.chains)
+
+
+def other_models_of(needs: Needs, cache: ScoreCache | None) -> dict[str, Ask]:
+    """Loads the models that needs query besides the one that answers, by name.
+
+    Args:
+        needs: The needs.
+        cache: The score cache for their requests.
+    """
+    return {name: CachedModel(load(name), cache) for need in needs for name in need.models}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """The model requests of a pass."""
+
+    queries: Sequence[Query | ReadQuery]
+    requests: Sequence[Request]
+    """The request of each query."""
+    evaluated: Sequence[Query]
+    """The queries of all rows to answer, in their order, including skipped rows, which `queries` leaves out."""
+    read_plan: ReadPlan
+    """What is read in addition to answers."""
+
+    @property
+    def skipped(self) -> list[Query]:
+        """The rows that are not sent to the model, because their prompts do not fit the context."""
+        return [query for query in self.evaluated if query.rendered.skipped]
+
+    def order(self) -> dict[RecordFile, list[str]]:
+        """Returns the ids of all records of the pass, by file."""
+        order: dict[RecordFile, list[str]] = {file: [] for file in RECORD_FILES}
+        order["outputs"] += [record["id"] for record in self.read_plan.records()]
+        for query in (*self.evaluated, *(query for query in self.queries if query.file != "samples")):
+            order[query.file].append(query.id)
+        return order
+
+
+def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
+    """Plans what a pass requests from the model.
+
+    Args:
+        purpose: The pass.
+        evaluated: The rows to answer, with their prompts.
+
+    Raises:
+        TaskError: All rows are skipped (`all-rows-skipped`).
+        InputError: An aligner cannot be fitted, because too few rows are left.
+    """
+    sent = check_sent(evaluated)
+    asking = _asking(purpose, sent)
+    support = [*further_rows(asking, purpose.needs), *asking.fit_rows]
+    _check_calibrations(purpose, len(evaluated), len(sent), asking.fit_rows)
+    read_plan = plan_reads(purpose.needs, asking)
+    rows = [*sent, *(_support_query(row) for row in support)]
+    reads = read_plan.queries([*sent, *asking.fit_rows])
+    requests = [row.rendered.request(purpose.reader.request(row.example, row.rendered)) for row in rows]
+    return Queries(
+        queries=[*rows, *reads],
+        requests=[*requests, *(read.request for read in reads)],
+        evaluated=evaluated,
+        read_plan=read_plan,
+    )
+
+
+def check_sent(evaluated: Sequence[Query]) -> list[Query]:
+    """Returns the rows that are not skipped.
+
+    Raises:
+        TaskError: All rows are skipped.
+    """
+    sent = [query for query in evaluated if not query.rendered.skipped]
+    if evaluated and not sent:
+        raise all_skipped([len(query.rendered.text.ids) for query in evaluated])
+    return sent
+
+
+def all_skipped(lengths: Sequence[int]) -> TaskError:
+    """Returns the error for rows of which none fits the model's context, given the lengths of their prompts."""
+    return TaskError(
+        f"All {len(lengths)} rows are skipped, because none fits the model's context: the shortest prompt has {min(lengths)} "
+        "tokens",
+        code="all-rows-skipped",
+        hint="Use fewer demonstrations, a shorter instruction, or a model with a longer context",
+        rows=len(lengths),
+        tokens=min(lengths),
+    )
+
+
+def _asking(purpose: Pass, sent: Sequence[Query]) -> Asking:
+    return Asking(
+        encode=purpose.encode,
+        ask=purpose.ask,
+        evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
+        fit_rows=fit_rows(purpose.encode, purpose.needs, purpose.part),
+        fit=purpose.part.rows,
+        label_words=purpose.reader.label_words(),
+        source_classes=purpose.reader.source_classes(),
+        other_models=purpose.other_models,
+    )
+
+
+def _support_query(row: AskedRow) -> Query:
+    return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold)
+
+
+def _check_calibrations(purpose: Pass, evaluated: int, sent: int, fit: Sequence[AskedRow]) -> None:
+    """Refuses calibrations that have too few rows left after rows are skipped.
+
+    Args:
+        purpose: The pass, whose calibrations were checked with all rows.
+        evaluated: Number of rows to answer.
+        sent: Number of these rows that are not skipped.
+        fit: The selected rows of the fit part that are not skipped.
+    """
+    if (sent, len(fit)) == (evaluated, len(select_fit_rows(purpose.needs, purpose.part))):
+        return
+    has_label = [row.gold is not None for row in fit]
+    labels, classes = len(purpose.reader.labels), class_count(purpose.model)
+    counts = Counts(labels=labels, evaluated=sent, has_label=has_label, classes=classes)
+    for calibration in calibrations_of(purpose.chains):
+        if any(need.select(purpose.part) for need in calibration.needs):
+            check_fit_part(calibration, [row.example for row in fit])
+        check_calibration(calibration, counts)
