@@ -15,7 +15,7 @@ from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.model import ModelCard
-from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
+from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target, TaskKind
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Score, ScoreOutput, Verb
 from promptkit.inputs.text.encoding import counted
@@ -193,19 +193,25 @@ class CandidateScorer:
         scores = record["logprobs"]
         return [scores[label] for label in self.labels or scores]
 
+    def answers(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Answers:
+        """Returns the candidate with the highest score of each row. Ties go to the first candidate."""
+        own = self.label_scores([record for record in records if is_answered(record)])
+        logprobs: Floats = np.full((len(records), own.shape[1]), -np.inf)
+        logprobs[[*map(is_answered, records)]] = own if scores is None else np.where(np.isneginf(own), -np.inf, scores)
+        candidates = tuple(self.labels or tuple(record.get("logprobs", ())) for record in records)
+        rows = zip(candidates, logprobs.argmax(1), ~np.isneginf(logprobs.max(1)), strict=True)
+        predictions = tuple(names[index] if has_answer else None for names, index, has_answer in rows)
+        return Answers(predictions=predictions, candidates=candidates, logprobs=logprobs)
+
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the candidate with the highest score of each row."""
-        own = self.label_scores([record for record in records if is_answered(record)])
-        all_scores: Floats = np.full((len(records), own.shape[1]), -np.inf)
-        all_scores[[*map(is_answered, records)]] = own if scores is None else np.where(np.isneginf(own), -np.inf, scores)
-        candidates = [self.labels or tuple(record.get("logprobs", {record["gold"]: 0.0})) for record in records]
-        gold = np.array([row.index(record["gold"]) for row, record in zip(candidates, records, strict=True)])
-        metric_input = MetricInput.of_scores(gold, all_scores, kind="labels" if self.labels else "choices")
-        rows = zip(candidates, metric_input.predicted, metric_input.answered, strict=True)
-        predictions = tuple(row[index] if has_answer else None for row, index, has_answer in rows)
-        counts = Counter(prediction for prediction in predictions if prediction is not None)
+        answers = self.answers(records, scores)
+        pairs = zip(answers.candidates, records, strict=True)
+        gold = np.array([names.index(record["gold"]) if names else 0 for names, record in pairs])
+        metric_input = MetricInput.of_scores(gold, answers.logprobs, kind="labels" if self.labels else "choices")
+        counts = Counter(prediction for prediction in answers.predictions if prediction is not None)
         predicted = {label: counts[label] for label in self.labels or sorted(counts)}
-        return Outcome(metric_input=metric_input, predictions=predictions, predicted=predicted)
+        return Outcome(metric_input=metric_input, predictions=answers.predictions, predicted=predicted)
 
     # ---- training ----------------------------------------------------------------------------------
 

@@ -119,8 +119,20 @@ class Manipulation(Protocol):
         """Returns everything about it that determines a result, as JSON values."""
         ...
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that it shows of a row without its answer."""
+        ...
+
     def bind(self, bind_context: BindContext) -> Encode:
         """Returns the manipulation for one task and one model. Searches and fits run once, in this call."""
+        ...
+
+    def fit(self, bind_context: BindContext) -> Manipulation:
+        """Returns a manipulation that makes the same inputs for new rows and contains the rows that it uses.
+
+        The `parts` of the result are empty, so that it can be bound without a task.
+        """
         ...
 
 

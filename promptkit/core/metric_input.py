@@ -108,6 +108,13 @@ class MetricInput:
 
         They sum to 1 in each row with a prediction, and are 0 in the others.
         """
-        totals = np.where(self.answered, np.logaddexp.reduce(self.logprobs, axis=1), 0.0)
-        probabilities: Floats = np.exp(self.logprobs - totals[:, None])
-        return probabilities
+        return normalized_probabilities(self.logprobs)
+
+
+def normalized_probabilities(logprobs: Floats) -> Floats:
+    """Returns the probabilities of log-probabilities, shape (N, K); 0 in a row whose log-probabilities are all -inf."""
+    if not logprobs.shape[1]:
+        return np.zeros_like(logprobs)
+    totals = np.logaddexp.reduce(logprobs, axis=1, keepdims=True)
+    probabilities: Floats = np.exp(logprobs - np.where(np.isneginf(totals), 0.0, totals))
+    return probabilities

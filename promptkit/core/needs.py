@@ -205,6 +205,11 @@ class Need(Generic[T_co]):
         """Whether it needs rows of the fit part."""
         return False
 
+    @property
+    def uses_other_rows(self) -> bool:
+        """Whether the value for a row depends on other rows of a task: of the fit part, or evaluated ones."""
+        return self.uses_fit_part
+
     def select(self, part: FitPart) -> Sequence[LabeledExample]:
         """Returns the rows of the fit part that the model answers."""
         return ()

@@ -39,6 +39,20 @@ class Outcome:
     """Label or choice -> number of rows that it is predicted for; empty for free texts."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """The answers to rows, whose labels are not known."""
+
+    predictions: tuple[str | None, ...]
+    """The prediction for each row; None for a row without an answer."""
+    candidates: tuple[tuple[str, ...], ...]
+    """The labels or choices of each row, in order; empty for free texts, and for choices of a row without an answer."""
+    logprobs: Floats
+    """Log-probabilities of the candidates, not necessarily normalized, shape (rows, K).
+
+    -inf where a row has fewer than K candidates, and everywhere for a row without an answer; K is 0 for free texts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The correct answer of one request, for training."""
@@ -171,6 +185,10 @@ class OutputReader(Protocol):
 
     def label_scores(self, records: Sequence[AnswerRecord]) -> Floats:
         """Returns the scores in records of rows that have an answer, shape (rows, K); -inf where a row has fewer candidates."""
+        ...
+
+    def answers(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Answers:
+        """Returns the answers to rows, whose labels need not be recorded. The arguments are those of `outcome`."""
         ...
 
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:

@@ -54,6 +54,11 @@ class Composed:
         """No slots are left, because the modifiers fill all of them."""
         return {}
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that the prompt shows."""
+        return self.prompt.variables
+
     def settings(self) -> Mapping[str, object]:
         """Returns the settings of the prompt and, under `with`, of each modifier."""
         return {**self.prompt.settings(), "with": [dict(modifier.settings()) for modifier in self.modifiers]}
@@ -63,12 +68,21 @@ class Composed:
 
         The prompt reserves context for the modifiers, and its own queries to the model have them applied.
         """
+        transforms = self._transforms(bind_context)
+        return BoundComposed(prompt=self.prompt.bind(self._prompt_context(bind_context, transforms)), transforms=transforms)
+
+    def fit(self, bind_context: BindContext) -> Composed:
+        """Returns the composition with the prompt fitted, and the same modifiers."""
+        transforms = self._transforms(bind_context)
+        return replace(self, prompt=self.prompt.fit(self._prompt_context(bind_context, transforms)))
+
+    def _transforms(self, bind_context: BindContext) -> tuple[Transform, ...]:
+        return tuple(modifier.bind(bind_context) for modifier in self.modifiers)
+
+    def _prompt_context(self, bind_context: BindContext, transforms: Sequence[Transform]) -> BindContext:
+        """Returns what the prompt may use: less context, and a model whose requests are transformed."""
         reserved = ReservedContextModel(bind_context.ask, sum(modifier.context_tokens for modifier in self.modifiers))
-        transforms = tuple(modifier.bind(bind_context) for modifier in self.modifiers)
-        transform = chain_transforms((*transforms, bind_context.transform))
-        return BoundComposed(
-            prompt=self.prompt.bind(replace(bind_context, ask=reserved, transform=transform)), transforms=transforms
-        )
+        return replace(bind_context, ask=reserved, transform=chain_transforms((*transforms, bind_context.transform)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,22 +13,26 @@ from typing import ClassVar
 from promptkit.core.arguments import checked
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import Example, Part
+from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.model import ChatOptions, text_card
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
-from promptkit.inputs.text.template import Template
+from promptkit.inputs.text.template import LABEL, LABELS, Template
 from promptkit.manipulate.cot import Cot
-from promptkit.manipulate.demos import SELECTORS, Selector, zero
+from promptkit.manipulate.demos import SELECTORS, Selector, first, zero
 from promptkit.manipulate.order.fixed import default_order, given
 from promptkit.manipulate.order.order import Order
+from promptkit.manipulate.prompting.blocks import REASONING
 from promptkit.manipulate.prompting.checks import check_format
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
-from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason
+from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason, rows_digest
+
+KEPT_ROWS = 2**16
+"""Number of rows whose demonstrations a bound prompt keeps, so that any number of rows can be rendered one after another."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Prompt:
             demonstrations, the farthest from the query first, until it fits; without demonstrations it must fit. `error`
             raises an error. `skip` does not send the row to the model: it counts as wrong. Prompts with which a
             selector or an order queries the model always drop demonstrations.
+        rows: The rows that demonstrations are chosen from, by part of the train split; None to take them from the task. A
+            fitted prompt has its own rows.
 
     Raises:
         InputError: A value is of the wrong type, or two options cannot be combined.
@@ -79,6 +85,8 @@ class Prompt:
     """Whether to score the input after each label."""
     on_too_long: TooLong = "truncate-demos"
     """What happens to a row whose prompt does not fit the model's context."""
+    rows: Mapping[Part, Sequence[LabeledExample]] | None = None
+    """The rows that demonstrations are chosen from, by part of the train split; None to take them from the task."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
     requires: ClassVar[frozenset[Feature]] = frozenset({"text"})
@@ -93,7 +101,7 @@ class Prompt:
             object.__setattr__(self, "template", Template.load(self.template))
 
     def _check_order(self) -> None:
-        if self.order and self.order.needs_ranking and self.parts and not self.demos.ranks_by_similarity:
+        if self.order and self.order.needs_ranking and self._has_demos and not self.demos.ranks_by_similarity:
             ranking = ", ".join(name for name, selector in SELECTORS.items() if selector.ranks_by_similarity)
             raise InputError(
                 f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.demos.name} "
@@ -154,8 +162,22 @@ class Prompt:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the train split that are read: none without demonstrations, otherwise the pool and the selector's."""
-        return () if self.demos.k == 0 else tuple(dict.fromkeys(("pool", *self.demos.parts)))
+        """The parts of the train split that are read: the pool and the selector's; none if the prompt has its own rows."""
+        return () if self.rows is not None else self._row_parts
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables of the template, without the label, the label words and the reasoning."""
+        return self.resolved_template.variables - {LABEL, LABELS, REASONING}
+
+    @property
+    def _has_demos(self) -> bool:
+        return self.demos.k != 0
+
+    @property
+    def _row_parts(self) -> tuple[Part, ...]:
+        """The parts that demonstrations need, wherever they come from."""
+        return tuple(dict.fromkeys(("pool", *self.demos.parts))) if self._has_demos else ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -164,7 +186,7 @@ class Prompt:
 
     def settings(self) -> Mapping[str, object]:
         """Returns everything that determines a result: template (by content), demonstrations, order and options."""
-        demos, order = (self.demos, self.resolved_order) if self.parts else (zero(), given())
+        demos, order = (self.demos, self.resolved_order) if self._has_demos else (zero(), given())
         template = self.resolved_template
         return {
             "template": template.recorded_name,
@@ -176,7 +198,8 @@ class Prompt:
             **self._chat_settings(),
             "cot": settings_of(self.cot) if self.cot else None,
             "channel": self.channel,
-            "on_too_long": "truncate-demos" if self.on_too_long == "error" and not self.parts else self.on_too_long,
+            "on_too_long": "truncate-demos" if self.on_too_long == "error" and not self._has_demos else self.on_too_long,
+            **({"rows": rows_digest(self.rows)} if self.rows is not None and self._has_demos else {}),
         }
 
     def _chat_settings(self) -> dict[str, object]:
@@ -194,6 +217,51 @@ class Prompt:
                 a causal one.
             TaskError: A train row has a label without a label word, or the selector cannot choose.
         """
+        self._check_channel_scores(bind_context)
+        check_format(text_card(bind_context.ask.card), channel=self.channel, cot=self.cot is not None, chat=self.chat)
+        context = self._selection_context(bind_context)
+        arrange, cot = self.resolved_order.bind(context), self.cot
+        choose = self.demos.bind(context)  # last, because it may query the model
+        # searches use the layout of the context, which drops demonstrations
+        final = replace(context.layout, on_too_long=self.on_too_long)
+        if cot is None:
+            return BoundPrompt(layout=final, choose=choose, arrange=arrange)
+        return BoundPrompt(
+            layout=final, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+        )
+
+    def fit(self, bind_context: BindContext) -> Prompt:
+        """Returns the prompt with the rows that its demonstrations are chosen from.
+
+        Demonstrations that all rows share are chosen now, and the prompt keeps only these. If they differ between rows, it
+        keeps all rows that its selector reads.
+
+        Args:
+            bind_context: As for `bind`.
+        """
+        if not self._has_demos:
+            return replace(self, demos=zero(), order=None, rows={})
+        if not self.demos.is_shared:
+            return replace(self, rows={part: tuple(self._rows(bind_context).get(part, ())) for part in self._row_parts})
+        context = self._selection_context(bind_context)
+        new_row = Example(id="new row", inputs={})  # unlike every row of the pool
+        (chosen,) = self.demos.bind(context)([new_row])
+        order = self.resolved_order
+        if not order.depends_on_row:
+            (chosen,) = order.bind(context)([new_row], [chosen])
+            order = given()
+        return replace(self, demos=first(k=len(chosen)), order=order, rows={"pool": chosen})
+
+    def _rows(self, bind_context: BindContext) -> Mapping[Part, Sequence[LabeledExample]]:
+        return bind_context.rows if self.rows is None else self.rows
+
+    def _selection_context(self, bind_context: BindContext) -> SelectionContext:
+        own = replace(bind_context, rows=self._rows(bind_context))
+        context = SelectionContext(bind_context=own, layout=self._layout(bind_context))
+        _check_labels_have_words(context)
+        return context
+
+    def _check_channel_scores(self, bind_context: BindContext) -> None:
         if self.channel and (bind_context.reader.task_kind == "generation" or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
@@ -201,18 +269,6 @@ class Prompt:
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",
             )
-        check_format(text_card(bind_context.ask.card), channel=self.channel, cot=self.cot is not None, chat=self.chat)
-        layout = self._layout(bind_context)
-        context = SelectionContext(bind_context=bind_context, layout=layout)
-        _check_labels_have_words(context)
-        arrange, cot = self.resolved_order.bind(context), self.cot
-        choose = self.demos.bind(context)  # last, because it may query the model
-        final = replace(layout, on_too_long=self.on_too_long)  # searches use the layout above, which drops demonstrations
-        if cot is None:
-            return BoundPrompt(layout=final, choose=choose, arrange=arrange)
-        return BoundPrompt(
-            layout=final, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
-        )
 
     def _layout(self, bind_context: BindContext) -> PromptLayout:
         return PromptLayout(
@@ -257,7 +313,7 @@ class BoundPrompt:
     context_tokens: int = 0
     """Number of tokens of the context reserved for a reasoning."""
     _demonstrations: dict[str, Demonstrations] = field(default_factory=dict)
-    """Row id -> ordered demonstrations, so that the model is queried for a row once."""
+    """Row id -> ordered demonstrations of the last rows, so that the model is queried for a row once."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """Renders rows.
@@ -302,7 +358,10 @@ class BoundPrompt:
         if new:
             arranged = self.arrange(new, self.choose(new))
             self._demonstrations.update({example.id: rows for example, rows in zip(new, arranged, strict=True)})
-        return [self._demonstrations[example.id] for example in examples]
+        demonstrations = [self._demonstrations[example.id] for example in examples]
+        for row_id in [*self._demonstrations][: -max(KEPT_ROWS, len(examples))]:
+            del self._demonstrations[row_id]
+        return demonstrations
 
     def _reasoning(
         self, examples: Sequence[Example], context_rows: Sequence[Example], demonstrations: Sequence[Demonstrations]

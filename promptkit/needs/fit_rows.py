@@ -38,6 +38,11 @@ class EvaluatedRows(Need[Outputs]):
 
     kind: ClassVar[str] = "evaluated rows"
 
+    @property
+    def uses_other_rows(self) -> bool:
+        """True: all evaluated rows together determine the value."""
+        return True
+
     def check(self, counts: Counts, aligner: str) -> None:
         """Refuses too few rows per label."""
         _check_per_label(aligner, counts, counts.evaluated if self.rows is None else min(counts.evaluated, self.rows), self)

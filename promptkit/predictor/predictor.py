@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from promptkit.align.chain import Aligners, make_chain
+from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.collect.queries import all_skipped
-from promptkit.core.errors import InputError
+from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import Ask, BindContext, Encode
+from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation
 from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
@@ -23,15 +25,27 @@ from promptkit.models.registry import load
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.out_of_fold import OutOfFold
+from promptkit.predictor.columns import Columns
+from promptkit.predictor.fit import check_fitted, is_fitted
+from promptkit.predictor.predictions import Predictions
+from promptkit.predictor.session import Progress, Session, Unreadable
+from promptkit.predictor.tables import chunks, rows_of
+from promptkit.tasks.readers import Row
 from promptkit.tasks.task import Task
 
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
 T = TypeVar("T")
+
+CHUNK = 1024
+"""Number of rows that are predicted together."""
 
 
 class Predictor:
     """A frozen model with a manipulation of its input and an alignment of its output."""
 
-    def __init__(self, model: Model, manipulate: Manipulations, align: Aligners) -> None:
+    def __init__(self, model: Model, manipulate: Manipulations, align: Aligners, *, columns: Columns | None = None) -> None:
         """Creates a predictor; no weights are loaded.
 
         Args:
@@ -39,6 +53,7 @@ class Predictor:
             manipulate: A prompt, or a list of a prompt and modifiers of it, such as a soft prompt.
             align: An aligner, or a list of aligners. The first one is a verbalizer, choices or an extraction; a calibration,
                 probe, label mapping or vote may follow.
+            columns: The columns that `predict` reads the inputs of a row from. By default each variable is a column.
 
         Raises:
             InputError: The manipulations or aligners cannot be combined.
@@ -58,6 +73,10 @@ class Predictor:
         self.chain = chain
         self.needed_features = needed
         """The features that it needs from its model."""
+        self.columns = columns or Columns(
+            inputs={variable: variable for variable in sorted(manipulation.variables)},
+            modality="image" if "image" in manipulation.requires else "text",
+        )
         self.estimate: Estimate | None = None
         """Its results on labeled rows that it was not fitted on, if they are known."""
         self.out_of_fold: OutOfFold | None = None
@@ -92,6 +111,112 @@ class Predictor:
             and self.reader.settings() == other.reader.settings()
         )
 
+    # ---- prediction ----------------------------------------------------------------------------------
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the predictor takes nothing from the rows of a task, so that it can predict new rows."""
+        return is_fitted(self.manipulate, self.chain)
+
+    def fit(self, task: Task, *, cache: bool = True) -> Predictor:
+        """Returns the predictor with everything that it takes from the rows of a task, so that it predicts rows without it.
+
+        The prompt keeps its demonstrations, or the rows that it retrieves them from. The columns of the task become those that
+        `predict` reads.
+
+        Args:
+            task: The task.
+            cache: Whether to take answers from the score cache and to add new ones.
+
+        Raises:
+            PromptkitError: The predictor cannot be fitted on the task.
+        """
+        scores = ScoreCache() if cache else None
+        manipulation = self.manipulate.fit(self.bind_context(task, cache=scores))
+        return self._replaced(manipulation, self.chain, Columns.of_task(task))
+
+    def predict(self, rows: object, *, progress: Progress | None = None) -> Predictions:
+        """Predicts rows without labels.
+
+        Args:
+            rows: The rows: a list of mappings from columns to values, or any iterable of them, such as a `datasets.Dataset`.
+                If the predictor reads one column, its values suffice: a list of texts, or of images.
+            progress: Called after each batch with the number of requests that the model has just answered.
+
+        Raises:
+            InputError: The predictor is not fitted (`not-fitted`), or these are no rows.
+            PromptkitError: The model fails. A row that cannot be read, or whose prompt is too long, has an error instead of a
+                prediction.
+        """
+        session = self._session
+        parts: list[Predictions] = []
+        for chunk in chunks(rows_of(rows, self.columns), CHUNK):
+            examples = self.read_rows(chunk, first=1 + sum(map(len, parts)))
+            parts.append(session.predict(examples, progress))
+        return Predictions.joined(parts, self.reader.labels)
+
+    def predict_proba(self, rows: object) -> Floats:
+        """Returns the probability of each label for rows without labels, shape (rows, K); 0 in a row without an answer.
+
+        Args:
+            rows: As for `predict`.
+
+        Raises:
+            Unsupported: The answers are generated texts, which have no probabilities.
+            PromptkitError: As for `predict`.
+        """
+        if not self.reader.labels:
+            raise Unsupported(
+                f"The aligner {self.name} gives no probabilities of labels that all rows share",
+                code="no-probabilities",
+                hint="Use predict, or an aligner that scores labels, such as a Verbalizer",
+                aligner=self.name,
+            )
+        return self.predict(rows).probabilities
+
+    def read_rows(self, rows: Sequence[Row], *, first: int = 1, folder: Path | None = None) -> list[Example | Unreadable]:
+        """Returns rows as examples; one that cannot be read is `Unreadable`.
+
+        Args:
+            rows: The rows, as mappings from columns to values.
+            first: The number of the first row, for error messages.
+            folder: The folder that the paths of images are relative to; by default the current folder.
+        """
+        examples: list[Example | Unreadable] = []
+        for number, row in enumerate(rows, start=first):
+            try:
+                examples.append(self.columns.example(row, f"row {number}", folder or Path()))
+            except TaskError as error:
+                examples.append(Unreadable.of(error))
+        return examples
+
+    @cached_property
+    def _session(self) -> Session:
+        return self.session()
+
+    def session(self) -> Session:
+        """Prepares what all rows share, for predictions one chunk after another.
+
+        Raises:
+            InputError: The predictor is not fitted.
+        """
+        check_fitted(self.manipulate, self.chain, "predict")
+        ask = CachedModel(self.model)
+        encode = self.manipulate.bind(BindContext(ask=ask, reader=self.reader, other_models=self._other_models(None)))
+        return Session(self.model, self.chain, encode, ask)
+
+    def _other_models(self, cache: ScoreCache | None, load_model: Callable[[str], Model] = load) -> dict[str, Ask]:
+        return {name: CachedModel(load_model(name), cache) for name in self.manipulate.models}
+
+    def _replaced(self, manipulation: Manipulation, chain: Chain, columns: Columns) -> Predictor:
+        """Returns a predictor with the same model and other stages, which are not checked again."""
+        predictor = copy(self)
+        vars(predictor).pop("_session", None)
+        predictor.manipulate, predictor.chain, predictor.columns = manipulation, chain, columns
+        return predictor
+
+    # ---- binding -------------------------------------------------------------------------------------
+
     def bind(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
     ) -> BoundPredictor:
@@ -114,7 +239,7 @@ class Predictor:
             ask=ask or CachedModel(self.model, cache),
             reader=self.reader,
             rows={part: task.part(part) for part in self.manipulate.parts},
-            other_models={name: CachedModel(load_model(name), cache) for name in self.manipulate.models},
+            other_models=self._other_models(cache, load_model),
         )
 
 

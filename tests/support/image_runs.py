@@ -30,6 +30,7 @@ class Brightness:
     parts: tuple[Part, ...] = ()
     models: tuple[str, ...] = ()
     modifiers: tuple[Modifier, ...] = ()
+    variables: frozenset[str] = frozenset({"text"})
 
     @property
     def slots(self) -> Mapping[str, int]:
@@ -40,6 +41,9 @@ class Brightness:
 
     def bind(self, bind_context: BindContext) -> BoundBrightness:
         return BoundBrightness()
+
+    def fit(self, bind_context: BindContext) -> Brightness:
+        return self
 
 
 class BoundBrightness:

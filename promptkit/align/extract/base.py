@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+import numpy as np
+
 from promptkit.align.extract.normalize import NORMALIZATIONS
 from promptkit.align.extract.outcome import texts_outcome
 from promptkit.align.gold_text import GoldText
@@ -17,7 +19,7 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256
 from promptkit.core.model import ModelCard
-from promptkit.core.output_reader import Outcome, OutputReader, Target, TaskKind
+from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target, TaskKind
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, GenerateOutput, Output
@@ -226,6 +228,11 @@ class Extraction:
     def label_scores(self, records: Sequence[AnswerRecord]) -> Floats:
         """Raises Unsupported: texts have no scores."""
         raise self._no_scores()
+
+    def answers(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Answers:
+        """Returns the extracted answers, which have no scores."""
+        predictions = tuple(record.get("prediction") for record in records)
+        return Answers(predictions=predictions, candidates=((),) * len(records), logprobs=np.zeros((len(records), 0)))
 
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""

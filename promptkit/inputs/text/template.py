@@ -26,6 +26,8 @@ BLOCKS: tuple[str, ...] = get_args(BlockName)
 REQUIRED = ("input", "target")
 LABEL = "label"
 """The variable with the label word, for the target block only."""
+LABELS = "labels"
+"""The variable with all label words."""
 _FAILURES = (
     jinja2.TemplateError,
     TypeError,
@@ -161,7 +163,7 @@ class Template:
 
     def _missing_variables(self, block: str, missing: list[str], values: Mapping[str, object]) -> TemplateError:
         hint = "Rename the variable in the template, or map a column to it under `inputs` in the task"
-        if missing == ["labels"]:
+        if missing == [LABELS]:
             hint = "Only a task that declares labels provides this variable; write the labels out in a template for this task"
         return TemplateError(
             f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not provide",

@@ -49,6 +49,7 @@ class auto_cot(Selector):
     max_tokens: int = 128
     """Maximum number of tokens of a reasoning."""
     name: ClassVar[str] = "auto-cot"
+    is_shared: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Validates the keywords, `max_tokens` as `zero_shot` does."""

@@ -29,6 +29,7 @@ class complex(Selector):
     k: int = 8
     """Number of demonstrations."""
     name: ClassVar[str] = "complex"
+    is_shared: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the same k rows for every row; raises TaskError if no row of the pool has a rationale."""

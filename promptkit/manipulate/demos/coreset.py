@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from promptkit.manipulate.prompting.similarity import EmbeddingSpace, Vectors
 @dataclass(frozen=True)
 class CoresetSelector(EmbeddingSelector):
     """Base class of selectors that choose one set for all rows."""
+
+    is_shared: ClassVar[bool] = True
 
     @abstractmethod
     def coreset(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:

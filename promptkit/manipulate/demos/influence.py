@@ -43,6 +43,7 @@ class influence(Selector):
     rows: int = 32
     """Number of dev rows that each context is evaluated on."""
     name: ClassVar[str] = "influence"
+    is_shared: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Validates the keywords."""

@@ -24,6 +24,7 @@ class zero(Selector):
     """Shows no demonstrations."""
 
     name: ClassVar[str] = "zero"
+    is_shared: ClassVar[bool] = True
 
     @property
     def k(self) -> int:
@@ -42,6 +43,7 @@ class first(Selector):
     k: int = 8
     """Number of demonstrations."""
     name: ClassVar[str] = "first"
+    is_shared: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the same k rows for every row."""
@@ -58,6 +60,7 @@ class random(Selector):
     seed: int = 0
     """Seed of the draw."""
     name: ClassVar[str] = "random"
+    is_shared: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the same k rows for every row."""
@@ -96,6 +99,7 @@ class balanced(Selector):
     seed: int = 0
     """Seed of the draw."""
     name: ClassVar[str] = "balanced"
+    is_shared: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the same k rows for every row, in random order; raises TaskError if a class has too few rows."""

@@ -23,6 +23,9 @@ class Selector(ABC):
     ranks_by_similarity: ClassVar[bool] = False
     """Whether the demonstrations are ordered from the most to the least similar to the row."""
 
+    is_shared: ClassVar[bool] = False
+    """Whether all rows have the same demonstrations, apart from a row that is among them."""
+
     def __post_init__(self) -> None:
         """Validates the values of the keywords."""
         checked(self)

@@ -30,6 +30,7 @@ class ImageProcessor:
     models: ClassVar[tuple[str, ...]] = ()
     slots: ClassVar[Mapping[str, int]] = {}
     modifiers: ClassVar[tuple[Modifier, ...]] = ()
+    variables: ClassVar[frozenset[str]] = frozenset({"image"})
 
     def settings(self) -> Mapping[str, object]:
         """Returns the name: there is nothing to set."""
@@ -38,6 +39,10 @@ class ImageProcessor:
     def bind(self, bind_context: BindContext) -> BoundImageProcessor:
         """Returns the decoder of rows, which needs neither rows nor the model."""
         return BoundImageProcessor()
+
+    def fit(self, bind_context: BindContext) -> ImageProcessor:
+        """Returns the processor itself, which uses no other rows."""
+        return self
 
 
 class BoundImageProcessor:

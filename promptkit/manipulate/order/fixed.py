@@ -21,6 +21,7 @@ class given(Order):
     """Keeps the order of the selector."""
 
     name: ClassVar[str] = "given"
+    depends_on_row: ClassVar[bool] = False
 
     def bind(self, context: SelectionContext) -> Arrange:
         """Returns the identity."""
@@ -34,6 +35,7 @@ class shuffled(Order):
     seed: int = 0
     """Seed of the shuffle."""
     name: ClassVar[str] = "shuffled"
+    depends_on_row: ClassVar[bool] = False
 
     def bind(self, context: SelectionContext) -> Arrange:
         """Returns a sort by the hash of (seed, set, row)."""
@@ -45,6 +47,7 @@ class nearest_last(Order):
     """Places the demonstration most similar to the row next to the query."""
 
     name: ClassVar[str] = "nearest-last"
+    depends_on_row: ClassVar[bool] = False
     needs_ranking: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Arrange:
@@ -57,6 +60,7 @@ class nearest_first(Order):
     """Places the demonstration most similar to the row farthest from the query."""
 
     name: ClassVar[str] = "nearest-first"
+    depends_on_row: ClassVar[bool] = False
     needs_ranking: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Arrange:
@@ -73,6 +77,7 @@ class interleaved(Order):
     """
 
     name: ClassVar[str] = "interleaved"
+    depends_on_row: ClassVar[bool] = False
 
     def bind(self, context: SelectionContext) -> Arrange:
         """Returns the interleaving; raises TaskError if the task declares no labels."""

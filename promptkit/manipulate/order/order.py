@@ -22,6 +22,9 @@ class Order(ABC):
     needs_ranking: ClassVar[bool] = False
     """Whether the selector must rank the demonstrations by similarity."""
 
+    depends_on_row: ClassVar[bool] = True
+    """Whether rows with the same demonstrations may have them in different orders."""
+
     def __post_init__(self) -> None:
         """Validates the values of the keywords."""
         checked(self)

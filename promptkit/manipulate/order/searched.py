@@ -69,6 +69,7 @@ class ProbedOrder(Order):
     """Approximate number of generated rows, divided equally among the permutations."""
     max_tokens: int = 64
     """Maximum number of tokens of a generated row."""
+    depends_on_row: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Validates the keywords."""

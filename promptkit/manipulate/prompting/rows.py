@@ -6,11 +6,13 @@ have equal inputs. A demonstration that would break these rules is replaced by t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.hashing import short_hash
 from promptkit.core.seeding import hash_rank
-from promptkit.core.values import Value
+from promptkit.core.values import Value, value_identity
 
 Demonstrations = tuple[LabeledExample, ...]
 """The demonstrations of one row, in order."""
@@ -70,6 +72,16 @@ def shuffle_by_hash(seed: int, rows: Demonstrations) -> Demonstrations:
     """Shuffles a set of rows by hash; the result does not depend on the order of `rows`."""
     set_key = ",".join(sorted(row.id for row in rows))
     return tuple(sorted(rows, key=lambda row: hash_rank(seed, set_key, row.id)))
+
+
+def rows_digest(rows: Mapping[Part, Sequence[LabeledExample]]) -> str:
+    """Returns a hash of rows, in their order, with their labels and rationales."""
+    return short_hash(json.dumps([[part, *map(_row_identity, of_part)] for part, of_part in rows.items()]))
+
+
+def _row_identity(row: LabeledExample) -> list[object]:
+    inputs = {variable: value_identity(value) for variable, value in sorted(row.inputs.items())}
+    return [row.id, inputs, row.choices, row.label, row.accepted, sorted(row.rationale.items())]
 
 
 def count_distinct(rows: Sequence[LabeledExample]) -> int:

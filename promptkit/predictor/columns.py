@@ -1,0 +1,87 @@
+"""The columns that a predictor reads the inputs of new rows from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from promptkit.core.errors import TaskError, unknown
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.values import Value
+from promptkit.tasks.columns import cell, read_choices, text
+from promptkit.tasks.images.cells import image_value
+from promptkit.tasks.readers import Row
+from promptkit.tasks.source import ChoicesSource, Column, RegexColumn
+from promptkit.tasks.splits import assign_ids
+from promptkit.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Where the inputs and the answer choices of a row come from."""
+
+    inputs: Mapping[str, Column] = field(default_factory=dict)
+    """Variable -> column, or part of a column."""
+    choices: ChoicesSource | None = None
+    """Where the answer choices of a row come from; None if all rows have the same labels or free answers."""
+    modality: Literal["text", "image"] = "text"
+    """What the inputs are."""
+
+    @classmethod
+    def of_task(cls, task: Task) -> Columns:
+        """Returns the columns of a task."""
+        return cls(inputs=dict(task.source.inputs), choices=task.source.choices, modality=task.spec.modality)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns of the inputs, in the order of the variables, without repeats."""
+        return tuple(dict.fromkeys(column_name(column) for column in self.inputs.values()))
+
+    def example(self, row: Row, where: str, folder: Path) -> Example:
+        """Returns a row as an example.
+
+        Args:
+            row: Column -> value. Further columns are not read.
+            where: What to call the row in error messages.
+            folder: The folder that the paths of images are relative to.
+
+        Raises:
+            TaskError: A column is missing or empty, or its value cannot be used.
+        """
+        if self.modality == "image":
+            images = {name: self._image(row, column_name(column), where, folder) for name, column in self.inputs.items()}
+            return _identified(LabeledExample(id="", inputs=images, label=""))
+        inputs = {variable: text(row, column, where) for variable, column in self.inputs.items()}
+        choices = () if self.choices is None else read_choices(row, self.choices, inputs, where)
+        return _identified(LabeledExample(id="", inputs=inputs, label="", choices=choices))
+
+    def _image(self, row: Row, column: str, where: str, folder: Path) -> Value:
+        return image_value(cell(row, column, where), column, where, folder)
+
+    def check(self, columns: Mapping[str, object], where: str) -> None:
+        """Checks that rows have the columns of the inputs.
+
+        Args:
+            columns: The first row, or anything with the names of the columns as keys.
+            where: Where the rows come from, for the error message.
+
+        Raises:
+            TaskError: A column is missing.
+        """
+        for name in self.names:
+            if name not in columns and name.partition(".")[0] not in columns:
+                hint = f"The predictor reads {', '.join(self.names)}; it was searched for in {where}"
+                raise unknown("column", name, columns, hint=hint, error=TaskError, where=where)
+
+
+def column_name(column: Column) -> str:
+    """Returns the name of a column, also of one of which a part is used."""
+    return column.column if isinstance(column, RegexColumn) else column
+
+
+def _identified(example: LabeledExample) -> Example:
+    """Returns the row without a label, with the id that it has in a task."""
+    (row_id,) = assign_ids([example])
+    return Example(id=row_id, inputs=example.inputs, choices=example.choices)

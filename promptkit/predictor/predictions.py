@@ -1,0 +1,138 @@
+"""Predictions for rows without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.core.metric_input import normalized_probabilities
+from promptkit.core.output_reader import Answers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from promptkit.core.arrays import Floats
+
+Column = Sequence[str | float | bool | None]
+"""The values of a column of the predictions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The prediction for one row."""
+
+    prediction: str | None
+    """The predicted label, choice or text; None if the row has no answer, the predictor abstains, or there is an error."""
+    probability: float | None
+    """The probability of the prediction; None for a generated text, and without a prediction."""
+    probabilities: Mapping[str, float]
+    """Label or choice -> its probability; empty for a generated text, and for a row without an answer."""
+    abstained: bool
+    """Whether the row was read and no prediction is made."""
+    error: str | None
+    """Why the row could not be read; None if it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictions:
+    """The predictions for rows, in their order. Iterating over it yields a `Prediction` for each row."""
+
+    labels: tuple[str, ...]
+    """The labels that all rows share; empty if rows have different answer choices, or the answers are generated texts."""
+    candidates: tuple[tuple[str, ...], ...]
+    """The labels or choices of each row, in the order of `probabilities`; empty for a generated text, and for a row of choices
+    without an answer."""
+    predictions: tuple[str | None, ...]
+    """The prediction for each row; None if it has no answer, the predictor abstains, or there is an error."""
+    probabilities: Floats
+    """The probabilities of the labels or choices, shape (rows, K); 0 in a row without an answer. K is 0 for generated texts."""
+    abstained: NDArray[np.bool_]
+    """Whether each row was read and no prediction is made, shape (rows,)."""
+    errors: tuple[str | None, ...]
+    """For each row, why it could not be read; None if it was."""
+
+    @classmethod
+    def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
+        """Returns the predictions for rows of which some could not be read.
+
+        Args:
+            answers: The answers to the rows that were read, in their order.
+            labels: The labels that all rows share, if they do.
+            errors: For each row, why it could not be read; None if it was.
+        """
+        read = [index for index, error in enumerate(errors) if error is None]
+        probabilities = np.zeros((len(errors), answers.logprobs.shape[1]))
+        probabilities[read] = normalized_probabilities(answers.logprobs)
+        predictions: list[str | None] = [None] * len(errors)
+        candidates: list[tuple[str, ...]] = [labels] * len(errors)
+        for index, prediction, names in zip(read, answers.predictions, answers.candidates, strict=True):
+            predictions[index], candidates[index] = prediction, names
+        abstained = np.array([prediction is None for prediction in predictions], bool)
+        abstained &= np.array([error is None for error in errors], bool)
+        return cls(
+            labels=labels,
+            candidates=tuple(candidates),
+            predictions=tuple(predictions),
+            probabilities=probabilities,
+            abstained=abstained,
+            errors=tuple(errors),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions], labels: tuple[str, ...]) -> Predictions:
+        """Returns the predictions of several parts in one; rows of choices are padded to the largest number of choices."""
+        width = max((part.probabilities.shape[1] for part in parts), default=len(labels))
+        padded = [np.pad(part.probabilities, ((0, 0), (0, width - part.probabilities.shape[1]))) for part in parts]
+        return cls(
+            labels=labels,
+            candidates=tuple(names for part in parts for names in part.candidates),
+            predictions=tuple(prediction for part in parts for prediction in part.predictions),
+            probabilities=np.concatenate([np.zeros((0, width)), *padded]),
+            abstained=np.concatenate([np.zeros(0, bool), *(part.abstained for part in parts)]),
+            errors=tuple(error for part in parts for error in part.errors),
+        )
+
+    @property
+    def confidence(self) -> Floats:
+        """The probability of each row's likeliest label or choice, shape (rows,); 0 without an answer, and for texts."""
+        confidence: Floats = self.probabilities.max(1, initial=0.0)
+        return confidence
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, index: int) -> Prediction:
+        prediction = self.predictions[index]
+        pairs = zip(self.candidates[index], self.probabilities[index].tolist(), strict=False)
+        has_scores = bool(self.confidence[index] > 0)
+        return Prediction(
+            prediction=prediction,
+            probability=float(self.confidence[index]) if has_scores and prediction is not None else None,
+            probabilities=dict(pairs) if has_scores else {},
+            abstained=bool(self.abstained[index]),
+            error=self.errors[index],
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[index] for index in range(len(self)))
+
+    def to_columns(self) -> dict[str, Column]:
+        """Returns the columns of a table of predictions: name -> values.
+
+        The columns are `prediction`, `probability`, `p_LABEL` for each label that all rows share, `abstained` and `error`.
+        """
+        columns: dict[str, Column] = {"prediction": self.predictions}
+        confidence, has_scores = self.confidence.tolist(), (self.confidence > 0).tolist()
+        made = [prediction is not None for prediction in self.predictions]
+        columns["probability"] = [
+            value if scored and is_made else None for value, scored, is_made in zip(confidence, has_scores, made, strict=True)
+        ]
+        for number, label in enumerate(self.labels):
+            values = self.probabilities[:, number].tolist()
+            columns[f"p_{label}"] = [value if scored else None for value, scored in zip(values, has_scores, strict=True)]
+        columns["abstained"] = self.abstained.tolist()
+        columns["error"] = self.errors
+        return columns

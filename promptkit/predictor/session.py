@@ -1,0 +1,199 @@
+"""Predicts rows one chunk after another. What all rows share is prepared once and kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from promptkit.align.chain import Chain
+from promptkit.collect.fit_data import collect_fit_data
+from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
+from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.read_records import ReadQuery, read_record
+from promptkit.collect.records import Query, row_record
+from promptkit.collect.requirements import needs_of
+from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError
+from promptkit.core.examples import Example
+from promptkit.core.manipulation import Ask, Encode
+from promptkit.core.model import Model
+from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord, answered
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Output, Request
+from promptkit.predictor.predictions import Predictions
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+T = TypeVar("T")
+
+KEPT_CONTEXTS = 256
+"""Number of contexts of which a session keeps the answers to further inputs of aligners, such as content-free texts."""
+ROW_ERRORS = (InputError, TaskError, TemplateError)
+"""The errors that a single row can cause. Others, such as a model that fails, stop a prediction."""
+SKIPPED = "The prompt does not fit the model's context"
+
+Progress = Callable[[int], None]
+"""Called with the number of requests that the model has just answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that has no prediction."""
+
+    reason: str
+    """Why, as a message for the user."""
+
+    @classmethod
+    def of(cls, error: PromptkitError) -> Unreadable:
+        """Returns the row that causes an error."""
+        return cls(str(error))
+
+
+class Session:
+    """Predicts rows with one predictor.
+
+    The prediction for a row does not depend on the chunks before it, so that an interrupted prediction can be continued with
+    the same result.
+
+    Args:
+        model: The model.
+        chain: The aligners, which must need no labeled rows.
+        encode: Renders rows.
+        ask: The model, which aligners may query while requests are planned.
+    """
+
+    def __init__(self, model: Model, chain: Chain, encode: Encode, ask: Ask) -> None:
+        self._model, self._chain = model, chain
+        others = other_models_of(needs_of((chain,)), None)
+        self._purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
+        self._kept: OrderedDict[tuple[Request, ...], list[Output]] = OrderedDict()
+        """The answers to the further inputs in the latest contexts."""
+
+    def predict(self, rows: Sequence[Example | Unreadable], progress: Progress | None = None) -> Predictions:
+        """Predicts rows, which are computed together.
+
+        Args:
+            rows: The rows; those that could not be read have an error instead of a prediction.
+            progress: Called after each batch of the model.
+
+        Raises:
+            PromptkitError: The model fails, or does not support a request.
+        """
+        rendered = self._render(rows)
+        queries = self._queries(rows, rendered)
+        outputs = {} if queries is None else self._outputs(queries, progress or _ignore)
+        records: list[RowRecord] = []
+        errors = [prompt.reason if isinstance(prompt, Unreadable) else None for prompt in rendered]
+        for query in [] if queries is None else queries.evaluated:
+            record = self._record(query, outputs[query.id])
+            if isinstance(record, Unreadable):
+                errors[int(query.id)] = record.reason
+            else:
+                records.append(record)
+        scores = None if queries is None else self._scores(records, queries, outputs)
+        return Predictions.of_answers(self._chain.reader.answers(records, scores), self._chain.reader.labels, errors)
+
+    # ---- rows and requests -----------------------------------------------------------------------
+
+    def _render(self, rows: Sequence[Example | Unreadable]) -> list[Rendered | Unreadable]:
+        """Renders the rows; a row that cannot be rendered, or whose prompt does not fit, has no prediction."""
+        examples = [row for row in rows if isinstance(row, Example)]
+        prompts = iter(self._encode(examples))
+        return [next(prompts) if isinstance(row, Example) else row for row in rows]
+
+    def _encode(self, examples: Sequence[Example]) -> list[Rendered | Unreadable]:
+        """Renders rows together; if that fails, in halves, down to the rows that cause it."""
+        if not examples:
+            return []
+        try:
+            prompts = self._purpose.encode(examples)
+        except ROW_ERRORS as error:
+            if len(examples) == 1:
+                return [Unreadable.of(error)]
+            half = len(examples) // 2
+            return [*self._encode(examples[:half]), *self._encode(examples[half:])]
+        return [Unreadable(SKIPPED) if prompt.skipped else prompt for prompt in prompts]
+
+    def _queries(self, rows: Sequence[Example | Unreadable], rendered: Sequence[Rendered | Unreadable]) -> Queries | None:
+        """Returns the requests for the rows that are rendered; None if there are none. The id of a query is its row's index."""
+        pairs = enumerate(zip(rows, rendered, strict=True))
+        queries = [
+            Query(file="samples", id=str(index), example=row, rendered=prompt)
+            for index, (row, prompt) in pairs
+            if isinstance(row, Example) and isinstance(prompt, Rendered)
+        ]
+        return build_queries(self._purpose, queries) if queries else None
+
+    def _outputs(self, queries: Queries, progress: Progress) -> dict[str, Output]:
+        """Returns the output of each query by its id.
+
+        Further inputs without choices of their own are the same for all rows of a context. They are computed separately, so
+        that their outputs can be kept, and do not change the batches of the rows.
+        """
+        requests = dict(zip([query.id for query in queries.queries], queries.requests, strict=True))
+        shared: dict[tuple[str, ...], list[str]] = {}
+        for query in queries.queries:
+            if isinstance(query, Query) and query.file == "support" and not query.example.choices:
+                shared.setdefault(query.rendered.demos, []).append(query.id)
+        outputs: dict[str, Output] = {}
+        for ids in shared.values():
+            outputs.update(zip(ids, self._kept_outputs(tuple(requests[i] for i in ids)), strict=True))
+        others = [query_id for query_id in requests if query_id not in outputs]
+        outputs.update(zip(others, answer_all(self._model, [requests[i] for i in others], progress), strict=True))
+        return outputs
+
+    def _kept_outputs(self, requests: tuple[Request, ...]) -> list[Output]:
+        """Returns the outputs of requests that later rows may need again."""
+        if requests not in self._kept:
+            self._kept[requests] = answer_all(self._model, requests, _ignore)
+            if len(self._kept) > KEPT_CONTEXTS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(requests)
+        return self._kept[requests]
+
+    # ---- answers -----------------------------------------------------------------------------------
+
+    def _record(self, query: Query, output: Output) -> RowRecord | Unreadable:
+        try:
+            return row_record(query, self._chain.reader, output)
+        except ROW_ERRORS as error:
+            return Unreadable.of(error)
+
+    def _scores(self, records: Sequence[RowRecord], queries: Queries, outputs: dict[str, Output]) -> Floats | None:
+        """Returns the label scores of the later aligner for the rows that have an answer; None without one."""
+        calibration = self._chain.applied
+        if calibration is None or not answered(records):
+            return None
+        support = [
+            row_record(query, self._chain.reader, outputs[query.id])
+            for query in queries.queries
+            if isinstance(query, Query) and query.file == "support"
+        ]
+        reads: list[ReadRecord | ReadPlanRecord] = [*queries.read_plan.records()]
+        reads += [read_record(query, outputs[query.id]) for query in queries.queries if isinstance(query, ReadQuery)]
+        data = collect_fit_data((self._chain,), records, support, ReadOutputs.from_records(reads))
+        return calibration.fit(data).apply(data.items)
+
+
+def answer_all(model: Model, requests: Sequence[Request], progress: Progress) -> list[Output]:
+    """Returns the outputs of requests in their order; equal requests are computed once.
+
+    Args:
+        model: The model; its weights are loaded if they are not.
+        requests: The requests.
+        progress: Called after each batch.
+    """
+    distinct = [*dict.fromkeys(requests)]
+    model.check_supported(distinct)
+    model.load()
+    outputs: dict[Request, Output] = {}
+    for indices, answers in model.answer(distinct):
+        outputs.update(zip([distinct[index] for index in indices], answers, strict=True))
+        progress(len(indices))
+    return [outputs[request] for request in requests]
+
+
+def _ignore(count: int) -> None:
+    pass

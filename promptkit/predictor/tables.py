@@ -1,0 +1,65 @@
+"""New rows from a list of mappings, texts or images, or from any other iterable of them, such as a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from promptkit.core.arguments import shortened
+from promptkit.core.arrays import Array, as_array, as_uint8_array
+from promptkit.core.errors import InputError
+from promptkit.predictor.columns import Columns
+from promptkit.tasks.readers import Row
+
+T = TypeVar("T")
+
+
+def rows_of(data: object, columns: Columns) -> Iterator[Row]:
+    """Yields rows as mappings from columns to values.
+
+    Args:
+        data: Rows in any container. If the predictor reads one column, a row may also be the value of that column alone: a
+            text, the path of an image, or the pixels of an image.
+        columns: The columns that the predictor reads.
+
+    Raises:
+        InputError: The data are no rows.
+    """
+    if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
+        raise _not_rows(data, columns)
+    for row in data:
+        yield row if isinstance(row, Mapping) else _single(row, columns)
+
+
+def chunks(rows: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    """Yields rows in lists of `size`; the last one may be shorter."""
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _single(value: object, columns: Columns) -> Row:
+    """Returns the row of a value of the only column that is read."""
+    if len(columns.names) == 1 and columns.choices is None:
+        (name,) = columns.names
+        if isinstance(value, str | bytes | Array):
+            return {name: value}
+        if isinstance(value, np.ndarray) and columns.modality == "image":
+            return {name: as_uint8_array(value) if value.dtype.kind in "iu" else as_array(value)}
+    raise _not_rows(value, columns)
+
+
+def _not_rows(data: object, columns: Columns) -> InputError:
+    names = ", ".join(f"{name!r}: ..." for name in columns.names)
+    alone = f", or a list of the values of {columns.names[0]}" if len(columns.names) == 1 and columns.choices is None else ""
+    return InputError(
+        "These data are no rows to predict",
+        code="not-rows",
+        got=shortened(data),
+        hint=f"Give a list of rows such as [{{{names}}}]{alone}",
+        type=type(data).__name__,
+        columns=columns.names,
+    )

@@ -1,0 +1,104 @@
+"""A fitted predictor contains what it takes from the rows of a task, and predicts new rows as an evaluation does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.core.errors import InputError
+from tests.support.errors import refused
+from tests.support.tiny import save_reviews
+
+WORDS = {"no": "bad", "yes": "good"}
+SHARED = [
+    pk.demos.zero(),
+    pk.demos.first(k=3),
+    pk.demos.random(k=3, seed=1),
+    pk.demos.balanced(k=4),
+    pk.demos.votek(k=3),
+    pk.demos.diverse(k=3),
+    pk.demos.influence(k=2, candidates=4, contexts=4, rows=4),
+]
+PER_ROW = [
+    pk.demos.random_each(k=3),
+    pk.demos.bm25(k=3),
+    pk.demos.similar(k=3),
+    pk.demos.mmr(k=3),
+    pk.demos.dpp(k=3),
+    pk.demos.mdl(k=2, candidates=4),
+    pk.demos.rerank(k=2, candidates=4, rows=2),
+]
+ORDERS = [
+    None,
+    pk.order.shuffled(seed=2),
+    pk.order.interleaved(),
+    pk.order.least_entropy(permutations=4),
+]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> pk.Task:
+    folder = tmp_path_factory.mktemp("task")
+    save_reviews(folder, 60, hold_out=0.5)
+    return pk.task(folder / "task.yaml")
+
+
+def predictor(demos: Any, order: Any = None) -> pk.Predictor:
+    return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=demos, order=order), pk.Verbalizer(WORDS))
+
+
+def rows_of(task: pk.Task, run: pk.Run) -> list[dict[str, Any]]:
+    rows = {row.id: dict(row.inputs) for row in task.rows("test")}
+    return [rows[row_id] for row_id in run.ids]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.name if order else "default")
+@pytest.mark.parametrize("demos", [*SHARED, *PER_ROW], ids=lambda selector: selector.name)
+def test_a_fitted_predictor_predicts_what_an_evaluation_predicts(task: pk.Task, tmp_path: Path, demos: Any, order: Any) -> None:
+    unfitted = predictor(demos, order)
+    run = pk.evaluate(unfitted, task, out=tmp_path, cache=False)
+    fitted = unfitted.fit(task, cache=False)
+    predictions = fitted.predict(rows_of(task, run))
+    assert fitted.is_fitted
+    assert predictions.predictions == run.results[0].predictions
+    assert predictions.probabilities == pytest.approx(run.results[0].metric_input.probabilities, abs=1e-9)
+    again = pk.evaluate(fitted, task, out=tmp_path, cache=False)
+    assert again.results[0].predictions == run.results[0].predictions
+
+
+@pytest.mark.parametrize("demos", SHARED, ids=lambda selector: selector.name)
+def test_a_fitted_prompt_keeps_only_the_demonstrations_that_all_rows_share(task: pk.Task, demos: Any) -> None:
+    prompt: Any = predictor(demos).fit(task, cache=False).manipulate
+    assert sum(map(len, prompt.rows.values())) == demos.k
+    assert prompt.parts == ()
+
+
+@pytest.mark.parametrize("demos", PER_ROW, ids=lambda selector: selector.name)
+def test_a_fitted_prompt_keeps_the_pool_that_demonstrations_are_retrieved_from(task: pk.Task, demos: Any) -> None:
+    prompt: Any = predictor(demos).fit(task, cache=False).manipulate
+    assert {part: [*rows] for part, rows in prompt.rows.items()} == {part: [*task.part(part)] for part in prompt.rows}
+    assert len(prompt.rows["pool"]) > 3
+
+
+def test_only_a_fitted_predictor_predicts(task: pk.Task) -> None:
+    unfitted = predictor(pk.demos.balanced(k=2))
+    assert not unfitted.is_fitted
+    with refused(InputError, "not-fitted", stages=("the demonstrations",)):
+        unfitted.predict([{"text": "fine"}])
+
+
+def test_a_transductive_calibration_is_not_fitted() -> None:
+    chain = [pk.Verbalizer(WORDS), pk.calibrate.Batch(estimate_on="test")]
+    unfitted = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), chain)
+    with refused(InputError, "not-fitted", stages=("the calibration batch:estimate_on=test",)):
+        unfitted.predict([{"text": "fine"}])
+
+
+def test_fitting_the_same_predictor_twice_gives_the_same_settings(task: pk.Task) -> None:
+    first, second = (predictor(pk.demos.balanced(k=4)).fit(task, cache=False).manipulate.settings() for _ in range(2))
+    other = predictor(pk.demos.balanced(k=4, seed=1)).fit(task, cache=False).manipulate.settings()
+    assert first == second
+    assert first != other

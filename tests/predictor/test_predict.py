@@ -1,0 +1,126 @@
+"""Rows without labels are predicted one after another; a row that cannot be read has an error and stops nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import promptkit as pk
+from promptkit.core.errors import InputError, Unsupported
+from promptkit.predictor import predictor as module
+from tests.support.errors import refused
+
+WORDS = {"no": "bad", "yes": "good"}
+TEXTS = [f"a film number {number}, {'fine' if number % 3 else 'awful'}" for number in range(20)]
+
+
+def predictor(*later: Any, **options: Any) -> pk.Predictor:
+    return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", **options), [pk.Verbalizer(WORDS), *later])
+
+
+def test_mappings_and_texts_give_the_same_predictions() -> None:
+    texts = predictor().predict(TEXTS)
+    mappings = predictor().predict([{"id": number, "text": text} for number, text in enumerate(TEXTS)])
+    assert texts.predictions == mappings.predictions
+    assert np.array_equal(texts.probabilities, mappings.probabilities)
+    assert len({*texts.predictions}) == 2
+
+
+@pytest.mark.parametrize("data", ["text", 5, {"text": ["a"]}, [5], [["a"]]])
+def test_other_data_are_refused(data: Any) -> None:
+    with refused(InputError, "not-rows", columns=("text",)):
+        predictor().predict(data)
+
+
+def test_a_row_that_cannot_be_read_has_an_error() -> None:
+    rows = [{"text": "fine"}, {"text": None}, {"other": "fine"}, {"text": ["a", "b"]}, {"text": "long " * 10_000}, {"text": "bad"}]
+    predictions = predictor().predict(rows)
+    good = predictor().predict([rows[0], rows[-1]])
+    assert [error is None for error in predictions.errors] == [True, False, False, False, False, True]
+    assert [predictions[0], predictions[5]] == [good[0], good[1]]
+    assert not predictions.abstained.any()
+    for prediction in predictions:
+        assert (prediction.prediction is None) == (prediction.error is not None)
+        assert (prediction.probabilities == {}) == (prediction.error is not None)
+
+
+def test_a_prompt_that_does_not_fit_has_an_error_when_such_rows_are_skipped() -> None:
+    predictions = predictor(on_too_long="skip").predict(["fine", "long " * 10_000])
+    assert predictions.errors[0] is None
+    assert predictions.errors[1] == "The prompt does not fit the model's context"
+
+
+def test_rows_that_are_all_unreadable_have_errors() -> None:
+    predictions = predictor(pk.calibrate.Contextual()).predict([{"text": None}] * 3)
+    assert predictions.predictions == (None,) * 3
+    assert predictions.probabilities.tolist() == [[0, 0]] * 3
+
+
+def test_no_rows_have_no_predictions() -> None:
+    predictions = predictor().predict([])
+    assert len(predictions) == 0
+    assert predictions.probabilities.shape == (0, 2)
+
+
+def test_chunks_do_not_change_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = predictor(pk.calibrate.Contextual()).predict(TEXTS)
+    monkeypatch.setattr(module, "CHUNK", 3)
+    chunked = predictor(pk.calibrate.Contextual()).predict(TEXTS)
+    assert whole.predictions == chunked.predictions
+    assert np.array_equal(whole.probabilities, chunked.probabilities)
+
+
+@pytest.mark.parametrize("calibration", [pk.calibrate.Contextual(), pk.calibrate.Pmi()], ids=lambda each: each.name)
+def test_a_calibration_that_needs_no_rows_of_a_task_is_applied(tmp_path: Path, calibration: Any) -> None:
+    task = pk.task("sentiment")
+    verbalizer = pk.Verbalizer(task.spec.labels)
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [verbalizer, calibration])
+    run = pk.evaluate(predictor, task, limit=20, out=tmp_path, cache=False)
+    rows = {row.id: dict(row.inputs) for row in task.rows("test")}
+    predictions = predictor.predict([rows[row_id] for row_id in run.ids])
+    assert predictions.predictions == run.results[0].predictions
+    assert predictions.probabilities == pytest.approx(run.results[0].metric_input.probabilities, abs=1e-9)
+
+
+def test_further_inputs_of_a_calibration_are_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 4)
+    model: Any = pk.load("fake")
+    counts: list[int] = []
+    original = model.answer
+
+    def answer(requests: Any, *arguments: Any) -> Any:
+        counts.append(len(requests))
+        return original(requests, *arguments)
+
+    model.answer = answer
+    chain = [pk.Verbalizer(WORDS), pk.calibrate.Contextual()]
+    pk.Predictor(model, pk.Prompt("sentiment/review"), chain).predict(TEXTS[:8])
+    assert counts == [3, 4, 4]
+
+
+def test_columns_of_a_table_of_predictions() -> None:
+    columns = predictor().predict(["fine", {"text": None}]).to_columns()
+    assert [*columns] == ["prediction", "probability", "p_no", "p_yes", "abstained", "error"]
+    assert columns["prediction"][0] in WORDS
+    assert columns["probability"][0] == max(columns["p_no"][0], columns["p_yes"][0])  # type: ignore[type-var]
+    assert [values[1] for values in columns.values()][:5] == [None, None, None, None, False]
+
+
+def test_probabilities_of_labels() -> None:
+    probabilities = predictor().predict_proba(TEXTS)
+    assert probabilities.shape == (20, 2)
+    assert probabilities.sum(1) == pytest.approx(np.ones(20))
+
+
+def test_generated_texts_have_predictions_and_no_probabilities() -> None:
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.first_line())
+    predictions = predictor.predict(["fine", {"text": None}])
+    assert [*predictions.to_columns()] == ["prediction", "probability", "abstained", "error"]
+    assert isinstance(predictions[0].prediction, str)
+    assert predictions[0].probability is None
+    assert predictions[1].error is not None
+    with refused(Unsupported, "no-probabilities", aligner="first_line"):
+        predictor.predict_proba(["fine"])
