@@ -23,17 +23,26 @@ _log = logging.getLogger(__name__)
 class CachedModel:
     """A model with a score cache that returns the outputs of requests in their order and counts them."""
 
-    def __init__(self, model: Model, cache: ScoreCache | None = None, card: ModelCard | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        cache: ScoreCache | None = None,
+        card: ModelCard | None = None,
+        *,
+        purpose: str = "Building the prompts",
+    ) -> None:
         """Creates a client.
 
         Args:
             model: The model that computes what the cache does not contain.
             cache: The score cache; none by default.
             card: The card to use in place of the model's, such as one with a shorter context.
+            purpose: What the requests are for, for messages about their number.
         """
         self._model = model
         self._cache = cache
         self._card = card
+        self._purpose = purpose
         self._next_log = LOG_EVERY
         self.computed = 0
         """Number of requests that the model has computed."""
@@ -92,7 +101,7 @@ class CachedModel:
 
     def _log_progress(self, count: int) -> None:
         if self.computed + count >= self._next_log:
-            _log.warning("Building the prompts needs %d more model requests (%d so far).", count, self.computed)
+            _log.warning("%s needs %d more model requests (%d so far).", self._purpose, count, self.computed)
             self._next_log = 2 * (self.computed + count)
 
     def notes(self) -> Sequence[str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from promptkit.core.arrays import zeros
 from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
 from promptkit.tasks.columns import cell, read_choices, text
 from promptkit.tasks.images.cells import image_value
@@ -28,11 +30,14 @@ class Columns:
     """Where the answer choices of a row come from; None if all rows have the same labels or free answers."""
     modality: Literal["text", "image"] = "text"
     """What the inputs are."""
+    shown: frozenset[str] = frozenset()
+    """The variables that identify a row, as in a task; all if empty."""
 
     @classmethod
     def of_task(cls, task: Task) -> Columns:
         """Returns the columns of a task."""
-        return cls(inputs=dict(task.source.inputs), choices=task.source.choices, modality=task.spec.modality)
+        source = task.source
+        return cls(inputs=dict(source.inputs), choices=source.choices, modality=task.spec.modality, shown=task.shown_variables)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,10 +57,24 @@ class Columns:
         """
         if self.modality == "image":
             images = {name: self._image(row, column_name(column), where, folder) for name, column in self.inputs.items()}
-            return _identified(LabeledExample(id="", inputs=images, label=""))
+            return self._identified(images, ())
         inputs = {variable: text(row, column, where) for variable, column in self.inputs.items()}
         choices = () if self.choices is None else read_choices(row, self.choices, inputs, where)
-        return _identified(LabeledExample(id="", inputs=inputs, label="", choices=choices))
+        return self._identified(inputs, choices)
+
+    def sample(self) -> Example:
+        """Returns a row with short texts or a small image."""
+        value: Value = "a" if self.modality == "text" else zeros(8, 8)
+        choices = () if self.choices is None else ("a", "b")
+        return Example(id="sample", inputs=dict.fromkeys(self.inputs, value), choices=choices)
+
+    def _identified(self, inputs: Mapping[str, Value], choices: tuple[str, ...]) -> Example:
+        """Returns the row with the id that it has in a task."""
+        shown = [value for variable, value in inputs.items() if variable in (self.shown or inputs)]
+        fingerprint = Fingerprint.of(shown, inputs.values())
+        example = LabeledExample(id="", inputs=inputs, choices=choices, label="", fingerprint=fingerprint)
+        (row_id,) = assign_ids([example])
+        return Example(id=row_id, inputs=inputs, choices=choices, fingerprint=fingerprint)
 
     def _image(self, row: Row, column: str, where: str, folder: Path) -> Value:
         return image_value(cell(row, column, where), column, where, folder)
@@ -79,9 +98,3 @@ class Columns:
 def column_name(column: Column) -> str:
     """Returns the name of a column, also of one of which a part is used."""
     return column.column if isinstance(column, RegexColumn) else column
-
-
-def _identified(example: LabeledExample) -> Example:
-    """Returns the row without a label, with the id that it has in a task."""
-    (row_id,) = assign_ids([example])
-    return Example(id=row_id, inputs=example.inputs, choices=example.choices)

@@ -22,11 +22,11 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
-from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.columns import Columns
-from promptkit.predictor.fit import check_fitted, is_fitted
+from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
+from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
 from promptkit.predictor.predictions import Predictions
 from promptkit.predictor.session import Progress, Session, Unreadable
 from promptkit.predictor.tables import chunks, rows_of
@@ -116,12 +116,13 @@ class Predictor:
     @property
     def is_fitted(self) -> bool:
         """Whether the predictor takes nothing from the rows of a task, so that it can predict new rows."""
-        return is_fitted(self.manipulate, self.chain)
+        return not unfitted_stages(self.manipulate, self.chain)
 
     def fit(self, task: Task, *, cache: bool = True) -> Predictor:
         """Returns the predictor with everything that it takes from the rows of a task, so that it predicts rows without it.
 
-        The prompt keeps its demonstrations, or the rows that it retrieves them from. The columns of the task become those that
+        The prompt keeps its demonstrations, or the rows that it retrieves them from. A calibration is fitted on the fit part
+        of the train split, also if it is otherwise fitted on the evaluated rows. The columns of the task become those that
         `predict` reads.
 
         Args:
@@ -133,7 +134,9 @@ class Predictor:
         """
         scores = ScoreCache() if cache else None
         manipulation = self.manipulate.fit(self.bind_context(task, cache=scores))
-        return self._replaced(manipulation, self.chain, Columns.of_task(task))
+        fitted = self._replaced(manipulation, self.chain, Columns.of_task(task))
+        chain = fit_chain(self.chain, self.model, fitted.bind(task, cache=scores).encode, task, scores)
+        return fitted._replaced(manipulation, chain, fitted.columns)
 
     def predict(self, rows: object, *, progress: Progress | None = None) -> Predictions:
         """Predicts rows without labels.
@@ -203,7 +206,7 @@ class Predictor:
         check_fitted(self.manipulate, self.chain, "predict")
         ask = CachedModel(self.model)
         encode = self.manipulate.bind(BindContext(ask=ask, reader=self.reader, other_models=self._other_models(None)))
-        return Session(self.model, self.chain, encode, ask)
+        return Session(self.model, self.chain, encode, ask, self.columns.sample())
 
     def _other_models(self, cache: ScoreCache | None, load_model: Callable[[str], Model] = load) -> dict[str, Ask]:
         return {name: CachedModel(load_model(name), cache) for name in self.manipulate.models}
@@ -213,6 +216,7 @@ class Predictor:
         predictor = copy(self)
         vars(predictor).pop("_session", None)
         predictor.manipulate, predictor.chain, predictor.columns = manipulation, chain, columns
+        predictor.estimate, predictor.out_of_fold = None, None
         return predictor
 
     # ---- binding -------------------------------------------------------------------------------------

@@ -62,14 +62,17 @@ class Session:
         chain: The aligners, which must need no labeled rows.
         encode: Renders rows.
         ask: The model, which aligners may query while requests are planned.
+        sample: A row that can be rendered. If it fails like another row, the error is not that row's.
     """
 
-    def __init__(self, model: Model, chain: Chain, encode: Encode, ask: Ask) -> None:
-        self._model, self._chain = model, chain
+    def __init__(self, model: Model, chain: Chain, encode: Encode, ask: Ask, sample: Example) -> None:
+        self._model, self._chain, self._sample = model, chain, sample
         others = other_models_of(needs_of((chain,)), None)
         self._purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
         self._kept: OrderedDict[tuple[Request, ...], list[Output]] = OrderedDict()
         """The answers to the further inputs in the latest contexts."""
+        self._codes_of_rows: set[str] = set()
+        """The codes of errors that the sample row does not have."""
 
     def predict(self, rows: Sequence[Example | Unreadable], progress: Progress | None = None) -> Predictions:
         """Predicts rows, which are computed together.
@@ -111,10 +114,21 @@ class Session:
             prompts = self._purpose.encode(examples)
         except ROW_ERRORS as error:
             if len(examples) == 1:
+                self._check_sample(error)
                 return [Unreadable.of(error)]
             half = len(examples) // 2
             return [*self._encode(examples[:half]), *self._encode(examples[half:])]
         return [Unreadable(SKIPPED) if prompt.skipped else prompt for prompt in prompts]
+
+    def _check_sample(self, error: PromptkitError) -> None:
+        """Raises an error of a row if the sample row has it too: then the prompt is at fault, and every row would have it."""
+        if error.code not in self._codes_of_rows:
+            try:
+                self._purpose.encode([self._sample])
+            except ROW_ERRORS as other:
+                if other.code == error.code:
+                    raise error from None
+            self._codes_of_rows.add(error.code)
 
     def _queries(self, rows: Sequence[Example | Unreadable], rendered: Sequence[Rendered | Unreadable]) -> Queries | None:
         """Returns the requests for the rows that are rendered; None if there are none. The id of a query is its row's index."""

@@ -132,8 +132,8 @@ class Task:
         return answer_columns(self.source)
 
     @cached_property
-    def _shown_variables(self) -> frozenset[str]:
-        """The inputs that the template shows; all inputs of images, which have no template."""
+    def shown_variables(self) -> frozenset[str]:
+        """The inputs that the template shows, which identify a row; all inputs of images, which have no template."""
         inputs = frozenset(self.source.inputs)
         if not self.spec.template:
             return inputs
@@ -217,7 +217,7 @@ class Task:
         )
 
     def _fingerprint(self, row: Row, inputs: Mapping[str, str]) -> Fingerprint:
-        shown = [value for variable, value in inputs.items() if variable in self._shown_variables]
+        shown = [value for variable, value in inputs.items() if variable in self.shown_variables]
         others = [value for column, value in row.items() if isinstance(value, str) and column not in self._answer_columns]
         return Fingerprint.of(shown, [*inputs.values(), *others])
 

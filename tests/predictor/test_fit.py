@@ -31,12 +31,7 @@ PER_ROW = [
     pk.demos.mdl(k=2, candidates=4),
     pk.demos.rerank(k=2, candidates=4, rows=2),
 ]
-ORDERS = [
-    None,
-    pk.order.shuffled(seed=2),
-    pk.order.interleaved(),
-    pk.order.least_entropy(permutations=4),
-]
+ORDERS = [None, pk.order.shuffled(seed=2), pk.order.interleaved(), pk.order.least_entropy(permutations=4)]
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +97,41 @@ def test_fitting_the_same_predictor_twice_gives_the_same_settings(task: pk.Task)
     other = predictor(pk.demos.balanced(k=4, seed=1)).fit(task, cache=False).manipulate.settings()
     assert first == second
     assert first != other
+
+
+CALIBRATIONS = [
+    pk.calibrate.Batch(),
+    pk.calibrate.Contextual(),
+    pk.calibrate.Domain(bags=3),
+    pk.calibrate.Prior(),
+    pk.calibrate.Temperature(),
+    pk.calibrate.Vector(),
+    pk.probes.LinearProbe(per_class=2, layer=-1),
+    pk.probes.HiddenCalibration(per_class=2),
+    pk.labelmap.Frequency(per_class=2),
+]
+
+
+@pytest.mark.parametrize("demos", [pk.demos.zero(), pk.demos.balanced(k=2)], ids=lambda selector: selector.name)
+@pytest.mark.parametrize("calibration", CALIBRATIONS, ids=lambda calibration: calibration.name)
+def test_a_fitted_calibration_predicts_what_an_evaluation_predicts(
+    task: pk.Task, tmp_path: Path, calibration: Any, demos: Any
+) -> None:
+    chain = [pk.Verbalizer(WORDS), calibration]
+    unfitted = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=demos), chain)
+    run = pk.evaluate(unfitted, task, out=tmp_path, cache=False)
+    fitted = unfitted.fit(task, cache=False)
+    predictions = fitted.predict(rows_of(task, run))
+    assert fitted.is_fitted
+    assert predictions.predictions == run.results[0].predictions
+    assert predictions.probabilities == pytest.approx(run.results[0].metric_input.probabilities, abs=1e-9)
+
+
+def test_a_transductive_calibration_is_fitted_on_the_fit_part(task: pk.Task, tmp_path: Path) -> None:
+    def with_rows(estimate_on: Any) -> pk.Predictor:
+        chain = [pk.Verbalizer(WORDS), pk.calibrate.Batch(estimate_on=estimate_on)]
+        return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), chain).fit(task, cache=False)
+
+    texts = ["fine", "awful", "a film"]
+    expected = with_rows("fit").predict(texts)
+    assert with_rows("test").predict(texts).probabilities == pytest.approx(expected.probabilities, abs=1e-9)
