@@ -100,11 +100,7 @@ def fit_chain(chain: Chain, model: Model, encode: Encode, task: Task, cache: Sco
 
 
 def _fitted(
-    chain: Chain,
-    queries: Queries,
-    outputs: Sequence[Output],
-    fit: Sequence[LabeledExample],
-    fitted_on: frozenset[Fingerprint],
+    chain: Chain, queries: Queries, outputs: Sequence[Output], fit: Sequence[LabeledExample], fitted_on: frozenset[Fingerprint]
 ) -> Chain:
     """Returns the chain, fitted on the answers to queries."""
     pairs = [*zip(queries.queries, outputs, strict=True)]

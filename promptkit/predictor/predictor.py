@@ -22,11 +22,11 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
-from promptkit.predictor.estimate import Estimate
-from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
+from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
+from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
 from promptkit.predictor.session import Progress, Session, Unreadable
 from promptkit.predictor.tables import chunks, rows_of
