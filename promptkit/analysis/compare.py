@@ -18,7 +18,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
-from promptkit.display.text_table import as_text, new_table, with_interval
+from promptkit.display.text_table import as_text, new_table, signed, with_interval
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
@@ -103,7 +103,7 @@ class Comparison:
             if branch.difference is None or branch.p is None:
                 table.add_row(Text(branch.name), accuracy)
             else:
-                table.add_row(Text(branch.name), accuracy, _signed(branch.difference), f"{branch.p:.2g}")
+                table.add_row(Text(branch.name), accuracy, signed(branch.difference), f"{branch.p:.2g}")
         return "\n".join([as_text(table), *self._metrics_tables()])
 
     def _metrics_tables(self) -> list[str]:
@@ -123,15 +123,11 @@ class Comparison:
             for branch in self.branches:
                 if compared := branch.metrics.get(metric.name):
                     value, change = with_interval(asdict(compared.value)), compared.difference
-                    table.add_row(Text(title), Text(branch.name), value, "" if change is None else _signed(change))
+                    table.add_row(Text(title), Text(branch.name), value, "" if change is None else signed(change))
                     title = ""
         return ["", as_text(table)]
 
     __repr__ = __str__
-
-
-def _signed(change: Estimate) -> str:
-    return f"{change.value:+.3f} {change.low:+.2f} to {change.high:+.2f}"
 
 
 @check_arguments("compare")

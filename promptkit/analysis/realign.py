@@ -18,7 +18,7 @@ from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import answered
 from promptkit.core.registry import build, spelling
-from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
+from promptkit.display.text_table import FEW_LABELS, as_text, new_table, signed, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.results import compute_results, label_notes
 from promptkit.metrics.intervals import Estimate, paired_difference
@@ -92,7 +92,7 @@ class Alignments:
             table.add_row(
                 Text(result.align),
                 with_interval(result.metrics[main.name]),
-                "" if difference is None else f"{difference.value:+.3f} {difference.low:+.2f} to {difference.high:+.2f}",
+                "" if difference is None else signed(difference),
                 *(f"{result.metrics[metric.name]['value']:.3f}" for metric in others),
                 counts if few else used_labels,
             )

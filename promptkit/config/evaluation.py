@@ -11,6 +11,7 @@ from promptkit.config.eval_options import EvalOptions
 from promptkit.core.paths import OUT
 from promptkit.runs.recorded import record_options
 from promptkit.runs.words import command_words
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.evaluation.execution import Progress
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task
 
 
-class EvalConfig(EvalOptions):
+class BaselineOptions(StrictModel):
+    """Baselines beside the results."""
+
+    baselines: bool = True
+    """Also evaluate baselines without a pretrained model, fitted on the same labeled rows."""
+
+
+class EvalConfig(BaselineOptions, EvalOptions):
     """The configuration of an evaluation.
 
     `pk.EvalConfig(task="sentiment", model="demo", shots=4, calibrate=["batch"]).run()` equals
@@ -49,13 +57,14 @@ class EvalConfig(EvalOptions):
         Raises:
             PromptkitError: The configuration cannot be evaluated.
         """
+        from promptkit.evaluation.baselines import with_baselines
         from promptkit.evaluation.evaluate import evaluate
 
         task = self.load_task()
         predictors = self.build(task)
         run = evaluate(predictors, task, split=self.split, limit=self.limit, out=out, cache=cache, progress=progress)
         record_options(run.path, self.changed())
-        return run
+        return with_baselines(run, task, predictors[0].reader) if self.baselines else run
 
     def run_shard(
         self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None

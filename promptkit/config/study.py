@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from promptkit.config.build import predictor_builder
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.eval_options import EvalOptions
-from promptkit.config.evaluation import EvalConfig
+from promptkit.config.evaluation import BaselineOptions, EvalConfig
 from promptkit.config.key_paths import name_key
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Spelled
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SHARED = frozenset(name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
+SHARED = frozenset(
+    name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions, BaselineOptions) for name in group.model_fields
+)
 """The options that are the same for all cells of a study."""
 
 
@@ -91,7 +93,8 @@ class StudyConfig(EvalOptions):
             values: Option of the grid -> its value in the cell.
             without: An option that gets its default value instead.
         """
-        shared = {name: value for name, value in self if name in EvalConfig.model_fields and name in self.model_fields_set}
+        options = EvalOptions.model_fields  # not the field `baselines`, which means other baselines in a study
+        shared = {name: value for name, value in self if name in options and name in self.model_fields_set}
         given = {name: value for name, value in {**shared, **values}.items() if name != without}
         return EvalConfig(**given)
 

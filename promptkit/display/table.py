@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import missing_extra
-from promptkit.display.text_table import as_text, new_table, with_interval
+from promptkit.display.text_table import as_text, new_table, signed, with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Table:
             return MISSING
         if isinstance(entry, Estimate):
             if self.columns[column] in self.signed:
-                return f"{entry.value:+.3f}\n{entry.low:+.2f} to {entry.high:+.2f}"
+                return signed(entry, "\n")
             return with_interval(asdict(entry), "\n")
         return f"{entry:.{self.decimals}f}" if isinstance(entry, float) else str(entry)
 

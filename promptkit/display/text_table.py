@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from promptkit.metrics.intervals import Estimate
+
 
 WIDTH = 100
 """The width of a table as text, in characters."""
@@ -56,3 +58,8 @@ def one_keyword_per_line(spelling: str) -> str:
 def with_interval(metric: Mapping[str, float], gap: str = " ") -> str:
     """Returns a value and its interval as text: 0.873 0.85–0.90."""
     return f"{metric['value']:.3f}{gap}{metric['low']:.2f}–{metric['high']:.2f}"
+
+
+def signed(difference: Estimate, gap: str = " ") -> str:
+    """Returns a difference and its interval as text, with signs: -0.123 -0.15 to -0.10."""
+    return f"{difference.value:+.3f}{gap}{difference.low:+.2f} to {difference.high:+.2f}"

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, one_keyword_per_line, with_interval
+from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, one_keyword_per_line, signed, with_interval
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS, applicable, row_values
 from promptkit.metrics.vote_accuracy import PREFIX
+from promptkit.runs.baselines import Baselines, difference_from
 from promptkit.runs.schema import TooLongCounts
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from promptkit.align.labelmap.mapping import LabelMap
     from promptkit.core.arrays import Floats
@@ -89,6 +91,8 @@ class Run:
     """Number of rows that were sent to the model and have no answer: no label in a reply, or no answer in generated texts."""
     notes: tuple[str, ...]
     """Warnings and remarks about the run."""
+    baselines: Baselines | None = None
+    """The results of baselines without a pretrained model on the same rows; None if none were evaluated."""
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit eval --json` prints."""
@@ -105,8 +109,14 @@ class Run:
             "no_answer": self.no_answer,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
+            "baselines": None if self.baselines is None else self.baselines.to_json(self.correct),
             "label_maps": {result.align: result.label_map.table() for result in self.results if result.label_map},
         }
+
+    @property
+    def correct(self) -> dict[str, Floats]:
+        """Branch -> 1.0 for each correct prediction, 0.0 for the others, shape (N,)."""
+        return {result.align: result.correct for result in self.results}
 
     def __str__(self) -> str:
         return as_text(run_table(self))
@@ -150,33 +160,67 @@ class ShardRun:
 
 
 def run_table(run: Run) -> Table:
-    """Returns a table with one line per branch: its metrics with 95% intervals, and how often each label is predicted."""
+    """Returns a table with one line per branch and per baseline.
+
+    The lines have the metrics with 95% intervals, and how often each label is predicted. Branches have their difference from
+    the best baseline.
+    """
     from rich.text import Text
 
     metrics = [metric for name, metric in METRICS.items() if name in run.results[0].metrics]
-    caption = f"below each figure its 95% interval ({_interval_methods(metrics)})"
-    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
-    gold_counts = Counter(run.gold)
-    answers = run.labels or tuple(sorted(gold_counts.keys() | run.results[0].predicted.keys()))
-    few = len(answers) <= FEW_LABELS
+    best = None if run.baselines is None else run.baselines.best
+    caption = [f"below each figure its 95% interval ({_interval_methods(metrics)})"]
+    caption += [] if run.baselines is None else run.baselines.describe(metrics[0].title)
+    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption="\n".join(caption))
+    count = _PredictionCounts(run)
+    titles = [metric.title for metric in metrics]
     table.add_column("alignment", overflow="fold", max_width=NAME_WIDTH)
-    for metric in metrics:
-        table.add_column(Text(metric.title), justify="right", no_wrap=True)
+    for title in titles if best is None else [titles[0], f"vs. {best.name}", *titles[1:]]:
+        table.add_column(Text(title), justify="right", no_wrap=True)
     if run.results[0].predicted:
-        table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
+        table.add_column("predicted/gold" if count.few else "predicted", no_wrap=True)
     for result in run.results:
-        row: list[Text | str] = [Text(one_keyword_per_line(result.align))]
-        row += [with_interval(result.metrics[metric.name], "\n") for metric in metrics]
-        if result.predicted:
-            counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]
-            unanswered = sum(prediction is None for prediction in result.predictions)
-            counts += [f"{unanswered} without an answer"] * bool(unanswered)
-            used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
-            row.append(Text("\n".join(counts) if few else used_labels))
-        table.add_row(*row)
+        main, *others = _figures(metrics, result.metrics)
+        differences = [] if best is None else [signed(difference_from(best, result.align, result.correct).estimate, "\n")]
+        name = Text(one_keyword_per_line(result.align))
+        table.add_row(name, main, *differences, *others, *count.cells(result.predicted, result.predictions))
         for k in tabulated_sample_counts(result.metrics):
             table.add_row(f"  of {k}", with_interval(result.metrics[f"{PREFIX}{k}"], "\n"))
+    if run.baselines is not None:
+        table.add_row("no model:")
+        for baseline in run.baselines.results:
+            main, *others = _figures(metrics, baseline.metrics)
+            table.add_row(f"  {baseline.name}", main, "", *others, *count.cells(baseline.predicted, baseline.predictions))
     return table
+
+
+def _figures(metrics: Sequence[Metric], values: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The cells of metrics; empty for a metric that does not apply."""
+    return [with_interval(values[metric.name], "\n") if metric.name in values else "" for metric in metrics]
+
+
+class _PredictionCounts:
+    """Describes how often each answer is predicted."""
+
+    def __init__(self, run: Run) -> None:
+        self._gold = Counter(run.gold)
+        self._answers = run.labels or tuple(sorted(self._gold.keys() | run.results[0].predicted.keys()))
+        self.few = len(self._answers) <= FEW_LABELS
+
+    def cells(self, predicted: Mapping[str, int], predictions: Sequence[str | None]) -> list[Text]:
+        """Returns the cell with the number of predictions of each answer, or of different answers if there are many.
+
+        Free answers have no such cell.
+        """
+        from rich.text import Text
+
+        if not predicted:
+            return []
+        if not self.few:
+            return [Text(f"{sum(map(bool, predicted.values()))} of {len(self._answers)} labels")]
+        unanswered = sum(prediction is None for prediction in predictions)
+        counts = [f"{predicted.get(answer, 0)}/{self._gold[answer]} {answer}" for answer in self._answers]
+        return [Text("\n".join([*counts, *[f"{unanswered} without an answer"] * bool(unanswered)]))]
 
 
 def _interval_methods(metrics: Sequence[Metric]) -> str:

@@ -32,6 +32,7 @@ KEYS = [
     "no_answer",
     "notes",
     "results",
+    "baselines",
     "label_maps",
 ]
 

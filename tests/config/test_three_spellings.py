@@ -63,6 +63,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "answer_column": TEXT,
     "train": PATH,
     "limit": POSITIVE,
+    "baselines": st.booleans(),
     "optimizer": SPELLED,
     "steps": POSITIVE,
     "batch_size": POSITIVE,

@@ -1,0 +1,150 @@
+"""Evaluates baselines without a pretrained model on the rows of a run.
+
+They are fitted on all labeled rows that a predictor can use: the parts pool and fit of the train split, without the rows whose
+inputs are also evaluated. In a run with folds, each row is predicted from the rows of the other folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from promptkit.classical.baseline import Baseline, Rows, Scores, predicted
+from promptkit.classical.table import baselines_for
+from promptkit.core.answer_record import DECIMALS
+from promptkit.core.errors import PromptkitError, RunError
+from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import short_hash
+from promptkit.core.metric_input import OutputKind
+from promptkit.core.output_reader import OutputReader
+from promptkit.core.version import __version__
+from promptkit.metrics.table import estimates
+from promptkit.runs.baseline_files import BaselineRecord, metric_input, prediction_of, read_baselines, write_baselines
+from promptkit.runs.baselines import BaselineResult, Baselines, count_predictions
+from promptkit.runs.run import Run
+from promptkit.tasks.task import Task, untested
+
+OUTPUTS: Mapping[str, OutputKind] = {"classification": "labels", "choice": "choices", "generation": "texts"}
+"""Kind of a task -> what its baselines predict."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """Evaluated rows, and the rows that baselines are fitted on to predict them."""
+
+    train: Rows
+    evaluated: Rows
+
+
+def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
+    """Returns a run with the results of baselines on its rows, which are also written into its folder.
+
+    If the baselines cannot be fitted, such as for a task without train rows, the run has a note that says why.
+
+    Args:
+        run: The finished run.
+        task: The task that was evaluated.
+        reader: The first aligner of its branches, which judges free answers.
+    """
+    try:
+        baselines = evaluate_baselines(run, task, reader)
+    except PromptkitError as error:
+        return replace(run, notes=(*run.notes, f"no baseline without a model: {error}"))
+    return replace(run, baselines=baselines, notes=(*run.notes, *baselines.notes(run.correct)))
+
+
+def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
+    """Returns the results of baselines on the rows of a run, and writes them into its folder.
+
+    Args:
+        run: The finished run.
+        task: The task that was evaluated.
+        reader: The first aligner of its branches, which judges free answers.
+
+    Raises:
+        PromptkitError: The task has no train rows, they cannot be read, or the data have changed since the run.
+    """
+    division, kind = _divide(run, task), OUTPUTS[task.spec.kind]
+    baselines = baselines_for(task.spec)
+    identity = _identity(division, baselines)
+    known = read_baselines(run.path, identity)
+    if known is not None:
+        return known
+    records = _records(division, baselines, task.labels, reader)
+    ordered = [records[row] for row in run.ids]
+    results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
+    evaluated = Baselines(rows=len(division.train), results=results)
+    write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind)
+    return evaluated
+
+
+def _divide(run: Run, task: Task) -> _Division:
+    """Returns the evaluated rows of a run, and the rows that its predictors can be fitted on."""
+    rows = {row.id: row for row in task.rows(run.split)}
+    if missing := [row for row in run.ids if row not in rows]:
+        raise RunError(
+            f"The data of the task {task.name} have changed since the run {run.path} was made",
+            code="data-changed",
+            got=f"no row {missing[0]}",
+            hint="Evaluate it again",
+            task=task.name,
+            folder=str(run.path),
+        )
+    train = untested([*task.part("pool"), *task.part("fit")], [*rows.values()])
+    if not train:
+        raise task.without_rows("to fit baselines on", "pool")
+    return _Division(train, [rows[row] for row in run.ids])
+
+
+def _identity(division: _Division, baselines: Sequence[Baseline]) -> str:
+    names = [baseline.name for baseline in baselines]
+    train = sorted(f"{row.id} {row.answers}" for row in division.train)
+    evaluated = [f"{row.id} {row.answers}" for row in division.evaluated]
+    return short_hash("\n".join([__version__, *names, *train, "", *evaluated]))
+
+
+def _records(
+    division: _Division, baselines: Sequence[Baseline], labels: Sequence[str], reader: OutputReader
+) -> dict[str, BaselineRecord]:
+    """Returns the record of each evaluated row, by id."""
+    items = [row.unlabeled() for row in division.evaluated]
+    scores = {baseline.name: baseline.predict(division.train, items, labels) for baseline in baselines}
+    return {
+        row.id: _record(row, {name: each[index] for name, each in scores.items()}, labels, reader)
+        for index, row in enumerate(division.evaluated)
+    }
+
+
+def _record(row: LabeledExample, scores: Mapping[str, Scores], labels: Sequence[str], reader: OutputReader) -> BaselineRecord:
+    answers = labels or row.choices
+    if row.accepted:
+        predictions = {name: predicted(each) for name, each in scores.items()}
+        correct = {name: reader.is_correct(answer, row.accepted) for name, answer in predictions.items()}
+        return {"id": row.id, "predictions": predictions, "correct": correct}
+    logprobs = {
+        name: [round(each[answer], DECIMALS) if answer in each else None for answer in answers] for name, each in scores.items()
+    }
+    predictions = {name: prediction_of(each, answers) for name, each in logprobs.items()}
+    return {
+        "id": row.id,
+        "gold": answers.index(row.label),
+        "predictions": predictions,
+        "correct": {name: answer == row.label for name, answer in predictions.items()},
+        "logprobs": logprobs,
+    }
+
+
+def _result(baseline: Baseline, records: Sequence[BaselineRecord], kind: OutputKind, labels: Sequence[str]) -> BaselineResult:
+    inputs = metric_input(records, baseline.name, kind)
+    predictions = tuple(record["predictions"][baseline.name] for record in records)
+    return BaselineResult(
+        name=baseline.name,
+        description=baseline.description,
+        metrics={
+            name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()}
+            for name, estimate in estimates(inputs).items()
+        },
+        predicted={} if kind == "texts" else count_predictions(predictions, labels),
+        predictions=predictions,
+        metric_input=inputs,
+    )

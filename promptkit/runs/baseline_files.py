@@ -1,0 +1,137 @@
+"""Writes the results of baselines beside a run, and reads them.
+
+    baselines.json    the results of each baseline, the rows that it was fitted on as a hash, and the sha256 of baselines.jsonl
+    baselines.jsonl   one record per evaluated row, in the run's order: the prediction and the scores of each baseline
+
+They are not part of the run's identity: a run without them can get them later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+
+import numpy as np
+
+from promptkit.core.files import write_atomically
+from promptkit.core.hashing import sha256_hex
+from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.records import Record
+from promptkit.runs.baselines import BaselineResult, Baselines
+from promptkit.runs.files import expect, parse_record, read_json, to_file, to_line
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+SUMMARY, ROWS = "baselines.json", "baselines.jsonl"
+
+
+class BaselineRecord(Record):
+    """A line of `baselines.jsonl`."""
+
+    gold: NotRequired[int]
+    """Index of the correct label or choice; absent for free answers."""
+    predictions: dict[str, str]
+    """Baseline -> prediction."""
+    correct: dict[str, bool]
+    """Baseline -> whether the prediction is correct."""
+    logprobs: NotRequired[dict[str, list[float | None]]]
+    """Baseline -> the log-probability of each label or choice, None for a probability of 0; absent for free answers."""
+
+
+class _ResultSummary(TypedDict):
+    name: str
+    description: str
+    metrics: dict[str, dict[str, float]]
+    predicted: dict[str, int]
+
+
+class BaselineSummary(TypedDict):
+    """The contents of `baselines.json`."""
+
+    identity: str
+    """Hash of everything that determines the results: the training rows, the evaluated rows and the baselines."""
+    rows: int
+    """Number of training rows."""
+    kind: OutputKind
+    """What was predicted."""
+    results: list[_ResultSummary]
+    sha256: str
+    """Hash of `baselines.jsonl`."""
+
+
+def write_baselines(
+    folder: Path, baselines: Baselines, records: Sequence[BaselineRecord], *, identity: str, kind: OutputKind
+) -> None:
+    """Writes baselines into the folder of a run.
+
+    Args:
+        folder: The run's folder.
+        baselines: The results.
+        records: The record of each row.
+        identity: Hash of everything that determines the results.
+        kind: What was predicted.
+    """
+    rows = "".join(to_line(cast("Mapping[str, object]", record)) + "\n" for record in records).encode()
+    results = [result.to_json() for result in baselines.results]
+    summary = {"identity": identity, "rows": baselines.rows, "kind": kind, "results": results, "sha256": sha256_hex(rows)}
+    write_atomically(folder / ROWS, rows)
+    write_atomically(folder / SUMMARY, to_file(summary))
+
+
+def read_baselines(folder: Path, identity: str | None = None) -> Baselines | None:
+    """Returns the baselines in a run's folder; None if it has none, they are incomplete, or their identity is another one.
+
+    Args:
+        folder: The run's folder.
+        identity: Hash of everything that determines the results; any if None.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    summary = cast("BaselineSummary | None", read_json(folder / SUMMARY))
+    if summary is None or not (folder / ROWS).is_file():
+        return None
+    content = (folder / ROWS).read_bytes()
+    with expect(folder / SUMMARY, "the results of baselines"):
+        if sha256_hex(content) != summary["sha256"] or identity not in (None, summary["identity"]):
+            return None
+        lines = enumerate(content.splitlines(), start=1)
+        records = cast("list[BaselineRecord]", [parse_record(folder / ROWS, number, line) for number, line in lines])
+        results = tuple(
+            BaselineResult(
+                name=each["name"],
+                description=each["description"],
+                metrics=each["metrics"],
+                predicted=each["predicted"],
+                predictions=tuple(record["predictions"][each["name"]] for record in records),
+                metric_input=metric_input(records, each["name"], summary["kind"]),
+            )
+            for each in summary["results"]
+        )
+        return Baselines(rows=summary["rows"], results=results)
+
+
+def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: OutputKind) -> MetricInput:
+    """Returns the input of the metrics of one baseline.
+
+    Args:
+        records: The record of each row.
+        baseline: Name of the baseline.
+        kind: What was predicted.
+    """
+    if kind == "texts":
+        correct = np.array([record["correct"][baseline] for record in records], float)
+        return MetricInput.of_texts(correct, np.ones(len(records), bool))
+    scores = [record["logprobs"][baseline] for record in records]
+    logprobs: Floats = np.full((len(scores), max(map(len, scores))), -np.inf)
+    for row, values in zip(logprobs, scores, strict=True):
+        row[: len(values)] = [-np.inf if value is None else value for value in values]
+    return MetricInput.of_scores(np.array([record["gold"] for record in records], int), logprobs, kind=kind)
+
+
+def prediction_of(logprobs: Sequence[float | None], answers: Sequence[str]) -> str:
+    """Returns the answer with the highest log-probability; ties go to the first."""
+    scores = [-np.inf if value is None else value for value in logprobs]
+    return answers[scores.index(max(scores))]
