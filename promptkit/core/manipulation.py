@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.interventions import Interventions, KVPrefix
 from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import OutputReader
@@ -115,6 +116,11 @@ class Manipulation(Protocol):
         """The modifiers that are applied to its prompts, in order. Empty for a prompt without modifiers."""
         ...
 
+    @property
+    def fitted_on(self) -> frozenset[Fingerprint]:
+        """The labeled rows that it contains or was trained on, which no evaluation may use. Usually empty."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Returns everything about it that determines a result, as JSON values."""
         ...
@@ -187,6 +193,11 @@ class Modifier(Protocol):
         """The identity of the model that it was trained on; empty if it was not trained."""
         ...
 
+    @property
+    def fitted_on(self) -> frozenset[Fingerprint]:
+        """The labeled rows that it was trained on or selected by; empty if it was not trained."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Returns everything about it that determines a result, as JSON values."""
         ...
@@ -244,11 +255,14 @@ class Learnable(Modifier, Protocol):
         """Returns a readable form of the trained parameters for reports, such as the text of tokens; empty by default."""
         ...
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
+    def with_parameters(
+        self, trained: Mapping[str, Array], base: Mapping[str, str | int], fitted_on: frozenset[Fingerprint] = frozenset()
+    ) -> Self:
         """Returns a copy with trained parameters.
 
         Args:
             trained: The parameters by name, as `initial_parameters` names them.
             base: The identity of the model that they were trained on.
+            fitted_on: The labeled rows that they were trained on or selected by.
         """
         ...

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from pydantic_core import ErrorDetails
 
+    from promptkit.core.fingerprints import Fingerprint
+
 T = TypeVar("T")
 V = TypeVar("V")
 
@@ -255,6 +257,14 @@ def keywords_of(value: object) -> list[Field[object]]:
 def parameters_field() -> dict[str, V]:
     """Returns a dataclass field for trained parameters, which is empty by default and not a keyword."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
+
+
+def trained_rows_field() -> frozenset[Fingerprint]:
+    """Returns a dataclass field for the rows that something was trained on, which is empty by default and not a keyword.
+
+    It does not take part in comparisons, which are about what something does.
+    """
+    return field(default=frozenset(), repr=False, compare=False, metadata={LEARNED: True})
 
 
 def spelling(value: Named, *, without: str = "") -> str:

@@ -19,6 +19,7 @@ from pydantic import PositiveInt
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.heads import ExposesHeads
 from promptkit.core.seeding import hash_rank
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
@@ -53,6 +54,8 @@ class HeadEffects:
     """The contribution of the head's mean output to the residual stream, shape (layers, heads, d_model)."""
     base: Mapping[str, str | int]
     """The identity of the model."""
+    fitted_on: frozenset[Fingerprint] = frozenset()
+    """The labeled rows of the pool that they were measured on."""
 
     @check_arguments("HeadEffects.best")
     def best(self, heads: int | float = SHARE, *, up_to: int | None = None) -> list[tuple[int, int]]:
@@ -103,7 +106,7 @@ class HeadEffects:
         """
         check_layer(layer, len(self.effects))
         vectors = scaled_vector(self.vector(heads, up_to=up_to), strength)
-        return SteeringVector((layer,)).with_parameters({"vectors": vectors}, self.base)
+        return SteeringVector((layer,)).with_parameters({"vectors": vectors}, self.base, self.fitted_on)
 
 
 @check_arguments("head_effects")
@@ -152,7 +155,7 @@ def head_effects(
     heads = model.heads()
     mean = np.mean([heads.outputs(ids) for ids, _ in clean], axis=0)
     effects = np.mean([heads.effects(ids, answer, mean) for ids, answer in corrupted], axis=0)
-    return HeadEffects(effects=effects, added=heads.projected(mean), base=base_of(model))
+    return HeadEffects(effects=effects, added=heads.projected(mean), base=base_of(model), fitted_on=predictor.rows_read(task))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ def extract_steering_vector(
     if how == "difference":
         plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reader)
         state = state - _mean_state(plain, task, selected, layer, score_cache)
-    return untrained.with_parameters({"vectors": scaled_vector(state, strength)}, base_of(predictor.model))
+    vectors = {"vectors": scaled_vector(state, strength)}
+    return untrained.with_parameters(vectors, base_of(predictor.model), predictor.rows_read(task))
 
 
 def _check_hidden_states(predictor: Predictor, layer: int) -> None:

@@ -9,6 +9,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.interventions import KVPrefix
 from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation, Modifier, Transform
 from promptkit.core.model import ModelCard, text_card
@@ -43,6 +44,11 @@ class Composed:
     def parts(self) -> tuple[Part, ...]:
         """The parts of the train split that the prompt reads."""
         return self.prompt.parts
+
+    @property
+    def fitted_on(self) -> frozenset[Fingerprint]:
+        """The labeled rows of the prompt and of its modifiers."""
+        return self.prompt.fitted_on.union(*(modifier.fitted_on for modifier in self.modifiers))
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from promptkit.core.arguments import checked
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.model import ChatOptions, text_card
@@ -159,6 +160,11 @@ class Prompt:
     def modifiers(self) -> tuple[Modifier, ...]:
         """A prompt alone has no modifiers."""
         return ()
+
+    @property
+    def fitted_on(self) -> frozenset[Fingerprint]:
+        """A prompt that takes its demonstrations from the task contains no rows."""
+        return frozenset()
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -13,6 +13,7 @@ from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.collect.queries import all_skipped
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation
 from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.output_reader import OutputReader
@@ -102,6 +103,19 @@ class Predictor:
     def name(self) -> str:
         """The name of the last aligner of the chain."""
         return self.chain.name
+
+    @property
+    def fitted_on(self) -> frozenset[Fingerprint]:
+        """The labeled rows that it contains or was trained on. Evaluating it on one of them is refused."""
+        return self.manipulate.fitted_on
+
+    def rows_read(self, task: Task) -> frozenset[Fingerprint]:
+        """Returns the labeled rows that its prompts depend on: those it contains, and the parts of a task that it reads.
+
+        Args:
+            task: The task.
+        """
+        return self.fitted_on.union(row.content for part in self.manipulate.parts for row in task.part(part))
 
     def shares_pass_with(self, other: Predictor) -> bool:
         """Whether two predictors send the same requests, so that one pass of the model serves both."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, TaskError, unknown
-from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
-from promptkit.core.fingerprints import Fingerprint
+from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import answer_columns, cell, cell_text, read_choices, read_correct_choice, text, texts
@@ -314,6 +314,6 @@ def read_shipped_specs() -> dict[str, TaskSpec]:
 
 
 def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
-    """Returns the rows whose inputs are not among the evaluated ones. Only their labels may be used by a fit or a search."""
-    evaluated_inputs = {inputs_of(row.id) for row in evaluated}
-    return [row for row in rows if inputs_of(row.id) not in evaluated_inputs]
+    """Returns the rows that are not among the evaluated ones. Only their labels may be used by a fit or a search."""
+    seen = SeenRows(row.content for row in evaluated)
+    return [row for row in rows if row.content not in seen]

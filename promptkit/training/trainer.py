@@ -279,9 +279,10 @@ class _Training:
     def _trained_predictor(self, state: TrainingState) -> Predictor:
         """Returns the predictor with the best parameters."""
         base = base_of(self._predictor.model)
+        rows = self._predictor.rows_read(self._task).union(row.content for row in (*self._rows.pool, *self._rows.dev))
         learned = iter(divided({**state.fixed_parameters, **state.best_parameters}))
         modifiers: list[Manipulation | Modifier] = [
-            modifier.with_parameters(next(learned), base) if isinstance(modifier, Learnable) else modifier
+            modifier.with_parameters(next(learned), base, rows) if isinstance(modifier, Learnable) else modifier
             for modifier in self._predictor.manipulate.modifiers
         ]
         chain = self._predictor.chain

@@ -12,6 +12,7 @@ import numpy as np
 import promptkit as pk
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, Part
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -31,6 +32,7 @@ class Brightness:
     models: tuple[str, ...] = ()
     modifiers: tuple[Modifier, ...] = ()
     variables: frozenset[str] = frozenset({"text"})
+    fitted_on: frozenset[Fingerprint] = frozenset()
 
     @property
     def slots(self) -> Mapping[str, int]:

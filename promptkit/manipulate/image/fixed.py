@@ -9,6 +9,7 @@ from typing import ClassVar
 from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Feature
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.interventions import InputOperation
 from promptkit.core.manipulation import BindContext, Transform
 from promptkit.core.model import image_card
@@ -27,6 +28,7 @@ class FixedProgram:
     slots: ClassVar[Mapping[str, int]] = {}
     context_tokens: ClassVar[int] = 0
     base: ClassVar[Mapping[str, str | int]] = {}
+    fitted_on: ClassVar[frozenset[Fingerprint]] = frozenset()
 
     def __post_init__(self) -> None:
         checked(self)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, Part
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -31,6 +32,7 @@ class ImageProcessor:
     slots: ClassVar[Mapping[str, int]] = {}
     modifiers: ClassVar[tuple[Modifier, ...]] = ()
     variables: ClassVar[frozenset[str]] = frozenset({"image"})
+    fitted_on: ClassVar[frozenset[Fingerprint]] = frozenset()
 
     def settings(self) -> Mapping[str, object]:
         """Returns the name: there is nothing to set."""

@@ -11,10 +11,11 @@ from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Learnable, Transform
 from promptkit.core.model import ModelCard
-from promptkit.core.registry import parameters_field
+from promptkit.core.registry import parameters_field, trained_rows_field
 from promptkit.core.taxonomy import Kind
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class LearnedManipulation(ABC):
     """The trained parameters by name; empty before training."""
     base: Mapping[str, str | int] = parameters_field()
     """The identity of the model that the parameters were trained on; empty before training."""
+    fitted_on: frozenset[Fingerprint] = trained_rows_field()
+    """The labeled rows that the parameters were trained on or selected by; empty before training."""
 
     name: ClassVar[str]
     kind: ClassVar[Kind]
@@ -97,9 +100,11 @@ class LearnedManipulation(ABC):
     def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the interventions on the forward pass, as a differentiable function of the parameters."""
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """Returns a copy with the trained parameters and the identity of the model they were trained on."""
-        return replace(self, parameters=self._saved_parameters(trained), base=dict(base))
+    def with_parameters(
+        self, trained: Mapping[str, Array], base: Mapping[str, str | int], fitted_on: frozenset[Fingerprint] = frozenset()
+    ) -> Self:
+        """Returns a copy with the trained parameters, the identity of the model and the rows that they were trained on."""
+        return replace(self, parameters=self._saved_parameters(trained), base=dict(base), fitted_on=fitted_on)
 
     def _saved_parameters(self, trained: Mapping[str, Array]) -> Mapping[str, Array]:
         """Returns the parameters that are saved, computed from those that were trained."""

@@ -70,7 +70,7 @@ def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) 
     learned = load_manipulation(folder)
     if model is not None:
         check_base(learned, model)
-        learned = learned.canonical(model.card).with_parameters(learned.parameters, base_of(model))
+        learned = learned.canonical(model.card).with_parameters(learned.parameters, base_of(model), learned.fitted_on)
     if peft.is_checkpoint(folder):
         return Conversion(learned=learned, to="promptkit", path=save(learned, path))
     return Conversion(learned=learned, to="peft", path=peft.write(learned, path))

@@ -1,8 +1,8 @@
 """Saves and loads a learned manipulation as a folder.
 
     parameters.safetensors   name -> float32
-    manifest.json            the manipulation's name and settings, the shapes of its parameters, the model it was trained on,
-                             the prompt, the metrics, and a hash of all of these and of the parameters
+    manifest.json            the manipulation's name and settings, the shapes of its parameters, the model and the hashes of the
+                             rows it was trained on, the prompt, the metrics, and a hash of all of these and of the parameters
 
 Loading executes nothing in the folder. Whether a model is the one it was trained on is checked by the predictor.
 """
@@ -20,6 +20,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import Array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
 from promptkit.core.files import write_folder
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
@@ -51,6 +52,8 @@ class Manifest(BaseModel):
     """The identity of the model it was trained on."""
     prompt: dict[str, object] = Field(default_factory=dict)
     """The settings of the prompt it was trained with."""
+    fitted_on: list[str] = Field(default_factory=list)
+    """The fingerprints of the rows that it was trained on or selected by."""
     sha256: str
     """A hash of the parameter file and of everything else in the manifest."""
 
@@ -87,6 +90,7 @@ def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, obj
         "manipulation": {"name": learned.name, **{field.name: getattr(learned, field.name) for field in keywords_of(learned)}},
         "parameters": {name: list(array.shape) for name, array in learned.parameters.items()},
         "base": dict(learned.base),
+        "fitted_on": sorted(map(str, learned.fitted_on)),
     }
     if reserved := sorted({*entries, "sha256"} & metadata.keys()):
         raise InputError(
@@ -132,7 +136,13 @@ def load_manipulation(folder: str | Path) -> LearnedManipulation:
     keywords = {**manifest.manipulation}
     name = str(keywords.pop("name"))
     learned: LearnedManipulation = build_from(
-        "learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base
+        "learned manipulation",
+        LEARNABLE,
+        name,
+        keywords,
+        parameters=arrays,
+        base=manifest.base,
+        fitted_on=frozenset(map(Fingerprint.parse, manifest.fitted_on)),
     )
     return learned
 

@@ -15,6 +15,7 @@ import numpy as np
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.interventions import Interventions
 from promptkit.core.manipulation import BindContext, Embed, Transform
 from promptkit.core.model import ModelCard, text_card
@@ -76,10 +77,12 @@ class TriggerTokens(TokenManipulation):
         bos = text_card(bind_context.ask.card).tokenizer.bos
         return lambda prepared: self._with_ids(prepared, ids, bos)
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
+    def with_parameters(
+        self, trained: Mapping[str, Array], base: Mapping[str, str | int], fitted_on: frozenset[Fingerprint] = frozenset()
+    ) -> Self:
         """Returns a copy with the found tokens; a later model needs only the same tokenizer."""
         tokenizer = {key: base[key] for key in ("name", "tokenizer") if key in base}
-        return replace(self, parameters=dict(trained), base=tokenizer)
+        return replace(self, parameters=dict(trained), base=tokenizer, fitted_on=fitted_on)
 
     def differentiable_form(self, bind_context: BindContext) -> SoftPrompt:
         """Returns a soft prompt of the tokens' embeddings at the same place."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from promptkit.core.capabilities import Feature
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import BindContext, Transform
 from promptkit.core.registry import settings_of
 from promptkit.core.requests import Prepared
@@ -25,6 +26,7 @@ class Repeat:
     slots: ClassVar[Mapping[str, int]] = {}
     context_tokens: ClassVar[int] = 0
     base: ClassVar[Mapping[str, str | int]] = {}
+    fitted_on: ClassVar[frozenset[Fingerprint]] = frozenset()
 
     def settings(self) -> Mapping[str, object]:
         return settings_of(self)
