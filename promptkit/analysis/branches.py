@@ -42,6 +42,8 @@ class Branch:
     split: str
     rows: Mapping[str, Prediction]
     """Row id -> prediction."""
+    seen_rows: int = 0
+    """Number of the run's rows that its predictors were fitted on."""
 
 
 def locate(spelling: str) -> tuple[Path, str | None]:
@@ -87,7 +89,9 @@ def read_branch(path: Path, branch: str | None, *, name: str) -> Branch:
             row["id"]: Prediction(gold=row["gold"], predicted=row["predictions"][chosen], correct=row["correct"][chosen])
             for row in predictions
         }
-        return Branch(name=name, align=chosen, task=summary["task"], split=summary["split"], rows=rows)
+        return Branch(
+            name=name, align=chosen, task=summary["task"], split=summary["split"], rows=rows, seen_rows=summary["seen_rows"]
+        )
 
 
 def read_metric_input(path: Path, branch: str) -> MetricInput:

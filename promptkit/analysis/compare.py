@@ -63,6 +63,13 @@ class Compared:
     """The rows that the branch and the first branch predict differently."""
     metrics: Mapping[str, ComparedMetric]
     """All metrics of the branch, by name."""
+    seen_rows: int = 0
+    """Number of the rows of its run that its predictor was fitted on, so that its figures are no estimate for new rows."""
+
+    @property
+    def title(self) -> str:
+        """Its name in tables, with a mark if its predictor was fitted on evaluated rows."""
+        return f"{self.name}\n({self.seen_rows} evaluated rows used for fitting)" if self.seen_rows else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +108,9 @@ class Comparison:
         for branch in self.branches:
             accuracy = with_interval(asdict(branch.accuracy))
             if branch.difference is None or branch.p is None:
-                table.add_row(Text(branch.name), accuracy)
+                table.add_row(Text(branch.title), accuracy)
             else:
-                table.add_row(Text(branch.name), accuracy, signed(branch.difference), f"{branch.p:.2g}")
+                table.add_row(Text(branch.title), accuracy, signed(branch.difference), f"{branch.p:.2g}")
         return "\n".join([as_text(table), *self._metrics_tables()])
 
     def _metrics_tables(self) -> list[str]:
@@ -136,6 +143,7 @@ def compare(
     *,
     split: str | None = None,
     limit: int | None = None,
+    allow_seen: bool = False,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -149,6 +157,7 @@ def compare(
         task: The task.
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
+        allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests of a run.
@@ -168,7 +177,7 @@ def compare(
     runs: list[Run] = []
     for names in _shared_passes(predictors):
         group = [predictors[name] for name in names]
-        run = evaluate(group, task, split=split, limit=limit, out=out, cache=cache, progress=progress)
+        run = evaluate(group, task, split=split, limit=limit, allow_seen=allow_seen, out=out, cache=cache, progress=progress)
         metric_inputs = {result.align: result.metric_input for result in run.results}
         for name in names:
             branch = read_branch(run.path, predictors[name].name, name=name)
@@ -286,7 +295,9 @@ def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping
     before, after = (np.array([branch.rows[row].correct for row in rows], float) for branch in (first, other))
     accuracy = wilson(int(after.sum()), len(rows))
     if other is first:
-        return Compared(name=other.name, accuracy=accuracy, difference=None, p=None, flips=(), metrics=metrics)
+        return Compared(
+            name=other.name, accuracy=accuracy, difference=None, p=None, flips=(), metrics=metrics, seen_rows=other.seen_rows
+        )
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
         Flip(id=row, gold=one.gold, first=one.predicted, other=two.predicted)
@@ -300,4 +311,5 @@ def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping
         p=mcnemar(int((after > before).sum()), int((before > after).sum())),
         flips=flips,
         metrics=metrics,
+        seen_rows=other.seen_rows,
     )

@@ -25,6 +25,7 @@ from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.recorded import read_options
+from promptkit.runs.row_warnings import seen_warnings
 from promptkit.runs.run import Result
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         differences=_differences(results, has_baseline=bool(baseline)),
         unavailable=tuple(unavailable),
         command=command,
-        warnings=tuple(fit_warnings(new_chains, *rows)),
+        warnings=(*seen_warnings(stored.samples), *fit_warnings(new_chains, *rows)),
         label_notes=tuple(label_notes(reader, results)),
     )
 

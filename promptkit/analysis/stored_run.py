@@ -20,7 +20,7 @@ from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.schema import RunSettings
 
-KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
+KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos", "seen"})
 """The keys of a run's records that are read."""
 ALL = "all"
 """Names every calibration."""

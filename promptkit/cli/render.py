@@ -12,7 +12,9 @@ from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.tasks.task import Task
 
-PROMPT = opts.Expand(without=("extract", "max_tokens", "samples", "temperature", "limit", *CalibrationOptions.model_fields))
+PROMPT = opts.Expand(
+    without=("extract", "max_tokens", "samples", "temperature", "limit", "allow_seen", *CalibrationOptions.model_fields)
+)
 """The options of an evaluation that determine its prompts."""
 
 
@@ -52,6 +54,9 @@ def render(
 
 
 def _complete(config: EvalConfig, task: Task) -> EvalConfig:
-    """Adds a label map for images without classes, which have no predictor otherwise. It does not change what the model reads."""
+    """Allows all rows, and adds a label map for images without classes, which have no predictor otherwise.
+
+    Neither changes what the model reads.
+    """
     needs_label_map = task.spec.modality == "image" and task.spec.classes is None
-    return config.model_copy(update={"labelmap": ("frequency",)}) if needs_label_map else config
+    return config.model_copy(update={"allow_seen": True} | ({"labelmap": ("frequency",)} if needs_label_map else {}))

@@ -33,6 +33,8 @@ class _PromptFields(TypedDict, total=False):
     dropped: list[str]
     boundary: int
     tokens: int
+    seen: bool
+    """Added to the record of an evaluated row when the run is finished."""
 
 
 class _InputFields(_PromptFields):

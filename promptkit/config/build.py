@@ -32,9 +32,9 @@ def build_predictors(config: EvalOptions, task: Task) -> list[Predictor]:
     with_model = predictor_builder(config, task)
     if config.prompt or task.spec.modality != "text":
         predictors = with_model(config.load_model())
-        dry_run(predictors, task, split=config.split, limit=config.limit)
+        dry_run(predictors, task, **config.selected_rows())
         return predictors
-    dry_run(with_model(load("fake")), task, split=config.split, limit=config.limit)
+    dry_run(with_model(load("fake")), task, **config.selected_rows())
     return with_model(config.load_model())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
@@ -16,6 +16,14 @@ from promptkit.tasks.resolve import resolve_task
 
 if TYPE_CHECKING:
     from promptkit.tasks.task import Task
+
+
+class SelectedRows(TypedDict):
+    """The keywords of `evaluate` that select the evaluated rows."""
+
+    split: str | None
+    limit: int | None
+    allow_seen: bool
 
 
 class EvalOptions(  # pydantic orders the fields from the last group to the first
@@ -34,6 +42,10 @@ class EvalOptions(  # pydantic orders the fields from the last group to the firs
     def default_shots(self) -> int:
         """Returns the number of demonstrations if it is not given: none with a learned prompt."""
         return 0 if self.prompt else super().default_shots()
+
+    def selected_rows(self) -> SelectedRows:
+        """Returns the keywords of `evaluate` that select the evaluated rows."""
+        return {"split": self.split, "limit": self.limit, "allow_seen": self.allow_seen}
 
     def load_task(self) -> Task:
         """Loads the task.

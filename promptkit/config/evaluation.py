@@ -62,7 +62,7 @@ class EvalConfig(BaselineOptions, EvalOptions):
 
         task = self.load_task()
         predictors = self.build(task)
-        run = evaluate(predictors, task, split=self.split, limit=self.limit, out=out, cache=cache, progress=progress)
+        run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
         record_options(run.path, self.changed())
         return with_baselines(run, task, predictors[0].reader) if self.baselines else run
 
@@ -73,9 +73,7 @@ class EvalConfig(BaselineOptions, EvalOptions):
         from promptkit.evaluation.evaluate import evaluate_shard
 
         task = self.load_task()
-        run = evaluate_shard(
-            self.build(task), task, shard, split=self.split, limit=self.limit, out=out, cache=cache, progress=progress
-        )
+        run = evaluate_shard(self.build(task), task, shard, **self.selected_rows(), out=out, cache=cache, progress=progress)
         record_options(run.path, self.changed())
         return run
 

@@ -132,9 +132,7 @@ class StudyConfig(EvalOptions):
         for cell in combinations:
             _predictor_builder(self, task, cell)
         _baseline_selectors(self, [self.num_shots])
-        study = evaluate_grid(
-            build_cell, task, self.grid, out=out, split=self.split, limit=self.limit, cache=cache, progress=progress
-        )
+        study = evaluate_grid(build_cell, task, self.grid, out=out, **self.selected_rows(), cache=cache, progress=progress)
         for cell in combinations:
             for evaluated in study.having({name: plain_value(value) for name, value in cell.items()}):
                 record_options(evaluated.run.path, self.cell(cell).changed())

@@ -22,3 +22,5 @@ class RowOptions(StrictModel):
 
     limit: PositiveInt | None = None
     """Evaluate only the N rows with the smallest hash of their id."""
+    allow_seen: bool = False
+    """Also evaluate rows that a learned prompt or a predictor was fitted on, and mark the figures."""

@@ -36,6 +36,8 @@ class RowRecord(Record, AnswerRecord):
     demo_labels: NotRequired[list[str]]
     dropped: NotRequired[list[str]]
     """Ids of the demonstrations that did not fit the context."""
+    seen: NotRequired[bool]
+    """True if the predictor was fitted on the row; absent otherwise."""
     boundary: NotRequired[int]
     """Number of prompt tokens that are rescored with every continuation."""
     prompt_hash: str

@@ -8,6 +8,7 @@ from promptkit.collect.requirements import calibrations_of, check_calibration, c
 from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.fingerprints import SeenRows
 from promptkit.core.output_reader import OutputReader
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
@@ -32,6 +33,36 @@ def check_predictors(predictors: Sequence[Predictor]) -> None:
             hint="Request each calibration only once",
             names=names,
         )
+
+
+def seen_rows(
+    predictors: Sequence[Predictor], task: Task, rows: Sequence[LabeledExample], *, allowed: bool = False
+) -> frozenset[str]:
+    """Returns the ids of the evaluated rows that a predictor was fitted on.
+
+    Args:
+        predictors: The branches.
+        task: The task.
+        rows: The evaluated rows.
+        allowed: Whether there may be such rows.
+
+    Raises:
+        TaskError: There are such rows, and they are not allowed.
+    """
+    fitted = SeenRows(frozenset().union(*(predictor.fitted_on for predictor in predictors)))
+    seen = frozenset(row.id for row in rows if row.content in fitted) if len(fitted) else frozenset()
+    if seen and not allowed:
+        raise TaskError(
+            f"{len(seen)} of the {len(rows)} evaluated rows of {task.name} were used to fit the predictor, so its figures "
+            "would be no estimate for new rows",
+            code="seen-rows",
+            hint="Evaluate other rows, such as the split that was left out of the training; --allow-seen (allow_seen=True in "
+            "Python) evaluates them nevertheless, and marks the figures",
+            task=task.name,
+            seen=len(seen),
+            rows=len(rows),
+        )
+    return seen
 
 
 def check_task_kind(task: Task, reader: OutputReader) -> None:

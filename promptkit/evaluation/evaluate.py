@@ -21,7 +21,7 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.runs.executor import Executor, InProcess
 from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
+from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long, row_warnings
 from promptkit.runs.run import Result, Run, ShardRun
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
@@ -34,6 +34,7 @@ def evaluate(
     *,
     split: str | None = None,
     limit: int | None = None,
+    allow_seen: bool = False,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -49,6 +50,7 @@ def evaluate(
         task: The task.
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
+        allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
@@ -58,10 +60,11 @@ def evaluate(
         The finished run, with one result per predictor.
 
     Raises:
+        TaskError: If a row was used to fit a predictor (`seen-rows`).
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
-    plan = plan_run(predictors, task, split=split, limit=limit)
+    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
@@ -80,6 +83,7 @@ def evaluate(
                 executor=executor or InProcess(plan.model),
             )
             read_outputs = ReadOutputs.from_records(completed.outputs)
+        completed = completed.marked(plan.seen)
         results = compute_results(plan.chains, completed.samples, completed.support, read_outputs)
         if not finished:
             finish_run(folder, plan.title, completed.samples, completed.support, results, read_outputs)
@@ -94,6 +98,7 @@ def evaluate_shard(
     *,
     split: str | None = None,
     limit: int | None = None,
+    allow_seen: bool = False,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -108,6 +113,7 @@ def evaluate_shard(
         shard: The shard, such as `Shard(1, 3)`.
         split: As for `evaluate`.
         limit: As for `evaluate`.
+        allow_seen: As for `evaluate`.
         out: As for `evaluate`.
         cache: As for `evaluate`.
         progress: As for `evaluate`.
@@ -116,7 +122,7 @@ def evaluate_shard(
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
-    plan = plan_run(predictors, task, split=split, limit=limit)
+    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings, shard)
     with folder.locked():
@@ -132,6 +138,7 @@ def evaluate_shard(
                 executor=InProcess(plan.model, shard),
                 shard=shard,
             )
+            completed = completed.marked(plan.seen)
             records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
             folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
     return ShardRun(
@@ -149,7 +156,9 @@ def evaluate_shard(
     )
 
 
-def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
+def dry_run(
+    predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None, allow_seen: bool = False
+) -> None:
     """Raises the errors that a run would raise before it queries a model. Nothing is written.
 
     The first row's prompt is rendered as far as that needs no answer of a model, with an unlimited context: whether a prompt
@@ -159,7 +168,7 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task.
     """
-    plan = plan_run(predictors, task, split=split, limit=limit)
+    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
     run_settings(plan)  # loading the models that the manipulation names can fail
     example = plan.rows[0].unlabeled()
     try:
@@ -187,6 +196,7 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         resumed=completed.resumed,
         too_long=count_too_long(completed.samples),
         no_answer=count_no_answer(completed.samples),
+        seen_rows=count_seen(completed.samples),
         notes=(*label_notes(plan.reader, results), *warnings, *completed.notes),
     )
 

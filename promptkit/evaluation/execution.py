@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
@@ -45,6 +45,13 @@ class CompletedRun:
     """Newly computed evaluated rows per second of model time."""
     notes: Sequence[str]
     """Remarks about the execution."""
+
+    def marked(self, seen: frozenset[str]) -> CompletedRun:
+        """Returns the records with a mark on the rows that a predictor was fitted on, given their ids."""
+        if not seen:
+            return self
+        samples: list[RowRecord] = [{**row, "seen": True} if row["id"] in seen else row for row in self.samples]
+        return replace(self, samples=samples)
 
 
 def read_completed(plan: RunPlan, folder: RunFolder) -> CompletedRun:

@@ -24,7 +24,9 @@ class PromptWarning:
         return self.message
 
 
-def prompt_warnings(rendered: Rendered, card: TextCard, *, evaluated: Collection[str], chat: bool) -> list[PromptWarning]:
+def prompt_warnings(
+    rendered: Rendered, card: TextCard, *, evaluated: Collection[str], chat: bool, seen: bool = False
+) -> list[PromptWarning]:
     """Returns the likely mistakes in a prompt.
 
     Args:
@@ -32,6 +34,7 @@ def prompt_warnings(rendered: Rendered, card: TextCard, *, evaluated: Collection
         card: The card of the model.
         evaluated: Ids of the evaluated rows.
         chat: Whether the prompt uses the model's chat template.
+        seen: Whether the predictor was fitted on the row.
     """
     checks = (
         _bos(rendered, card),
@@ -44,6 +47,7 @@ def prompt_warnings(rendered: Rendered, card: TextCard, *, evaluated: Collection
         _dropped(rendered),
         _may_think(rendered),
         _skipped(rendered, card),
+        _seen(seen=seen),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -115,6 +119,13 @@ def _evaluated_demonstration(rendered: Rendered, evaluated: Collection[str]) -> 
         return None
     message = f"The demonstration {demo} is also an evaluated row: train and test overlap."
     return PromptWarning(code="evaluated-demonstration", message=message)
+
+
+def _seen(*, seen: bool) -> PromptWarning | None:
+    if not seen:
+        return None
+    message = "The row was used to fit the learned prompt or predictor, so an evaluation refuses it (see --allow-seen)."
+    return PromptWarning(code="seen-row", message=message)
 
 
 def _control_in_text(rendered: Rendered, card: TextCard) -> PromptWarning | None:

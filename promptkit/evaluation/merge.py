@@ -20,7 +20,7 @@ from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
 from promptkit.runs.recorded import read_options, record_options
-from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
+from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long, row_warnings
 from promptkit.runs.run import Run
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
@@ -70,6 +70,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         resumed=len(samples),
         too_long=count_too_long(samples),
         no_answer=count_no_answer(samples),
+        seen_rows=count_seen(samples),
         notes=(
             *label_notes(joined.chains[0].reader, results),
             *map(str, row_warnings(samples)),

@@ -33,6 +33,8 @@ class RunPlan:
     """The rows of the fit part, if a calibration uses them."""
     needs: Needs
     """The needs of all calibrations and the needs that they require."""
+    seen: frozenset[str] = frozenset()
+    """The ids of the evaluated rows that a predictor was fitted on."""
 
     @property
     def predictor(self) -> Predictor:
@@ -61,7 +63,12 @@ class RunPlan:
 
 
 def plan_run(
-    predictors: Predictor | Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None
+    predictors: Predictor | Sequence[Predictor],
+    task: Task,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    allow_seen: bool = False,
 ) -> RunPlan:
     """Returns the plan of a run.
 
@@ -70,6 +77,7 @@ def plan_run(
         task: The task.
         split: The evaluated split; the task's default if None.
         limit: Evaluate only the rows with the smallest hash of id.
+        allow_seen: Whether rows that a predictor was fitted on can be evaluated.
 
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task.
@@ -84,4 +92,7 @@ def plan_run(
     checks.check_task_kind(task, reader)
     checks.check_labels(task, reader.labels, [*rows, *fit])
     checks.check_calibrations(branches, evaluated=len(rows), fit=fit, split=task.rows(split))
-    return RunPlan(predictors=branches, task=task, split=split, limit=limit, rows=tuple(rows), fit=tuple(fit), needs=needs)
+    seen = checks.seen_rows(branches, task, rows, allowed=allow_seen)
+    return RunPlan(
+        predictors=branches, task=task, split=split, limit=limit, rows=tuple(rows), fit=tuple(fit), needs=needs, seen=seen
+    )

@@ -11,6 +11,7 @@ from promptkit.core.inputs import Piece
 from promptkit.core.model import TextCard, text_card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Verb
+from promptkit.evaluation.checks import seen_rows
 from promptkit.evaluation.image_preview import ImageView
 from promptkit.evaluation.lint import PromptWarning, prompt_warnings
 from promptkit.inputs.text.encoding import SLOT_PART
@@ -133,14 +134,16 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> Sequence[V
     evaluated = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = text_card(predictor.model.card)
-    examples = [row.unlabeled() for row in by_hash(rows, n)]
+    shown = by_hash(rows, n)
+    seen = seen_rows([predictor], task, shown, allowed=True)
+    examples = [row.unlabeled() for row in shown]
     return [
         View(
             example=example,
             rendered=rendered,
             verb=bound.request(example, rendered).verb,
             card=card,
-            warnings=prompt_warnings(rendered, card, evaluated=evaluated, chat=chat),
+            warnings=prompt_warnings(rendered, card, evaluated=evaluated, chat=chat, seen=example.id in seen),
         )
         for example, rendered in zip(examples, bound.encode(examples), strict=True)
     ]

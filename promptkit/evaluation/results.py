@@ -19,7 +19,7 @@ from promptkit.core.records import RowRecord, answered
 from promptkit.metrics.table import estimates
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_warnings import count_no_answer, count_too_long
+from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long
 from promptkit.runs.run import Result
 from promptkit.runs.schema import PredictionRecord
 
@@ -140,6 +140,7 @@ def finish_run(
     """
     records = {"samples": samples, "support": support, "predictions": _prediction_records(samples, results)}
     tensors = None if read_outputs is None else read_outputs.to_bytes()
-    summary = {**title, "too_long": count_too_long(samples), "no_answer": count_no_answer(samples)}
+    counts = {"no_answer": count_no_answer(samples), "seen_rows": count_seen(samples)}
+    summary = {**title, "too_long": count_too_long(samples), **counts}
     summary["results"] = [result.to_json() for result in results]
     folder.finish(records, summary, tensors)

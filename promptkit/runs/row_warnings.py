@@ -11,6 +11,7 @@ from promptkit.runs.schema import TooLongCounts
 from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {
+    "seen-rows": "were used to fit the predictor: its figures are no estimate for new rows",
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
     "skipped": "were skipped because the prompt would not fit the model's context: they count as wrong",
     "no-answer": "have no answer, because the model's reply names no label: they count as wrong",
@@ -65,6 +66,7 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
     evaluated = {inputs_of(row["id"]) for row in samples}
     most_demos, too_long = max(map(_count_demos, samples)), count_too_long(samples)
     counts = {
+        "seen-rows": count_seen(samples),
         "dropped-demonstrations": too_long["truncated"],
         "skipped": too_long["skipped"],
         "no-answer": sum(row.get("no_answer", False) for row in samples),
@@ -95,6 +97,17 @@ def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
         "truncated": sum(bool(row.get("dropped")) for row in samples),
         "skipped": sum(row.get("skipped", False) for row in samples),
     }
+
+
+def seen_warnings(samples: Sequence[RowRecord]) -> list[str]:
+    """Returns a warning if the predictor was fitted on evaluated rows."""
+    count = count_seen(samples)
+    return [str(RowWarning(code="seen-rows", rows=count, of=len(samples)))] if count else []
+
+
+def count_seen(samples: Sequence[RowRecord]) -> int:
+    """Counts the evaluated rows that the predictor was fitted on."""
+    return sum(row.get("seen", False) for row in samples)
 
 
 def count_no_answer(samples: Sequence[RowRecord]) -> int:

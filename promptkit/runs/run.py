@@ -89,6 +89,8 @@ class Run:
     """Number of rows that lost demonstrations or were skipped because their prompts do not fit the model's context."""
     no_answer: int
     """Number of rows that were sent to the model and have no answer: no label in a reply, or no answer in generated texts."""
+    seen_rows: int
+    """Number of rows that the predictors were fitted on, so that the metrics are no estimate for new rows."""
     notes: tuple[str, ...]
     """Warnings and remarks about the run."""
     baselines: Baselines | None = None
@@ -107,6 +109,7 @@ class Run:
             "run": str(self.path),
             "too_long": self.too_long,
             "no_answer": self.no_answer,
+            "seen_rows": self.seen_rows,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
             "baselines": None if self.baselines is None else self.baselines.to_json(self.correct),
@@ -171,7 +174,8 @@ def run_table(run: Run) -> Table:
     best = None if run.baselines is None else run.baselines.best
     caption = [f"below each figure its 95% interval ({_interval_methods(metrics)})"]
     caption += [] if run.baselines is None else run.baselines.describe(metrics[0].title)
-    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption="\n".join(caption))
+    rows = f"{len(run.ids)} rows" + (f", {run.seen_rows} of them used for fitting" if run.seen_rows else "")
+    table = new_table(f"{run.task} · {run.split} · {rows} · {run.model}", caption="\n".join(caption))
     count = _PredictionCounts(run)
     titles = [metric.title for metric in metrics]
     table.add_column("alignment", overflow="fold", max_width=NAME_WIDTH)

@@ -67,6 +67,8 @@ class RunSummary(TypedDict):
     too_long: TooLongCounts
     no_answer: int
     """Number of evaluated rows that were sent to the model and have no answer; they count as wrong."""
+    seen_rows: int
+    """Number of evaluated rows that the predictor was fitted on, so that the metrics are no estimate for new rows."""
     results: list[BranchSummary]
     sha256: dict[str, str]
     """File name -> hash of its contents."""

@@ -71,7 +71,9 @@ class EvaluatedGrid:
         """Task, split, number of items and models."""
         models = list(dict.fromkeys(cell.run.model for cell in self.cells))
         model = models[0] if len(models) == 1 else f"{len(models)} models"
-        return f"{self.task.name} · {self.split} · {self.n} rows · {model}"
+        seen = max(cell.run.seen_rows for cell in self.cells)
+        rows = f"{self.n} rows" + (f", up to {seen} of them used for fitting" if seen else "")
+        return f"{self.task.name} · {self.split} · {rows} · {model}"
 
     @property
     def failure_summary(self) -> str:

@@ -33,6 +33,7 @@ def study(
     out: str | Path = OUT,
     split: str | None = None,
     limit: int | None = None,
+    allow_seen: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
     **grid: object,
@@ -49,6 +50,7 @@ def study(
         out: The folder of the runs.
         split: The split to evaluate; that of the task by default.
         limit: The number of items to evaluate; all by default.
+        allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         cache: Whether to reuse answers of the model from the score cache.
         progress: Called with a `StudyProgress`; a notebook shows a progress bar by default.
         grid: Dimension -> its values. A list, a range or another iterable is a dimension; a text, a number or a mapping is a
@@ -58,7 +60,9 @@ def study(
         InputError: If the grid does not fit the parameters of `build`.
         RunError: If all cells fail.
     """
-    result = evaluate_grid(build, task, grid, out=out, split=split, limit=limit, cache=cache, progress=progress)
+    result = evaluate_grid(
+        build, task, grid, out=out, split=split, limit=limit, allow_seen=allow_seen, cache=cache, progress=progress
+    )
     if result.failures:
         _log.warning("%s", result.failure_summary)
     return result
@@ -72,6 +76,7 @@ def evaluate_grid(
     out: str | Path = OUT,
     split: str | None = None,
     limit: int | None = None,
+    allow_seen: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Study:
@@ -86,7 +91,14 @@ def evaluate_grid(
         report_rows(0, 0)
         try:
             state.runs[key] = evaluate(
-                cell.predictors, task, split=split, limit=limit, out=out, cache=cache, progress=report_rows
+                cell.predictors,
+                task,
+                split=split,
+                limit=limit,
+                allow_seen=allow_seen,
+                out=out,
+                cache=cache,
+                progress=report_rows,
             )
         except PromptkitError as error:
             state.reasons[key] = str(error)
