@@ -107,7 +107,7 @@ class Predictor:
     @property
     def fitted_on(self) -> frozenset[Fingerprint]:
         """The labeled rows that it contains or was trained on. Evaluating it on one of them is refused."""
-        return self.manipulate.fitted_on
+        return self.manipulate.fitted_on | self.chain.fitted_on
 
     def rows_read(self, task: Task) -> frozenset[Fingerprint]:
         """Returns the labeled rows that its prompts depend on: those it contains, and the parts of a task that it reads.
