@@ -138,9 +138,7 @@ def evaluate_shard(
                 executor=InProcess(plan.model, shard),
                 shard=shard,
             )
-            completed = completed.marked(plan.seen)
-            records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
-            folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
+            _finish_shard(folder, completed.marked(plan.seen), shard)
     return ShardRun(
         task=task.name,
         split=plan.split,
@@ -178,6 +176,11 @@ def dry_run(
         bound.encode([example])
     except NeedsAnswer:
         return
+
+
+def _finish_shard(folder: RunFolder, completed: CompletedRun, shard: Shard) -> None:
+    records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
+    folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
 
 
 def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tuple[Result, ...], seconds: float) -> Run:
