@@ -18,7 +18,7 @@ from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.model import ChatOptions, text_card
-from promptkit.core.registry import settings_of
+from promptkit.core.registry import settings_of, trained_rows_field
 from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import LABEL, LABELS, Template
@@ -88,6 +88,8 @@ class Prompt:
     """What happens to a row whose prompt does not fit the model's context."""
     rows: Mapping[Part, Sequence[LabeledExample]] | None = None
     """The rows that demonstrations are chosen from, by part of the train split; None to take them from the task."""
+    fitted_on: frozenset[Fingerprint] = trained_rows_field()
+    """The labeled rows that its own rows are, or were chosen from."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
     requires: ClassVar[frozenset[Feature]] = frozenset({"text"})
@@ -100,6 +102,8 @@ class Prompt:
         self._check_channel()
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
+        if self.rows:
+            object.__setattr__(self, "fitted_on", self.fitted_on | _fingerprints(self.rows))
 
     def _check_order(self) -> None:
         if self.order and self.order.needs_ranking and self._has_demos and not self.demos.ranks_by_similarity:
@@ -160,11 +164,6 @@ class Prompt:
     def modifiers(self) -> tuple[Modifier, ...]:
         """A prompt alone has no modifiers."""
         return ()
-
-    @property
-    def fitted_on(self) -> frozenset[Fingerprint]:
-        """A prompt that takes its demonstrations from the task contains no rows."""
-        return frozenset()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -247,6 +246,7 @@ class Prompt:
         """
         if not self._has_demos:
             return replace(self, demos=zero(), order=None, rows={})
+        fitted_on = self.fitted_on | _fingerprints(self._rows(bind_context))
         if not self.demos.is_shared:
             return replace(self, rows={part: tuple(self._rows(bind_context).get(part, ())) for part in self._row_parts})
         context = self._selection_context(bind_context)
@@ -256,7 +256,7 @@ class Prompt:
         if not order.depends_on_row:
             (chosen,) = order.bind(context)([new_row], [chosen])
             order = given()
-        return replace(self, demos=first(k=len(chosen)), order=order, rows={"pool": chosen})
+        return replace(self, demos=first(k=len(chosen)), order=order, rows={"pool": chosen}, fitted_on=fitted_on)
 
     def _rows(self, bind_context: BindContext) -> Mapping[Part, Sequence[LabeledExample]]:
         return bind_context.rows if self.rows is None else self.rows
@@ -288,6 +288,10 @@ class Prompt:
             format_reasoning=self.cot.format_reasoning if self.cot else None,
             ends=bind_context.scores_end,
         )
+
+
+def _fingerprints(rows: Mapping[Part, Sequence[LabeledExample]]) -> frozenset[Fingerprint]:
+    return frozenset(row.content for part in rows.values() for row in part)
 
 
 def _check_labels_have_words(context: SelectionContext) -> None:

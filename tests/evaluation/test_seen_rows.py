@@ -165,6 +165,19 @@ def test_allowed_rows_are_marked_everywhere(learned: Path, seen: list[Row], unse
     assert "up to 3 of them used for fitting" in study.title
 
 
+def test_a_fitted_predictor_is_not_evaluated_on_its_rows(folder: Path, tmp_path: Path) -> None:
+    """Its demonstrations are chosen from a pool, all rows of which had a chance to be shown; a calibration saw the fit part."""
+    task = pk.task(folder / "tickets.yaml")
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=2))
+    words = pk.Verbalizer({"bug": "bug", "question": "question"})
+    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
+    parts = {row.content for part in ("pool", "fit") for row in task.part(part)}  # type: ignore[arg-type]
+    assert fitted.fitted_on == parts
+    assert pk.evaluate(fitted, task, out=tmp_path).seen_rows == 0
+    with refused(TaskError, "seen-rows", seen=len(task.part("pool")) + len(task.part("fit"))):
+        pk.evaluate(fitted, task, split="train", out=tmp_path)
+
+
 def test_a_study_and_the_command_line_refuse_trained_rows(
     folder: Path, learned: Path, seen: list[Row], unseen: list[Row], tmp_path: Path
 ) -> None:
