@@ -123,8 +123,7 @@ def evaluate_shard(
     """
     started = time.perf_counter()
     plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
-    settings = run_settings(plan)
-    folder = RunFolder(out, task.name, settings, shard)
+    folder = RunFolder(out, task.name, settings := run_settings(plan), shard)
     with folder.locked():
         if folder.finished():
             completed = read_completed(plan, folder)
