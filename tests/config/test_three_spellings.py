@@ -64,6 +64,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "train": PATH,
     "limit": POSITIVE,
     "baselines": st.booleans(),
+    "allow_seen": st.booleans(),
     "optimizer": SPELLED,
     "steps": POSITIVE,
     "batch_size": POSITIVE,
