@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promptkit.core.metric_input import normalized_probabilities
 from promptkit.core.output_reader import Answers
+from promptkit.predictor.decide.rule import Rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptkit.core.arrays import Floats
 
-Column = Sequence[str | float | bool | None]
+Column = Sequence[str | float | bool | list[str] | None]
 """The values of a column of the predictions."""
 
 
@@ -34,6 +35,8 @@ class Prediction:
     """Whether the row was read and no prediction is made."""
     error: str | None
     """Why the row could not be read; None if it was."""
+    label_set: tuple[str, ...] | None = None
+    """The labels that remain possible; None if no label sets were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +56,8 @@ class Predictions:
     """Whether each row was read and no prediction is made, shape (rows,)."""
     errors: tuple[str | None, ...]
     """For each row, why it could not be read; None if it was."""
+    sets: tuple[tuple[str, ...], ...] | None = None
+    """For each row, the labels that remain possible, empty without an answer; None if no label sets were asked for."""
 
     @classmethod
     def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
@@ -95,6 +100,29 @@ class Predictions:
             errors=tuple(error for part in parts for error in part.errors),
         )
 
+    def decided(self, rule: Rule) -> Predictions:
+        """Returns the predictions for the rows that a rule answers, and with the label sets that it gives.
+
+        Args:
+            rule: Decides which rows are answered, by the probabilities of their labels.
+        """
+        answered = rule.answers(self.probabilities)
+        pairs = zip(self.predictions, answered.tolist(), strict=True)
+        predictions = tuple(prediction if is_answered else None for prediction, is_answered in pairs)
+        members = rule.members(self.probabilities)
+        if members is not None:
+            members = members & (self.confidence > 0)[:, None]
+        has_prediction = np.array([prediction is not None for prediction in predictions], bool)
+        return replace(
+            self,
+            predictions=predictions,
+            abstained=~has_prediction & np.array([error is None for error in self.errors], bool),
+            sets=None if members is None else tuple(self._labels(row) for row in members.tolist()),
+        )
+
+    def _labels(self, members: Sequence[bool]) -> tuple[str, ...]:
+        return tuple(label for label, is_member in zip(self.labels, members, strict=True) if is_member)
+
     @property
     def confidence(self) -> Floats:
         """The probability of each row's likeliest label or choice, shape (rows,); 0 without an answer, and for texts."""
@@ -114,6 +142,7 @@ class Predictions:
             probabilities=dict(pairs) if has_scores else {},
             abstained=bool(self.abstained[index]),
             error=self.errors[index],
+            label_set=None if self.sets is None else self.sets[index],
         )
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -122,7 +151,8 @@ class Predictions:
     def to_columns(self) -> dict[str, Column]:
         """Returns the columns of a table of predictions: name -> values.
 
-        The columns are `prediction`, `probability`, `p_LABEL` for each label that all rows share, `abstained` and `error`.
+        The columns are `prediction`, `probability`, `p_LABEL` for each label that all rows share, `label_set` (only if label
+        sets were asked for), `abstained` and `error`.
         """
         columns: dict[str, Column] = {"prediction": self.predictions}
         confidence, has_scores = self.confidence.tolist(), (self.confidence > 0).tolist()
@@ -133,6 +163,8 @@ class Predictions:
         for number, label in enumerate(self.labels):
             values = self.probabilities[:, number].tolist()
             columns[f"p_{label}"] = [value if scored else None for value, scored in zip(values, has_scores, strict=True)]
+        if self.sets is not None:
+            columns["label_set"] = [None if error else [*labels] for labels, error in zip(self.sets, self.errors, strict=True)]
         columns["abstained"] = self.abstained.tolist()
         columns["error"] = self.errors
         return columns

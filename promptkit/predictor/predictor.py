@@ -25,6 +25,7 @@ from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
+from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
 from promptkit.predictor.out_of_fold import OutOfFold
@@ -152,25 +153,48 @@ class Predictor:
         chain = fit_chain(self.chain, self.model, fitted.bind(task, cache=scores).encode, task, scores)
         return fitted._replaced(manipulation, chain, fitted.columns)
 
-    def predict(self, rows: object, *, progress: Progress | None = None) -> Predictions:
+    def predict(
+        self,
+        rows: object,
+        *,
+        threshold: float | None = None,
+        risk: float | None = None,
+        sets: float | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions:
         """Predicts rows without labels.
 
         Args:
             rows: The rows: a list of mappings from columns to values, or any iterable of them, such as a `datasets.Dataset`.
                 If the predictor reads one column, its values suffice: a list of texts, or of images.
+            threshold: Abstain from rows whose likeliest label has a probability below this.
+            risk: Abstain from as few rows as possible, so that at most this share of the answers is wrong, with 95%
+                confidence.
+            sets: Give each row a set of labels that contains the right one with at least this probability.
             progress: Called after each batch with the number of requests that the model has just answered.
 
         Raises:
-            InputError: The predictor is not fitted (`not-fitted`), or these are no rows.
+            InputError: The predictor is not fitted (`not-fitted`), these are no rows, or the predictor has no held-out rows
+                that `risk` or `sets` can rest on.
             PromptkitError: The model fails. A row that cannot be read, or whose prompt is too long, has an error instead of a
                 prediction.
         """
+        rule = self.rule(threshold=threshold, risk=risk, sets=sets)
         session = self._session
         parts: list[Predictions] = []
+        first = 1
         for chunk in chunks(rows_of(rows, self.columns), CHUNK):
-            examples = self.read_rows(chunk, first=1 + sum(map(len, parts)))
-            parts.append(session.predict(examples, progress))
-        return Predictions.joined(parts, self.reader.labels)
+            parts.append(session.predict(self.read_rows(chunk, first=first), progress))
+            first += len(chunk)
+        predictions = Predictions.joined(parts, self.reader.labels)
+        return predictions if rule is None else predictions.decided(rule)
+
+    def rule(self, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None) -> Rule | None:
+        """Returns the rule that decides which rows are answered; None if every row is. The arguments are those of `predict`."""
+        if threshold is None and risk is None and sets is None:
+            return None
+        self._check_labels("A threshold, a risk and label sets are for")
+        return rule_for(self.out_of_fold, threshold=threshold, risk=risk, sets=sets)
 
     def predict_proba(self, rows: object) -> Floats:
         """Returns the probability of each label for rows without labels, shape (rows, K); 0 in a row without an answer.
@@ -182,14 +206,17 @@ class Predictor:
             Unsupported: The answers are generated texts, which have no probabilities.
             PromptkitError: As for `predict`.
         """
+        self._check_labels("There are probabilities of")
+        return self.predict(rows).probabilities
+
+    def _check_labels(self, subject: str) -> None:
         if not self.reader.labels:
             raise Unsupported(
-                f"The aligner {self.name} gives no probabilities of labels that all rows share",
+                f"{subject} labels that all rows share, which the aligner {self.name} does not have",
                 code="no-probabilities",
-                hint="Use predict, or an aligner that scores labels, such as a Verbalizer",
+                hint="Use predict without them, or an aligner that scores labels, such as a Verbalizer",
                 aligner=self.name,
             )
-        return self.predict(rows).probabilities
 
     def read_rows(self, rows: Sequence[Row], *, first: int = 1, folder: Path | None = None) -> list[Example | Unreadable]:
         """Returns rows as examples; one that cannot be read is `Unreadable`.

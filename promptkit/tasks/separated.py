@@ -30,7 +30,7 @@ def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[st
         TaskError: The text cannot be parsed, or its number of rows depends on how quotes are read.
     """
     csv.field_size_limit(1 << 30)
-    used = _delimiter(text, delimiter)
+    used = delimiter_of(text, delimiter)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=used, strict=True)
     end_of_row, rows = 0, []
     try:
@@ -62,7 +62,7 @@ def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[st
     yield from rows
 
 
-def _delimiter(text: str, delimiter: str) -> str:
+def delimiter_of(text: str, delimiter: str) -> str:
     """Returns the default delimiter, or if the header does not contain it, the one that divides the header most."""
     counts = {mark: len(_first_row(text, mark)) for mark in (delimiter, *DELIMITERS)}
     return delimiter if counts[delimiter] != 1 else max(counts, key=lambda mark: counts[mark])

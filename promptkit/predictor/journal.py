@@ -1,0 +1,102 @@
+"""A file that is written in steps and survives interruption: after a crash, writing continues after the last complete step."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from promptkit.core.errors import RunError
+from promptkit.core.files import write_atomically
+
+
+@dataclass(slots=True)
+class JournaledFile:
+    """A file whose steps are recorded in a journal next to it.
+
+    The content is written to `.NAME.part`, and becomes the file in one step when it is complete. `.NAME.journal` states the
+    complete rows and bytes, and the key of what is written.
+
+    Args:
+        path: The file.
+        key: A hash of everything that determines the content. A journal with another key is discarded.
+    """
+
+    path: Path
+    key: str
+    rows: int = 0
+    """Number of complete rows."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Figures about the complete rows, which the journal keeps."""
+
+    @property
+    def _partial(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.part")
+
+    @property
+    def _journal(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.journal")
+
+    @contextmanager
+    def writing(self) -> Iterator[IO[bytes]]:
+        """Opens the content after its last complete step, and locks it for this process.
+
+        Raises:
+            RunError: Another process is writing the file.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"Another process is writing {self.path}",
+                code="file-locked",
+                hint="Wait for it to finish, or write to another file",
+                file=str(self.path),
+            ) from None
+        try:
+            length = self._resume()
+            with self._partial.open("r+b" if length else "wb") as stream:
+                stream.truncate(length)
+                stream.seek(length)
+                yield stream
+        finally:
+            lock.release()
+
+    def complete_step(self, stream: IO[bytes], content: bytes, rows: int) -> None:
+        """Appends the content of further rows. It is on disk when the function returns, with `counts`.
+
+        Args:
+            stream: The stream of `writing`.
+            content: The content.
+            rows: Number of the rows.
+        """
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+        self.rows += rows
+        state = {"key": self.key, "rows": self.rows, "bytes": stream.tell(), "counts": self.counts}
+        write_atomically(self._journal, json.dumps(state).encode())
+
+    def finish(self) -> None:
+        """Replaces the file with the complete content and removes the journal."""
+        self._partial.replace(self.path)
+        self._journal.unlink(missing_ok=True)
+
+    def _resume(self) -> int:
+        """Returns the length of the complete content and restores the figures; 0 if there is none, or it has another key."""
+        try:
+            state = json.loads(self._journal.read_bytes())
+            length = self._partial.stat().st_size
+        except (OSError, ValueError):
+            return 0
+        if state.get("key") != self.key or length < state["bytes"]:
+            return 0
+        self.rows, self.counts = int(state["rows"]), dict(state["counts"])
+        return int(state["bytes"])

@@ -1,0 +1,187 @@
+"""Predicts the rows of a file and writes them with their predictions, chunk by chunk.
+
+Memory does not grow with the number of rows. An interrupted prediction continues with the first chunk that is not complete, and
+gives the same bytes as one that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+from promptkit.core.errors import InputError
+from promptkit.core.hashing import file_sha256_hex, short_hash
+from promptkit.core.version import __version__
+from promptkit.predictor.decide.rule import Rule
+from promptkit.predictor.journal import JournaledFile
+from promptkit.predictor.predictions import Predictions
+from promptkit.predictor.predictor import CHUNK, Predictor
+from promptkit.predictor.session import Session, Unreadable
+from promptkit.predictor.table_reader import InputRow, TableSize, measure, open_table
+from promptkit.predictor.table_writer import DIGITS, TableWriter, suffix_of
+from promptkit.predictor.tables import chunks
+from promptkit.tasks.readers import Row
+
+Progress = Callable[[int, int], None]
+"""Called with the number of predicted rows and the number of all rows."""
+PREDICTED = "predicted "
+"""Begins the name of a figure: the number of rows for which a label is predicted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedFile:
+    """The result of predicting the rows of a file."""
+
+    path: Path
+    """The file with the predictions."""
+    rows: int
+    """Number of rows of the file."""
+    resumed: int
+    """Number of rows that an earlier, interrupted prediction had computed."""
+    predicted: dict[str, int]
+    """Label -> number of rows that it is predicted for; empty for choices and generated texts."""
+    abstained: int
+    """Number of rows that were read and have no prediction."""
+    errors: int
+    """Number of rows that could not be read."""
+    seconds: float
+    rows_per_second: float
+    notes: tuple[str, ...]
+    """What is guaranteed of the predictions, and remarks of the model."""
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the result as a JSON object."""
+        return {**asdict(self), "path": str(self.path), "notes": [*self.notes]}
+
+
+def predict_file(
+    predictor: Predictor,
+    source: Path,
+    target: Path,
+    *,
+    rule: Rule | None = None,
+    prefix: str = "",
+    progress: Progress | None = None,
+) -> PredictedFile:
+    """Predicts the rows of a file and writes them to another one, with all columns and in the same order.
+
+    Args:
+        predictor: A fitted predictor.
+        source: A .csv, .tsv, .jsonl or .parquet file with the columns that the predictor reads.
+        target: A .csv, .tsv or .jsonl file. An existing file is replaced when all rows are predicted.
+        rule: Decides which rows are answered; every row by default.
+        prefix: Begins the names of the columns of the predictions.
+        progress: Called after each chunk.
+
+    Raises:
+        InputError: The predictor is not fitted, or the columns of the predictions are columns of the source already.
+        TaskError: The source cannot be read, or lacks a column.
+        RunError: Another process is writing the target.
+    """
+    started = time.perf_counter()
+    suffix = suffix_of(target)
+    table = open_table(source)
+    size = measure(table)
+    predictor.columns.check(dict.fromkeys(size.columns), str(source))
+    added = _added_columns(predictor, rule, prefix, size)
+    _check_same_file(source, target)
+    session = predictor.session()
+    writer = TableWriter(suffix, size.columns, added)
+    file = JournaledFile(target, _key(predictor, source, suffix, rule, prefix))
+    with file.writing() as stream:
+        resumed = file.rows
+        if not stream.tell():
+            file.complete_step(stream, writer.header().encode(), 0)
+        for rows in chunks(islice(table.rows(), resumed, None), CHUNK):
+            predictions = _predict(predictor, session, rows, file.rows + 1, source.parent)
+            predictions = predictions if rule is None else predictions.decided(rule)
+            file.counts = _add(file.counts, predictions)
+            content = writer.lines([row.values for row in rows], _values(predictions, prefix))
+            file.complete_step(stream, content.encode(), len(rows))
+            if progress is not None:
+                progress(file.rows, size.rows)
+    file.finish()
+    seconds = time.perf_counter() - started
+    return PredictedFile(
+        path=target,
+        rows=size.rows,
+        resumed=resumed,
+        predicted={label: file.counts.get(f"{PREDICTED}{label}", 0) for label in predictor.reader.labels},
+        abstained=file.counts.get("abstained", 0),
+        errors=file.counts.get("errors", 0),
+        seconds=seconds,
+        rows_per_second=(size.rows - resumed) / seconds,
+        notes=(*(rule.notes() if rule else ()), *predictor.model.notes()),
+    )
+
+
+def _add(counts: Mapping[str, int], predictions: Predictions) -> dict[str, int]:
+    """Returns the figures of a file with those of further rows."""
+    labels = [label for label in predictions.predictions if label is not None] if predictions.labels else []
+    total = Counter(counts)
+    total.update(f"{PREDICTED}{label}" for label in labels)
+    total["abstained"] += int(predictions.abstained.sum())
+    total["errors"] += sum(error is not None for error in predictions.errors)
+    return dict(total)
+
+
+def _predict(predictor: Predictor, session: Session, rows: Sequence[InputRow], first: int, folder: Path) -> Predictions:
+    read = iter(predictor.read_rows([row.values for row in rows if row.problem is None], first=first, folder=folder))
+    return session.predict([next(read) if row.problem is None else Unreadable(row.problem) for row in rows])
+
+
+def _values(predictions: Predictions, prefix: str) -> list[Row]:
+    """Returns the values of the columns of the predictions for each row, with probabilities rounded."""
+    columns = {
+        f"{prefix}{name}": [round(value, DIGITS) if isinstance(value, float) else value for value in values]
+        for name, values in predictions.to_columns().items()
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _added_columns(predictor: Predictor, rule: Rule | None, prefix: str, size: TableSize) -> list[str]:
+    """Returns the names of the columns of the predictions, and refuses those that the source has."""
+    empty = Predictions.joined([], predictor.reader.labels)
+    names = [f"{prefix}{name}" for name in (empty if rule is None else empty.decided(rule)).to_columns()]
+    taken = tuple(name for name in names if name in size.columns)
+    if taken:
+        raise InputError(
+            f"The file already has a column named {taken[0]}, which the predictions need",
+            code="column-exists",
+            got=", ".join(size.columns),
+            hint=f"Give the new columns a prefix, such as --prefix new_, or rename {taken[0]}",
+            columns=taken,
+        )
+    return names
+
+
+def _check_same_file(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        raise InputError(
+            f"The predictions would replace the file {source} that they are made for",
+            code="same-file",
+            hint="Write them to another file",
+            file=str(source),
+        )
+
+
+def _key(predictor: Predictor, source: Path, suffix: str, rule: Rule | None, prefix: str) -> str:
+    """Returns a hash of everything that determines the content of the target."""
+    settings = {
+        "promptkit": __version__,
+        "source": file_sha256_hex(source),
+        "model": dict(predictor.model.identity()),
+        "manipulate": dict(predictor.manipulate.settings()),
+        "align": predictor.chain.settings(),
+        "columns": repr(predictor.columns),
+        "chunk": CHUNK,
+        "suffix": suffix,
+        "rule": repr(rule),
+        "prefix": prefix,
+    }
+    return short_hash(json.dumps(settings, sort_keys=True, default=str))
