@@ -60,6 +60,18 @@ class StudyConfig(EvalOptions):
             raise PydanticCustomError("duplicate-option", message, {"option": repeated, "key": f"grid.{repeated}"})
         return self
 
+    @model_validator(mode="after")
+    def _check_no_calibration_is_in_the_grid(self) -> Self:
+        option = next((name for name in self.grid if name in CalibrationOptions.model_fields), None)
+        if option is not None:
+            message = (
+                "{option} cannot be in the grid, because all calibrations, probes and label maps share one pass over the rows. "
+                "List them at the top level, as in labelmap: [blm, blm+]: the study then has the dimension align. For the "
+                "accuracy at several numbers of labeled rows, use promptkit curve RUN --per-class 1,2,5"
+            )
+            raise PydanticCustomError("calibrate-in-grid", message, {"option": option, "key": f"grid.{option}"})
+        return self
+
     @property
     def file(self) -> Path | None:
         """The YAML file, which errors name; None for a study that is not read from a file."""
@@ -165,13 +177,6 @@ def _grid_value(path: Path, option: str, index: int, value: object) -> object:
     """Validates one value of the grid."""
     known = [name for name in EvalConfig.model_fields if name not in SHARED]
     if option not in known:
-        if option in CalibrationOptions.model_fields:
-            raise InputError(
-                "calibrations cannot be in the grid, because they share one pass over the rows",
-                code="calibrate-in-grid",
-                hint="Move the option to the top level of the file",
-                option=option,
-            ).at(path, f"grid.{option}")
         raise unknown("option of the grid", option, known).at(path, f"grid.{option}")
     config = EvalConfig._from_file(path, {"task": "", option: value}, within=f"grid.{option}[{index}]")
     return dict(config)[option]

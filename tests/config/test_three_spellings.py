@@ -279,6 +279,18 @@ def test_invalid_options_are_refused(action: Callable[[], object], code: str, fi
         action()
 
 
+@pytest.mark.parametrize(
+    ("option", "values"), [("calibrate", ["batch", "contextual"]), ("labelmap", ["blm", "blm+"]), ("per_class", [1, 2])]
+)
+def test_options_of_calibrations_are_refused_in_a_grid(tmp_path: Path, option: str, values: list[object]) -> None:
+    given: dict[str, Any] = {"task": "sentiment", "model": "fake", "grid": {"shots": [0], option: values}}
+    with refused(InputError, "calibrate-in-grid", option=option) as in_python:
+        StudyConfig(**given)
+    with refused(TaskError, "calibrate-in-grid", option=option, place=f"grid.{option}") as in_yaml:
+        from_file(StudyConfig, tmp_path, given)
+    assert all("promptkit curve" in str(caught.value) for caught in (in_python, in_yaml))
+
+
 def test_an_invalid_value_in_a_file_names_its_key(tmp_path: Path) -> None:
     with refused(TaskError, "invalid-value", place="shots", file=str(tmp_path / "config.yaml")):
         from_file(EvalConfig, tmp_path, {"task": "sentiment", "shots": "many"})
