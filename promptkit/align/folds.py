@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promptkit.core.few_rows import allowing_few_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +37,7 @@ def folds(gold: Integers) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]
     if not len(repeated) or np.count_nonzero(counts) < 2:
         return
     splitter = StratifiedKFold(min(FOLDS, counts.max()))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # a rare label is in fewer folds
+    with allowing_few_rows():  # a rare label is in fewer folds
         splits = [*splitter.split(repeated, gold[repeated])]
     for _, held_out in splits:
         mask = np.zeros(len(gold), bool)

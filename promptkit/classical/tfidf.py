@@ -8,6 +8,7 @@ import numpy as np
 
 from promptkit.classical.baseline import Rows, Scores, predicted, scores_of
 from promptkit.core.examples import Example
+from promptkit.core.few_rows import allowing_few_rows
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.spec import TaskSpec
 
@@ -40,7 +41,8 @@ class TfidfRegression:
         if len(set(gold)) == 1:
             return [{gold[0]: 0.0}] * len(items)
         pipeline = make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(max_iter=1000))
-        pipeline.fit([_text(row) for row in rows], gold)
+        with allowing_few_rows():
+            pipeline.fit([_text(row) for row in rows], gold)
         logprobs = pipeline.predict_log_proba([_text(item) for item in items])
         return scores_of(np.asarray(logprobs), [str(label) for label in pipeline.classes_])
 

@@ -66,3 +66,9 @@ def test_only_so_many_rows_are_used(count: int) -> None:
     images, labels = squares(count, size=2)
     rows = rows_of(images, labels)
     assert pixel_regression(rows, rows[:20]) == pixel_regression(by_hash(rows, MAX_ROWS), rows[:20])
+
+
+def test_about_one_row_of_each_label_gives_no_warning() -> None:
+    """Warnings are errors in tests."""
+    rows = rows_of(squares(30)[0], np.arange(30))
+    assert len(pixel_regression(rows, rows[:3])) == 3

@@ -77,3 +77,9 @@ def test_every_kind_of_task_has_a_baseline() -> None:
     names = {task: [each.name for each in baselines_for(pk.task(task).spec)] for task in ("sentiment", "capitals", "digits")}
     assert names == {"sentiment": ["majority", "tfidf"], "capitals": ["frequent-answer"], "digits": ["majority", "pixels"]}
     assert len({each.name for each in BASELINES}) == len(BASELINES)
+
+
+def test_about_one_row_of_each_label_gives_no_warning() -> None:
+    """Warnings are errors in tests."""
+    rows = [LabeledExample(id=str(n), inputs={"text": f"word{n}"}, label=str(n)) for n in range(30)]
+    assert len(text_regression(rows, ITEMS[:3])) == 3

@@ -19,6 +19,7 @@ from promptkit.align.folds import folds
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
+from promptkit.core.few_rows import allowing_few_rows
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
@@ -200,7 +201,8 @@ def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence
     inputs = inputs if basis is None else inputs @ basis
     model = LogisticRegression(max_iter=1000, tol=1e-7, warm_start=True)
     for strength in strengths:
-        model.set_params(C=strength).fit(inputs, gold)
+        with allowing_few_rows():
+            model.set_params(C=strength).fit(inputs, gold)
         weights, bias = model.coef_.T, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn has the log-odds of the second label only
             weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])

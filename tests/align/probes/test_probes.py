@@ -362,3 +362,10 @@ def test_informative_layer_is_chosen(name, informative, generator, labels):
     rows = LabeledOutputs(outputs=outputs(gold), gold=gold)
     support = FitData(labels=tuple(map(str, range(labels))), items=outputs(gold), values={technique.rows: rows})
     assert (technique.fit(support).apply(support.items).argmax(1) == gold).all()
+
+
+@pytest.mark.parametrize("gold", [np.arange(30), np.r_[0, 0, np.arange(1, 29)]])
+def test_about_one_row_of_each_label_gives_no_warning(gold):
+    """Warnings are errors in tests."""
+    probe = fit_probe(np.random.default_rng(0).normal(size=(30, 8)), gold, 30)
+    assert np.isfinite(probe.weights).all()
