@@ -24,6 +24,9 @@ from tests.support.tiny import save_reviews
 WRONG: list[Any] = [5, True, "x", "", object(), [], None, -1, math.nan, {}]
 PROMPT = "sentiment/review"
 WORDS = {"no": "bad", "yes": "good"}
+INLINE = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+ROWS = [{"text": f"text {number}", "kind": "ab"[number % 2]} for number in range(8)]
+ON_ROWS: dict[str, Any] = dict(source=ROWS, label="kind", inputs=["text"], labels=["a", "b"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -137,7 +140,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "Shard": lambda: dict(number=1, of=2),
     "study": lambda: on_task(build=build, k=[0]),
     "StudyConfig": lambda: dict(task="sentiment", grid={"shots": [0, 2]}, baselines=["random"], seed=1, limit=2),
-    "task": lambda: dict(name="task.yaml", data="mirror"),
+    "task": lambda: dict(ON_ROWS, template=INLINE, train=ROWS, name="mine", answer=None, data=None),
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
@@ -252,7 +255,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "search.test": [5, None],
     "Shard.of": [5],
     "study.k": [value for value in WRONG if value != []],
-    "task.data": ["x", "", None],
+    **{"task.name": ["x", "", None], "task.label": ["", None], "task.inputs": [[]], "task.labels": [[]]},
+    **{f"task.{option}": [None] for option in ("template", "train", "answer", "data")},
     "Template.name": ["x", ""],
     "train.steps": [5],
     "train.batch_size": [5],

@@ -11,10 +11,7 @@ from promptkit.cli import options as opts
 from promptkit.core.errors import TaskError
 from promptkit.tasks.options import DataOptions
 
-LABEL_COLUMN = opts.Expand(
-    only=("label_column",),
-    help={"label_column": "Column with the labels; by default `label`, or the only column with few different values."},
-)
+COLUMNS = opts.Expand(only=("label_column", "inputs", "labels", "answer_column"))
 
 
 @opts.expand_options
@@ -22,15 +19,16 @@ def init(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Data file (csv, tsv, jsonl, parquet) with named columns, or folder of images by class."
+            metavar="FILE", help="Data file (csv, tsv, jsonl, parquet, xlsx) with named columns, or folder of images by class."
         ),
     ],
-    data_options: Annotated[DataOptions, LABEL_COLUMN],
+    data_options: Annotated[DataOptions, COLUMNS],
 ) -> None:
     """Write a task file for a data file, with a template, or for images."""
+    from promptkit.tasks.resolve import table_columns
     from promptkit.tasks.starter import starter_files
 
-    contents = starter_files(file, data_options.label_column)
+    contents = starter_files(file, table_columns(data_options))
     existing = next((path for path in contents if path.exists()), None)
     if existing is not None:
         hint = "Move it, or use it without changes"

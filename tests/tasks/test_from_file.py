@@ -21,7 +21,6 @@ from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
 from promptkit.runs.row_warnings import MESSAGES, RowWarning
-from promptkit.tasks.from_file import task_from_file
 from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
 
@@ -60,7 +59,7 @@ def test_a_data_file_is_evaluated_without_a_task_file(tmp_path: Path) -> None:
 
 
 def test_about_half_of_the_rows_are_held_out(tmp_path: Path) -> None:
-    task = task_from_file(write(tmp_path), template=TEMPLATE, label_column="kind")
+    task = pk.task(write(tmp_path), template=TEMPLATE, label="kind")
     train, test = task.rows("train"), task.rows("test")
     assert (len(train), len(test)) == (28, 32)
     assert not {row.id for row in train} & {row.id for row in test}
@@ -93,7 +92,7 @@ def test_equal_inputs_are_held_out_together_in_any_order(
 
 def test_demonstrations_can_come_from_another_file(tmp_path: Path) -> None:
     train = write(tmp_path / "a", 20)
-    task = task_from_file(write(tmp_path / "b", 10), template=TEMPLATE, label_column="kind", train=train)
+    task = pk.task(write(tmp_path / "b", 10), template=TEMPLATE, label="kind", train=train)
     assert (len(task.rows("train")), len(task.rows("test"))) == (20, 10)
 
 
@@ -119,12 +118,12 @@ def test_the_label_column_is_detected_if_it_is_unambiguous(tmp_path: Path) -> No
         starter_files(subset)
 
 
-@pytest.mark.parametrize(("option", "holds"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])
+@pytest.mark.parametrize(("option", "holds"), [({"label": "kind"}, "labels"), ({"answer": "kind"}, "answers")])
 def test_a_template_that_shows_the_answer_is_refused(tmp_path: Path, option: dict[str, str], holds: str) -> None:
     (tmp_path / "d.csv").write_text("text,kind\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(8)))
     template = "{% block input %}{{ kind }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
     with refused(TemplateError, "template-shows-answer", column="kind", holds=holds):
-        task_from_file(tmp_path / "d.csv", template=template, **option)
+        pk.task(tmp_path / "d.csv", template=template, **option)
 
 
 @given(
@@ -151,8 +150,8 @@ def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, 
     path.write_text("".join(json.dumps({"text": f"t{i}", "label": (one, other, "none")[i % 3]}) + "\n" for i in range(9)))
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
     with refused(TaskError, "labels-alike", column="label", labels=(one, other)):
-        task_from_file(path, template=template)
-    task = task_from_file(path, template=template, labels=(one, other, "none"))
+        pk.task(path, template=template)
+    task = pk.task(path, template=template, labels=(one, other, "none"))
     run = pk.evaluate(
         pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {})), task, out=tmp_path
     )
@@ -166,7 +165,7 @@ def test_equal_texts_with_different_labels_are_counted(tmp_path: Path, contradic
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"{number}", "label": label}) + "\n" for number, label in rows))
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    task = task_from_file(path, template=template, labels=("a", "b"))
+    task = pk.task(path, template=template, labels=("a", "b"))
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {}))
     run = pk.evaluate(predictor, task, out=tmp_path / "out")
     evaluated = task.rows("test")
@@ -179,7 +178,7 @@ def test_equal_texts_with_different_labels_are_counted(tmp_path: Path, contradic
 def test_a_compressed_file_is_evaluated_and_named_without_its_suffixes(tmp_path: Path) -> None:
     path = tmp_path / "tickets.csv.gz"
     path.write_bytes(gzip.compress(write(tmp_path).read_bytes()))
-    task = task_from_file(path, template=TEMPLATE, label_column="kind")
+    task = pk.task(path, template=TEMPLATE, label="kind")
     assert (task.name, task.labels) == ("tickets", ("bug", "feature", "question"))
     assert len(task.rows("test")) == 32
 
@@ -191,6 +190,6 @@ def test_binary_labels_are_decoded_or_refused(tmp_path: Path) -> None:
         pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
         if expected is None:
             with refused(TaskError, "not-utf8", column="label"):
-                task_from_file(tmp_path / "rows.parquet", template=template)
+                pk.task(tmp_path / "rows.parquet", template=template)
         else:
-            assert task_from_file(tmp_path / "rows.parquet", template=template).labels == expected
+            assert pk.task(tmp_path / "rows.parquet", template=template).labels == expected

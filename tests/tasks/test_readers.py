@@ -161,8 +161,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path, suffix):
 
 
 def test_an_unsupported_file_type_is_refused_with_the_supported_ones(write):
-    with refused(TaskError, "unsupported-file-type", suffix=".xlsx", supported=(".jsonl", ".csv", ".tsv", ".parquet")):
-        read_file(write("xlsx", b""))
+    with refused(TaskError, "unsupported-file-type", suffix=".ods", supported=(".jsonl", ".csv", ".tsv", ".parquet", ".xlsx")):
+        read_file(write("ods", b""))
 
 
 def test_invalid_utf8_in_parquet_is_refused(write):

@@ -109,8 +109,8 @@ class Template:
 
     @property
     def recorded_name(self) -> str:
-        """The name in the settings of a run: that of a file has no folder, so that a run does not depend on where files are."""
-        return Path(self.name).name if self.name.endswith(".j2") else self.name
+        """The name in the settings of a run: a file is recorded by its text only, so that a run does not depend on its path."""
+        return Template.name if self.name.endswith(".j2") else self.name
 
     @cached_property
     def variables(self) -> frozenset[str]:

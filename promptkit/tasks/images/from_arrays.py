@@ -67,7 +67,7 @@ def image_task(
         raise InputError("hold_out is for a task without test images", code="unused-hold-out", hint=hint, hold_out=hold_out)
     found = {str(row["label"]) for rows in tables.values() for row in rows}
     source = {
-        "arrays": {split: _digest(rows) for split, rows in tables.items()},
+        "memory": {split: _digest(rows) for split, rows in tables.items()},
         "inputs": {"image": "image"},
         "label": "label",
         "hold_out": None if "train" in tables else hold_out if hold_out is not None else 0.5,

@@ -1,0 +1,53 @@
+"""Writes the template of a table that has none."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping, Sequence
+
+from promptkit.inputs.text.template import LABEL
+
+_RESERVED_NAMES = {
+    *(LABEL, "labels", "true", "false", "none"),
+    *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
+}
+"""Names that mean something else in a template."""
+
+
+def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
+    """Returns column -> a distinct name that a template can use for it."""
+    names: dict[str, str] = {}
+    for column in columns:
+        name = re.sub(r"[^A-Za-z0-9_]", "_", column)
+        if not name.strip("_") or name[0] in "_0123456789" or name.lower() in _RESERVED_NAMES or keyword.iskeyword(name):
+            name = f"column_{name}"
+        number = 2
+        while name in names.values():
+            name, number = f"{name.rstrip('0123456789')}{number}", number + 1
+        names[column] = name
+    return names
+
+
+def default_template(name: str, variables: Sequence[str], *, has_labels: bool) -> str:
+    """Returns the text of a template that shows each variable on a line of its own.
+
+    Args:
+        name: The name of the task.
+        variables: The variables, of which there is at least one.
+        has_labels: Whether the task has labels, which the instruction lists; otherwise the model generates the answer.
+    """
+    inputs = "\n".join(f"{variable.replace('_', ' ').capitalize()}: {{{{ {variable} }}}}" for variable in variables)
+    instruction = '{% block instruction %}Say which it is: {{ labels | join(", ") }}.{% endblock %}\n' if has_labels else ""
+    return (
+        f"{{# Renders a row of {_comment(name)}. Its variables: {', '.join(variables)}. #}}\n"
+        f"{instruction}"
+        f"{{% block input %}}{inputs}\n{'Label' if has_labels else 'Answer'}:{{% endblock %}}\n"
+        "{% block target %} {{ label }}{% endblock %}\n"
+        "{% block separator %}\n\n{% endblock %}\n"
+    )
+
+
+def _comment(name: str) -> str:
+    """A name without the mark that would end a comment."""
+    return name.replace("#}", "# }")

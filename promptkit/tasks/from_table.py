@@ -1,0 +1,211 @@
+"""Creates a task from tables, such as the rows of a data file or a data frame, without a task file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from promptkit.core.errors import InputError, TaskError, TemplateError
+from promptkit.core.hashing import short_hash
+from promptkit.core.inputs import Modality
+from promptkit.inputs.text.template import LABEL, Template
+from promptkit.tasks.column_roles import Rows, check_columns, guess_label_column, image_column, input_columns
+from promptkit.tasks.columns import cell_text
+from promptkit.tasks.default_template import default_template, variable_names
+from promptkit.tasks.frames import IN_MEMORY, Table
+from promptkit.tasks.label_values import check_declared, label_values
+from promptkit.tasks.source import Source
+from promptkit.tasks.spec import TaskSpec
+from promptkit.tasks.task import Task
+
+HOLD_OUT = 0.5
+"""The fraction of the rows that becomes the train split of a table without train rows."""
+_EVALUATED = ("test", "validation", "val", "valid", "dev")
+"""The splits that are evaluated by default, in this order; a single table is evaluated under any name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What the columns of a table mean. By default the columns and labels are chosen by their values."""
+
+    label: str | None = None
+    """The column of the labels."""
+    inputs: Sequence[str] = ()
+    """The columns that the template shows."""
+    labels: Sequence[str] = ()
+    """The labels in order."""
+    template: str | Path | None = None
+    """The template; its variables are columns, or the names of columns as the default template writes them."""
+    answer: str | None = None
+    """The column of the correct answer, if the model generates it and its first line is compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLayout:
+    """The columns, labels and template of a table."""
+
+    label: str
+    """The column of the labels or answers."""
+    variables: Mapping[str, str]
+    """Template variable -> column."""
+    labels: tuple[str, ...]
+    """The labels; empty if the model generates the answer."""
+    template: str
+    """The template; empty if the rows contain images."""
+    notes: tuple[str, ...] = field(default=())
+    """What was chosen by the values of the table."""
+
+    @property
+    def modality(self) -> Modality:
+        """The kind of the inputs."""
+        return "text" if self.template else "image"
+
+
+def task_from_tables(
+    tables: Mapping[str, Table], name: str, columns: Columns, *, where: str = IN_MEMORY, base: Path | None = None
+) -> Task:
+    """Creates a task from tables in memory.
+
+    Args:
+        tables: Split -> table. Without a split `train`, demonstrations come from rows of the evaluated split.
+        name: The name of the task.
+        columns: What the columns mean.
+        where: What to call the tables in error messages, such as the path of a file.
+        base: The folder that paths of images are relative to; by default the current one.
+
+    Raises:
+        InputError: The options or the labels are invalid.
+        TaskError: A table has no suitable columns.
+        TemplateError: The template shows the answer.
+    """
+    split = next((split for split in _EVALUATED if split in tables), next(iter(tables)))
+    has_train = split != "train" and "train" in tables
+    layout = read_layout([tables[split], *([tables["train"]] if has_train else [])], name, columns, where)
+    renamed = {"test" if key == split == "train" else key: table for key, table in tables.items()}
+    default = "test" if split == "train" else split
+    source = Source(
+        memory={key: _digest(table.rows) for key, table in renamed.items()},
+        inputs=layout.variables,
+        label=layout.label,
+        splits={} if default == "test" else {"test": default},
+        hold_out=None if has_train else HOLD_OUT,
+    )
+    spec = TaskSpec(
+        description=f"rows of {name}",
+        modality=layout.modality,
+        template=layout.template,
+        answer="first_line" if columns.answer else None,
+        labels=None if columns.answer else {label: label for label in layout.labels},
+        sources=[source],
+    )
+    rows = {key: table.rows for key, table in renamed.items()}
+    return Task(name, spec, source, base or Path(), tables=rows, notes=layout.notes)
+
+
+def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str) -> TableLayout:
+    """Chooses the columns, labels and template that are not given.
+
+    Args:
+        tables: The tables; the columns are chosen by the first one, and the labels by all.
+        name: The name of the task, which the default template contains.
+        columns: What is given.
+        where: What to call the tables in error messages.
+
+    Raises:
+        InputError: The options or the labels are invalid.
+        TaskError: The table has no suitable columns.
+        TemplateError: The template shows the answer.
+    """
+    rows = tables[0].rows
+    given = columns.answer or columns.label
+    label = given or guess_label_column(rows, where)
+    check_columns([label, *columns.inputs], rows, where)
+    labels = () if columns.answer else _labels(tables, label, columns, where)
+    notes = () if given or label == LABEL else (f"The labels are the values of the column {label}.",)
+    if columns.template is not None:
+        variables = _variables_of_template(columns, rows, label, where)
+        return TableLayout(label=label, variables=variables, labels=labels, template=str(columns.template), notes=notes)
+    if label in columns.inputs:
+        raise _shows_answer(label, "answers" if columns.answer else "labels")
+    chosen, left_out = input_columns(rows, label, is_label=not columns.answer, where=where)
+    if columns.inputs:
+        chosen, left_out = [*columns.inputs], {}
+    if not columns.answer and (image := image_column(rows, chosen)):
+        return TableLayout(label=label, variables={"image": image}, labels=labels, template="", notes=notes)
+    variables = {variable: column for column, variable in variable_names(chosen).items()}
+    template = default_template(name, [*variables], has_labels=not columns.answer)
+    all_notes = (*notes, *([_left_out_note(left_out)] if left_out else []))
+    return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=all_notes)
+
+
+def _left_out_note(left_out: Mapping[str, str]) -> str:
+    listing = ", ".join(f"{column or repr(column)} ({reason})" for column, reason in left_out.items())
+    return f"The template leaves out {listing}; choose columns with --inputs (in Python inputs=), or give a template."
+
+
+def _variables_of_template(columns: Columns, rows: Rows, label: str, where: str) -> dict[str, str]:
+    """Template variable -> column, for a template that is given."""
+    offered = [column for column in columns.inputs or rows[0] if column != label]
+    named = {variable: column for column, variable in variable_names(offered).items()}
+    used = sorted(Template.load(str(columns.template)).variables - {LABEL, "labels"})
+    if label in used:
+        raise _shows_answer(label, "answers" if columns.answer else "labels")
+    variables = {variable: variable if variable in offered else named.get(variable, variable) for variable in used}
+    known = dict.fromkeys(offered, "")
+    check_columns([*variables.values()], [known], f"{where}, whose columns the template uses")
+    return variables or named
+
+
+def _shows_answer(column: str, holds: str) -> TemplateError:
+    return TemplateError(
+        f"The template uses {column}, the column of the {holds}, so it would show the answer",
+        code="template-shows-answer",
+        hint="Write {{ label }}, and only in the target block",
+        column=column,
+        holds=holds,
+    )
+
+
+def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) -> tuple[str, ...]:
+    """The declared labels, those that the source declares, or the values of the column in all tables."""
+    check_declared(columns.labels)
+    declared = tuple(columns.labels) or tuple(tables[0].class_names.get(column, ()))
+    if declared:
+        return declared
+    rows = [row for table in tables for row in table.rows if column in row]
+    labels = label_values(rows, column, is_named=columns.label is not None)
+    if len(labels) < 2:
+        raise TaskError(
+            f"The column {column} of {where} has fewer than two labels",
+            code="too-few-labels",
+            got=", ".join(labels) or "none",
+            hint="Declare all possible labels with --labels a,b,c, or name another column with --label-column",
+            file=where,
+            column=column,
+            labels=labels,
+        )
+    return labels
+
+
+def _digest(rows: Rows) -> str:
+    """A hash of the rows, in which a value of any type is its text."""
+    return short_hash("\n".join(json.dumps({name: _content(value) for name, value in row.items()}) for row in rows))
+
+
+def _content(value: object) -> str:
+    return "" if value is None else cell_text(value)
+
+
+def check_no_conflict(columns: Columns, name: str) -> None:
+    """Raises InputError if columns of both labels and answers are given."""
+    given = {"--label-column": columns.label, "--labels": columns.labels}
+    conflicting = [option for option, value in given.items() if value]
+    if columns.answer is not None and conflicting:
+        raise InputError(
+            f"The data {name} can have labels to score or answers to generate, but not both",
+            code="conflicting-options",
+            hint="Leave out --answer-column, or --label-column and --labels",
+            options=("--answer-column", *conflicting),
+        )

@@ -1,0 +1,107 @@
+"""The labels of a column: the declared ones, or the different values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from promptkit.core.errors import InputError, TaskError
+from promptkit.tasks.columns import cell_text, decoded
+
+MAX_LABELS = 20
+"""The largest number of different values of a column that is used for labels without naming the column."""
+
+
+def check_declared(labels: Sequence[str]) -> None:
+    """Checks labels that a user declared.
+
+    Raises:
+        InputError: There is only one, one is empty, or one occurs twice.
+    """
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        reason, hint = f"The label {repeated} is declared twice", "Give each label once"
+        raise InputError(reason, code="duplicate-label", got=", ".join(labels), hint=hint, label=repeated)
+    if not all(labels) or len(labels) == 1:
+        raise InputError(
+            "At least two labels must be declared, none of them empty",
+            code="too-few-labels" if len(labels) == 1 else "empty-label",
+            got=",".join(labels),
+            hint='Write --labels a,b,c, or a list such as --labels \'["a, b", "c"]\' for labels with commas',
+            labels=tuple(labels),
+        )
+
+
+def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named: bool = False) -> tuple[str, ...]:
+    """Returns the different values of a label column: numbers in the order of their values, other labels alphabetically.
+
+    Args:
+        rows: The rows.
+        column: The column.
+        is_named: Whether the user named the column, so that it may have more than `MAX_LABELS` labels, if these repeat.
+
+    Raises:
+        TaskError: A value is empty, two values differ only in case or surrounding white space, or there are too many
+            different ones.
+    """
+    counts = Counter(value_text(row.get(column), column) for row in rows)
+    if "" in counts:
+        raise TaskError(
+            f"The column {column} is empty in {counts['']} of {len(rows)} rows",
+            code="empty-cells",
+            hint="Fill it in or remove the rows; if it is a label, declare all labels with --labels or in a task file",
+            column=column,
+            empty=counts[""],
+            rows=len(rows),
+        )
+    if len(counts) > MAX_LABELS and not (is_named and len(counts) <= len(rows) // 2):
+        raise _too_many(counts, column, is_named=is_named)
+    if alike := labels_alike(tuple(counts)):
+        raise TaskError(
+            f"The column {column} has labels that differ only in case or surrounding white space",
+            code="labels-alike",
+            got=", ".join(f"{label!r} ({counts[label]})" for label in alike),
+            hint="Correct the file, or declare the labels with --labels or in a task file if they are different",
+            column=column,
+            labels=alike,
+        )
+    return tuple(sorted(counts, key=_label_order))
+
+
+def value_text(value: object, column: str) -> str:
+    """Returns a value of a column as text; a missing one is empty.
+
+    Raises:
+        TaskError: The value is binary data that is not UTF-8.
+    """
+    return "" if value is None else cell_text(decoded(value, column, "the data"))
+
+
+def labels_alike(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the labels that differ from another one only in case or surrounding white space."""
+    forms = Counter(label.strip().casefold() for label in labels)
+    return tuple(label for label in labels if forms[label.strip().casefold()] > 1)
+
+
+def _label_order(label: str) -> tuple[float, str]:
+    """Sorts numbers by value and before other labels, which are sorted as texts."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = float("inf")
+    return (number if number == number else float("inf"), label)  # noqa: PLR0124 - NaN has no order
+
+
+def _too_many(counts: Counter[str], column: str, *, is_named: bool) -> TaskError:
+    examples = ", ".join(value[:20] for value, _ in counts.most_common(3))
+    name = "declare the labels with --labels a,b,c"
+    return TaskError(
+        f"The column {column} has {len(counts)} different values, which are too many for undeclared labels",
+        code="too-many-labels",
+        got=f"{examples}, ...",
+        hint=f"Name another column with --label-column, or {name}"
+        if is_named
+        else f"Name the column of the labels with --label-column, or {name}",
+        column=column,
+        values=len(counts),
+    )
