@@ -204,9 +204,11 @@ def test_booleans_are_labels_as_in_yaml_and_json(tmp_path: Path) -> None:
     assert [row.label for row in pk.task(path).rows("test")] == ["yes", "no"]
 
 
-def test_nan_is_not_a_text(tmp_path: Path) -> None:
+def test_nan_is_a_missing_value_and_not_a_text(tmp_path: Path) -> None:
     path = write_task(tmp_path, [{"text": float("nan"), "label": "yes"}])
-    with refused(TaskError, "empty-cell", column="text"):
+    assert [row.inputs for row in pk.task(path).rows("test")] == [{"text": ""}]
+    path = write_task(tmp_path, [{"text": "a", "label": float("nan")}])
+    with refused(TaskError, "empty-cell", column="label"):
         pk.task(path).rows("test")
 
 

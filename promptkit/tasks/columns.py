@@ -64,26 +64,9 @@ def decoded(value: object, column: str, where: str) -> object:
         ) from None
 
 
-def input_texts(row: Row, inputs: Mapping[str, Column], where: str) -> dict[str, str]:
-    """Returns the texts of the inputs, variable -> text. A missing value is an empty text, as an empty cell of a CSV file is.
-
-    Args:
-        row: The row.
-        inputs: Template variable -> column.
-        where: What to call the row in error messages.
-
-    Raises:
-        TaskError: A column is missing or not text, a pattern does not match, or the row has no text at all.
-    """
-    found = {
-        variable: "" if isinstance(column, str) and column in row and row[column] is None else text(row, column, where)
-        for variable, column in inputs.items()
-    }
-    if not any(found.values()):
-        column = _column_name(next(iter(inputs.values())))
-        reason = f"The column {column} is empty in {where}" if len(inputs) == 1 else f"All inputs are empty in {where}"
-        raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
-    return found
+def input_text(row: Row, column: Column, where: str) -> str:
+    """Returns the text of an input as `text` does, but a missing value is an empty text, as an empty cell of a CSV file is."""
+    return "" if isinstance(column, str) and column in row and row[column] is None else text(row, column, where)
 
 
 def text(row: Row, column: Column, where: str) -> str:

@@ -101,7 +101,8 @@ def task_from_tables(
         sources=[source],
     )
     rows = {key: table.rows for key, table in renamed.items()}
-    return Task(name, spec, source, base or Path(), tables=rows, notes=layout.notes)
+    notes = (*layout.notes, *_note_on_empty_rows(tables[split].rows, [*layout.variables.values()]))
+    return Task(name, spec, source, base or Path(), tables=rows, notes=notes)
 
 
 def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str) -> TableLayout:
@@ -138,6 +139,11 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     template = default_template(name, [*variables], has_labels=not columns.answer)
     all_notes = (*notes, *([_left_out_note(left_out)] if left_out else []))
     return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=all_notes)
+
+
+def _note_on_empty_rows(rows: Rows, inputs: Sequence[str]) -> list[str]:
+    count = sum(all(row[column] in (None, "") for column in inputs) for row in rows)
+    return [f"{count} of {len(rows)} rows have no text."] if count else []
 
 
 def _left_out_note(left_out: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ DELIMITERS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
-def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[str, object]]:
+def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[str, str]]:
     """Yields the rows of a text, column -> cell.
 
     Args:

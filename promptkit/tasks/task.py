@@ -18,7 +18,7 @@ from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.columns import answer_columns, cell, cell_text, input_texts, read_choices, read_correct_choice, text, texts
+from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row, unreadable
 from promptkit.tasks.source import Source
@@ -198,7 +198,7 @@ class Task:
         if self.spec.modality == "image":
             return self._image_example(row, where, split, folder)
         source = self.source
-        inputs = input_texts(row, source.inputs, where)
+        inputs = {variable: input_text(row, column, where) for variable, column in source.inputs.items()}
         rationale = {variable: text(row, column, where) for variable, column in source.rationale.items()}
         choices = () if source.choices is None else read_choices(row, source.choices, inputs, where)
         accepted: tuple[str, ...] = ()

@@ -36,15 +36,13 @@ def uniform_column(values: Iterable[object]) -> Sequence[object]:
     return plain
 
 
-def boolean_columns(rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+def boolean_columns(rows: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, object]]:
     """Returns the rows of a text file, with booleans in the columns that contain only `True`, `False` and empty cells.
 
     The spellings `true` and `false` need no conversion, because booleans have them in a prompt.
     """
-    names = [name for name in (rows[0] if rows else ()) if {"True", "False", ""} >= {str(row[name]) for row in rows}]
-    if not names:
-        return rows
-    return [{**row, **{name: _BOOLEANS.get(str(row[name]), row[name]) for name in names}} for row in rows]
+    names = [name for name in (rows[0] if rows else ()) if {row[name] for row in rows} - {""} <= _BOOLEANS.keys()]
+    return [{**row, **{name: _BOOLEANS.get(row[name], "") for name in names}} for row in rows] if names else rows
 
 
 def _plain(value: object) -> object:

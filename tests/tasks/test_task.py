@@ -204,8 +204,13 @@ def test_an_unknown_column_is_refused_with_similar_names(make_task):
         make_task([row("x")], inputs={"text": "txt"}).rows("train")
 
 
-@pytest.mark.parametrize(("value", "code"), [(None, "empty-cell"), (["a"], "not-text"), ({"a": "b"}, "not-text")])
-@pytest.mark.parametrize("column", ["text", "label"])
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("label", None, "empty-cell"),
+        *((name, value, "not-text") for name in ("text", "label") for value in (["a"], {"a": "b"})),
+    ],
+)
 def test_a_cell_without_text_is_refused_with_its_column_and_row(make_task, column, value, code):
     with refused(TaskError, code, column=column, where="row 2 of the train split of made-up"):
         make_task([row("x"), {**row("y"), column: value}]).rows("train")
