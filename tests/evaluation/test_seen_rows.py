@@ -19,7 +19,6 @@ from promptkit.core.fingerprints import SeenRows
 from promptkit.evaluation.evaluate import evaluate_shard
 from promptkit.evaluation.merge import merge
 from promptkit.runs.shard import Shard
-from promptkit.tasks.from_file import task_from_file
 from promptkit.tasks.task import Task
 from tests.support.errors import refused
 
@@ -83,7 +82,7 @@ def unseen(seen: list[Row]) -> list[Row]:
 def bare_file(path: Path, rows: Sequence[Row], *columns: str) -> Task:
     """A data file whose rows are all evaluated."""
     train = write_csv(path / "train.csv", [{**row, **dict.fromkeys(columns, f"other {n}")} for n, row in enumerate(ROWS[:9])])
-    return task_from_file(write_csv(path / "t.csv", rows), template=template(*columns), label_column="kind", train=train)
+    return pk.task(write_csv(path / "t.csv", rows), template=template(*columns), label="kind", train=train)
 
 
 def yaml_file(path: Path, rows: Sequence[Row]) -> Task:
@@ -134,7 +133,7 @@ def test_a_prompt_is_evaluated_on_the_split_that_it_was_not_trained_on(folder: P
 
 def test_a_bare_file_is_split_like_its_task_file(folder: Path, learned: Path, tmp_path: Path) -> None:
     """The example of a leak: a prompt is trained from the task file, and evaluated on the data file."""
-    task = task_from_file(folder / "tickets.csv", template=template("subject", "body"), label_column="kind")
+    task = pk.task(folder / "tickets.csv", template=template("subject", "body"), label="kind")
     assert [row.id for row in task.rows("test")] == [row.id for row in pk.task(folder / "tickets.yaml").rows("test")]
     assert pk.evaluate(predictor(task, learned), task, out=tmp_path).seen_rows == 0
 
