@@ -75,11 +75,17 @@ def models(as_json: opts.Json = False) -> None:
 
 
 def kinds(as_json: opts.Json = False) -> None:
-    """List the manipulations with their place in the taxonomy."""
-    from promptkit.manipulate.catalog import described
+    """List everything that has a name: demonstration selectors, manipulations, calibrations, label maps, metrics and others."""
+    from dataclasses import asdict
 
-    rows = described()
+    from promptkit.config.kinds import named_kinds
+
+    rows = named_kinds()
     if as_json:
-        print(json.dumps({"kinds": rows}))
+        print(json.dumps({"kinds": [asdict(row) for row in rows]}))
         return
-    print_table(("manipulation", "format", "location", "operator", "description"), [tuple(row.values()) for row in rows])
+    taxonomy = [f" ({row.taxonomy})" if row.taxonomy else "" for row in rows]
+    described = [f"{row.description.removesuffix('.')}{place}" for row, place in zip(rows, taxonomy, strict=True)]
+    print_table(
+        ("kind", "name", "description"), [(row.kind, row.name, text) for row, text in zip(rows, described, strict=True)]
+    )

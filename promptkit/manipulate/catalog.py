@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from inspect import getdoc
 from typing import ClassVar, Protocol, cast
 
 from promptkit.core.taxonomy import Kind
@@ -24,11 +22,3 @@ def manipulations() -> dict[str, type[HasKind]]:
     """Returns the classes of all manipulations by their names in Python."""
     classes = cast("Sequence[type[HasKind]]", [Prompt, ImageProcessor, *MODIFIERS.values()])
     return {manipulation.__name__: manipulation for manipulation in classes}
-
-
-def described() -> list[dict[str, str]]:
-    """Returns one entry per manipulation: name, format, location, operator, and the first line of its docstring."""
-    return [
-        {"name": name, **asdict(manipulation.kind), "description": (getdoc(manipulation) or "").partition("\n")[0]}
-        for name, manipulation in manipulations().items()
-    ]

@@ -17,6 +17,9 @@ from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
+from promptkit.models.vision.operations import OPERATIONS
+from tests.extensions.conftest import TABLES
+from tests.support.paths import ROOT
 
 COMMAND = [sys.executable, "-m", "promptkit"]
 KEYS = [
@@ -174,6 +177,21 @@ def test_models_and_kinds_list_the_attributes_of_the_classes() -> None:
         entry = ENGINES[engine["name"]]
         assert all(feature in entry.capabilities for feature in engine["supports"])
         assert engine["name"] in promptkit("models").stdout
-    actual = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
-    assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= actual[0].items()
+    kinds = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
+    soft = next(row for row in kinds if row["name"] == "soft")
+    assert (soft["kind"], soft["taxonomy"]) == ("manipulation", "learnable, embedding, concatenative")
+    assert all(row["description"] for row in kinds)
+    listed = {(row["kind"], row["name"]) for row in kinds}
+    assert listed == {(table.kind, name) for table in TABLES if table is not OPERATIONS for name in table}
     assert "concatenative" in promptkit("kinds").stdout
+
+
+def test_kinds_are_listed_without_importing_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['promptkit', 'kinds', '--json']\n"
+        "from promptkit.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -14,7 +14,6 @@ import pytest
 import promptkit as pk
 from promptkit.analysis.realign import align
 from promptkit.core.errors import Unsupported
-from promptkit.manipulate.catalog import described
 from tests.extensions.conftest import Install, Package
 from tests.models.vision.tiny import save_vit
 from tests.support.errors import refused
@@ -163,8 +162,13 @@ def test_a_fixed_manipulation_of_texts(install: Install) -> None:
     study = pk.StudyConfig(task="sentiment", model="fake", shots=0, limit=5, grid={"manipulation": [[], "repeat:times=3"]})
     cells = study.run(out=package.out / "study", cache=False).cells
     assert {cell.run.path.name for cell in cells} == {run.path.name, kept.path.name}
-    (listed,) = [row for row in package.json("kinds")["kinds"] if row["name"] == "Repeat"]
-    assert listed in described()
+    (listed,) = [row for row in package.json("kinds")["kinds"] if row["name"] == "repeat"]
+    assert listed == {
+        "kind": "manipulation",
+        "name": "repeat",
+        "taxonomy": "fixed, input, concatenative",
+        "description": (package.module.Repeat.__doc__ or "").partition("\n")[0],
+    }
 
 
 def test_a_learnable_manipulation_of_texts(install: Install) -> None:
