@@ -206,6 +206,11 @@ class Need(Generic[T_co]):
         return False
 
     @property
+    def contains_texts(self) -> bool:
+        """Whether it contains texts of rows, which are not to be published unasked."""
+        return False
+
+    @property
     def uses_other_rows(self) -> bool:
         """Whether the value for a row depends on other rows of a task: of the fit part, or evaluated ones."""
         return self.uses_fit_part

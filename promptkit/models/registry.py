@@ -8,6 +8,7 @@ from inspect import getdoc
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -205,7 +206,18 @@ def load(name: str | Path, **settings: object) -> Model:
     """
     engine, rest = split(str(name))
     engine_class = ENGINES[engine].model_class()
-    return engine_class(rest, validated(engine_class.Settings, engine, settings))
+    model = engine_class(rest, validated(engine_class.Settings, engine, settings))
+    _SETTINGS[model] = settings
+    return model
+
+
+_SETTINGS: WeakKeyDictionary[Model, Mapping[str, object]] = WeakKeyDictionary()
+"""The settings that models were loaded with."""
+
+
+def loaded_settings(model: Model) -> Mapping[str, object]:
+    """Returns the settings that a model was loaded with; empty for a model that was created in another way."""
+    return _SETTINGS.get(model, {})
 
 
 def split(name: str) -> tuple[str, str]:

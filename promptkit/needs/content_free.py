@@ -64,6 +64,11 @@ class ContentFree(Need["Floats"]):
         """Whether words are drawn from the fit part."""
         return isinstance(self.content, RandomWords)
 
+    @property
+    def contains_texts(self) -> bool:
+        """Whether it contains words that were drawn from rows."""
+        return isinstance(self.content, DrawnWords)
+
     def determined_by(self, part: FitPart) -> Sequence[LabeledExample]:
         """Returns all rows if words are drawn from them."""
         return part.rows if self.uses_fit_part else ()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.collect.queries import all_skipped
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.fingerprints import Fingerprint
-from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation
+from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation, Modifier
 from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
@@ -23,13 +24,16 @@ from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
+from promptkit.predictor import saved
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
 from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
+from promptkit.predictor.hub import download, is_on_hub, push
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
+from promptkit.predictor.saved_stages import check_no_words, first_of
 from promptkit.predictor.session import Progress, Session, Unreadable
 from promptkit.predictor.tables import chunks, rows_of
 from promptkit.tasks.readers import Row
@@ -285,6 +289,91 @@ class Predictor:
             reader=self.reader,
             rows={part: task.part(part) for part in self.manipulate.parts},
             other_models=self._other_models(cache, load_model),
+        )
+
+    # ---- files ---------------------------------------------------------------------------------------
+
+    @check_arguments("Predictor.save")
+    def save(self, folder: str | Path, *, command: str = "") -> Path:
+        """Saves the predictor, which must be fitted, as a folder of plain files: nothing is pickled.
+
+        The weights of the model are not saved; the predictor is loaded with the same model.
+
+        Args:
+            folder: A new or empty folder.
+            command: The command that made the predictor, for the model card.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: The predictor is not fitted (`not-fitted`), or a part of it cannot be saved (`not-saveable`).
+            CheckpointError: The folder is not empty, or cannot be written.
+        """
+        return saved.write(self._contents("save"), folder, command=command)
+
+    @classmethod
+    @check_arguments("Predictor.load")
+    def load(
+        cls, folder: str | Path, *, model: Model | str | None = None, demonstrations: str | Path | None = None
+    ) -> Predictor:
+        """Loads a saved predictor. Nothing in its folder is executed, and weights load at the first prediction.
+
+        Args:
+            folder: A folder written by `save`, or `hf://user/name` on the Hugging Face hub, also with `@revision`.
+            model: The model or its name, if it is elsewhere or on another engine than when the predictor was saved. It must
+                have the same weights and the same tokenizer.
+            demonstrations: The file `demonstrations.jsonl` of a predictor that was published without it.
+
+        Raises:
+            CheckpointError: A file is missing or was changed, or the model is not the one that the predictor was fitted with.
+        """
+        path = download(str(folder)) if is_on_hub(folder) else folder
+        loaded = load(model) if isinstance(model, str) else model
+        contents = saved.read(path, model=loaded, demonstrations=demonstrations)
+        chain = contents.chain
+        calibrations = [chain.calibration] if chain.calibration else []
+        manipulate: list[Manipulation | Modifier] = [contents.first, *contents.modifiers]
+        predictor = cls(contents.model, manipulate, [chain.reader, *calibrations], columns=contents.columns)
+        predictor.chain = replace(chain, reader=predictor.reader)
+        predictor.estimate, predictor.out_of_fold = contents.estimate, contents.out_of_fold
+        return predictor
+
+    @check_arguments("Predictor.push_to_hub")
+    def push_to_hub(self, name: str, *, rows: bool = False, private: bool = True, command: str = "") -> str:
+        """Publishes the predictor on the Hugging Face hub.
+
+        Without `rows` the demonstrations, which are your labeled rows, are left out; a predictor that shows demonstrations then
+        predicts only for those who have the file: `pk.Predictor.load("hf://user/name", demonstrations=FILE)`.
+
+        Args:
+            name: `user/name`.
+            rows: Whether to publish the rows that demonstrations are taken from, and words that were drawn from rows.
+            private: Whether a repository that is created can be seen only by its owner.
+            command: The command that made the predictor, for the model card.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            InputError: The predictor is not fitted, or contains words of rows (`contains-words`).
+            CheckpointError: It cannot be uploaded.
+        """
+        contents = self._contents("publish")
+        if not rows:
+            check_no_words(self.chain)
+        return push(lambda folder: saved.write(contents, folder, command=command, rows=rows), name, private=private)
+
+    def _contents(self, purpose: str) -> saved.Contents:
+        check_fitted(self.manipulate, self.chain, purpose)
+        return saved.Contents(
+            model=self.model,
+            first=first_of(self.manipulate),
+            modifiers=self.manipulate.modifiers,
+            chain=self.chain,
+            columns=self.columns,
+            estimate=self.estimate,
+            out_of_fold=self.out_of_fold,
         )
 
 

@@ -45,7 +45,8 @@ CASES = [
     *("sharpen", "mirrored", "manhattan:per_class=4"),
 ]
 """Every aligner that can follow a first aligner, and three of other packages."""
-TRANSDUCTIVE = "estimate_on=test"
+THIRD_PARTY = ("sharpen", "mirrored", "manhattan")
+"""The names of those of other packages."""
 
 
 @pytest.fixture(autouse=True)
