@@ -18,7 +18,7 @@ from promptkit.core.examples import Example
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Score, ScoreOutput
 from promptkit.models.files.source import resolve
-from promptkit.predictor.predictor import BoundPredictor
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.runs.run import Run
 from promptkit.tasks.sampling import by_hash
 from tests.support.paths import DATA as SHARED

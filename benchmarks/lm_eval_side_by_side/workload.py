@@ -13,7 +13,7 @@ from promptkit.core.model import Model
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.models.files.source import resolve
-from promptkit.predictor.predictor import BoundPredictor
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.tasks.sampling import by_hash
 
 MODEL = "demo"

@@ -13,7 +13,8 @@ from promptkit.core.model import Model, TextCard, text_card
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output
-from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
+from promptkit.predictor.bound import BoundPredictor, sent_rows
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 

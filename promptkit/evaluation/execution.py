@@ -18,7 +18,7 @@ from promptkit.core.requests import GenerateOutput, Output
 from promptkit.evaluation.plan import RunPlan
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import BoundPredictor
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.runs.executor import Executor
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.schema import Timing

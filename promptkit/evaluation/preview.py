@@ -17,7 +17,8 @@ from promptkit.evaluation.lint import PromptWarning, prompt_warnings
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.placement import TOKENS_PART
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import BoundPredictor, Predictor
+from promptkit.predictor.bound import BoundPredictor
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 

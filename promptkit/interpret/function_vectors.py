@@ -31,7 +31,8 @@ from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
 from promptkit.models.support import check_supports
-from promptkit.predictor.predictor import Predictor, sent_rows
+from promptkit.predictor.bound import sent_rows
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:

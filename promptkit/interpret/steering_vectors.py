@@ -26,7 +26,8 @@ from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
-from promptkit.predictor.predictor import Predictor, sent_rows
+from promptkit.predictor.bound import sent_rows
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:

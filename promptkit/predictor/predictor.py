@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
-from promptkit.collect.queries import all_skipped
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.fingerprints import Fingerprint
-from promptkit.core.manipulation import Ask, BindContext, Encode, Manipulation, Modifier
+from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
 from promptkit.core.model import HasCapabilities, Model
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.rendered import Rendered
-from promptkit.core.requests import Request
 from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor import saved
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
 from promptkit.predictor.decide.rule import Rule, rule_for
@@ -389,43 +387,3 @@ def _check_objects(model: object, manipulate: object) -> None:
             hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
             value=value,
         )
-
-
-def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:
-    """Returns the rows that are not skipped, with their prompts.
-
-    Args:
-        rows: The rows.
-        rendered: The prompt of each row.
-
-    Raises:
-        TaskError: All rows are skipped.
-    """
-    sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
-    if rendered and not sent:
-        raise all_skipped([len(prompt.text.ids) for prompt in rendered])
-    return sent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundPredictor:
-    """A predictor for one task: turns rows into requests."""
-
-    model: Model
-    reader: OutputReader
-    """The first aligner of the chain, which reads the model's output."""
-    encode: Encode
-    """Renders the prompt of each row, with a continuation for each word to score."""
-
-    def requests(self, examples: Sequence[Example]) -> list[Request]:
-        """Returns the request of each row."""
-        return [self.request(example, rendered) for example, rendered in zip(examples, self.encode(examples), strict=True)]
-
-    def request(self, example: Example, rendered: Rendered) -> Request:
-        """Returns the request for the answer to one row.
-
-        Args:
-            example: The row.
-            rendered: The row's prompt.
-        """
-        return rendered.request(self.reader.request(example, rendered))

@@ -20,7 +20,8 @@ from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import BoundPredictor, Predictor
+from promptkit.predictor.bound import BoundPredictor
+from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 

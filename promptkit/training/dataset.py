@@ -19,7 +19,8 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
+from promptkit.predictor.bound import BoundPredictor, sent_rows
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
 from promptkit.training.label_map import MapLoss, RowScorer, joint_label_map
