@@ -84,7 +84,9 @@ def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:
     raise TaskError(
         f"The calibration {calibration.name} has no rows to fit on: the fit part of the train split is empty",
         code="empty-part",
-        hint=other if isinstance(calibration, EstimatesPrior) else "Give the task more train rows",
+        hint=other
+        if isinstance(calibration, EstimatesPrior)
+        else "Give the task more train rows, or this part more of them: --split-train pool=0.5,fit=0.5",
         calibration=calibration.name,
         part="fit",
     )

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from promptkit.tasks.columns import cell_text
+from promptkit.tasks.division import division_text
 from promptkit.tasks.strict_model import StrictModel
 
 
@@ -57,7 +58,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(to_names), PlainSerializer(to
 
 
 class DataOptions(StrictModel):
-    """Where the rows of a task come from. All but `split` and `data` apply to data files, which have no task file."""
+    """Where the rows of a task come from. All but `split`, `data` and `split_train` apply only to data files."""
 
     split: str | None = None
     """Split to evaluate; by default the one that the task defines."""
@@ -75,3 +76,6 @@ class DataOptions(StrictModel):
     """For a data file with answers to generate: column with the correct answer."""
     train: Path | None = None
     """For a data file: file with the demonstrations; by default half of the rows, split by hash."""
+    split_train: Annotated[str | None, BeforeValidator(division_text)] = None
+    """How the train rows are divided: pool (demonstrations, training), fit (aligners) and dev (searches), as in
+    pool=0.6,fit=0.2,dev=0.2 (default)."""

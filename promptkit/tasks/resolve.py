@@ -27,6 +27,14 @@ def resolve_task(name: str, options: DataOptions, *, template: str | None = None
         InputError: An option does not apply to this kind of task.
         TaskError: The task or its data cannot be read.
     """
+    from promptkit.tasks.division import Division
+
+    division = None if options.split_train is None else Division.parse(options.split_train)
+    loaded = _load(name, options, template)
+    return loaded if division is None else loaded.with_parts(**division.fractions)
+
+
+def _load(name: str, options: DataOptions, template: str | None) -> Task:
     from promptkit.tasks.load import check_no_mirror, check_no_table_options, load_named, table_task
     from promptkit.tasks.readers import is_data
 

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Part
 from promptkit.core.inputs import Modality
+from promptkit.tasks.division import Division
 from promptkit.tasks.image_checks import check_image_task, needs_image_modality
 from promptkit.tasks.source import ChoicesSource, IdxFiles, RegexColumn, Source
 from promptkit.tasks.strict_model import StrictModel
@@ -34,6 +37,9 @@ class TaskSpec(StrictModel):
     where the rows also have choices, and the text names one of them."""
     split: str = "test"
     """Split to evaluate by default."""
+    split_train: dict[Part, float] | None = None
+    """Part of the train rows -> its fraction, such as {pool: 0.6, fit: 0.2, dev: 0.2} (default): demonstrations come from pool,
+    aligners are fitted on fit, searches evaluate on dev."""
     sources: list[Source] = Field(min_length=1)
     """Places to read the rows from; the first one that is available is used: a mirror if --data or PROMPTKIT_DATA is set,
     else the hub."""
@@ -46,6 +52,14 @@ class TaskSpec(StrictModel):
         if self.labels is not None:
             return "classification"
         return "choice" if self.answer is None else "generation"
+
+    def division(self) -> Division | None:
+        """Returns the declared division of the train rows, if there is one.
+
+        Raises:
+            InputError: The fractions are invalid.
+        """
+        return None if self.split_train is None else Division.of({str(part): value for part, value in self.split_train.items()})
 
     @model_validator(mode="after")
     def _check_modality(self) -> TaskSpec:
@@ -61,6 +75,15 @@ class TaskSpec(StrictModel):
         for index, source in enumerate(self.sources):
             if source.has_only_images:
                 raise needs_image_modality(f"sources[{index}]")
+        return self
+
+    @model_validator(mode="after")
+    def _check_division(self) -> TaskSpec:
+        try:
+            self.division()
+        except InputError:
+            message = "the fractions of the parts must be from 0 to 1, with a sum above 0 and at most 1"
+            raise PydanticCustomError("invalid-division", message, {"key": "split_train"}) from None
         return self
 
     @model_validator(mode="after")

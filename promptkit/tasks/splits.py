@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part
+from promptkit.tasks.division import DEFAULT, Division
 
 _ID_DIGITS = 12
-_PART_BOUNDS: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
 
 
 def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
@@ -28,9 +28,9 @@ def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
     return ids
 
 
-def rows_of_part(rows: Sequence[LabeledExample], part: Part) -> list[LabeledExample]:
+def rows_of_part(rows: Sequence[LabeledExample], part: Part, division: Division = DEFAULT) -> list[LabeledExample]:
     """Returns the rows of a train split that belong to a part, in order. Equal rows belong to the same part."""
-    low, high = _PART_BOUNDS[part]
+    low, high = division.bounds(part)
     return [row for row in rows if low <= row.content.fraction("part") < high]
 
 

@@ -19,6 +19,7 @@ from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
+from promptkit.tasks.division import DEFAULT, EXAMPLE, Division
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row, unreadable
 from promptkit.tasks.source import Source
@@ -53,6 +54,8 @@ class Task:
     """Split -> rows that are in memory, for a task of arrays, of a data file or of a data frame."""
     notes: tuple[str, ...] = ()
     """What was chosen by the values of the rows, such as columns that the template leaves out."""
+    division: Division | None = None
+    """How the train rows are divided into parts; None for the division of the task file, or else the default."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -79,7 +82,9 @@ class Task:
         return TaskError(
             f"{prefix}: the {part} part of its train split is empty",
             code="empty-part",
-            hint="Add train rows; hold_out: 0.5 takes them from a test split",
+            hint="Add train rows; hold_out: 0.5 takes them from a test split"
+            if self.parts.fractions[part]
+            else f"Give the part some of the train rows: --split-train {EXAMPLE}, or task.with_parts(...) in Python",
             task=self.name,
             part=part,
         )
@@ -98,7 +103,8 @@ class Task:
         """Returns the rows of one part of the train split, in the order of the source.
 
         Args:
-            part: `pool` (60%), `fit` (20%) or `dev` (20%). If `hold_out` is a number of rows, all of them are the pool.
+            part: `pool` (by default 60%), `fit` (20%) or `dev` (20%), see `with_parts`. If `hold_out` is a number of rows and
+                no division is defined, all of them are the pool.
 
         Raises:
             TaskError: The task has no train split, or a row is invalid.
@@ -112,9 +118,31 @@ class Task:
                 hint="Use --shots 0, or add a train file or hold_out: 0.5 to its source",
                 task=self.name,
             )
-        if isinstance(source.hold_out, int):
-            return self._examples("train") if part == "pool" else []
-        return rows_of_part(self._examples("train"), part)
+        return rows_of_part(self._examples("train"), part, self.parts)
+
+    @property
+    def parts(self) -> Division:
+        """How the train rows are divided into parts."""
+        if self.division is not None:
+            return self.division
+        declared = self.spec.division()
+        if declared is not None:
+            return declared
+        return Division(pool=1.0) if isinstance(self.source.hold_out, int) else DEFAULT
+
+    @check_arguments("Task.with_parts")
+    def with_parts(self, *, pool: float = 0.0, fit: float = 0.0, dev: float = 0.0) -> Task:
+        """Returns the task with another division of its train rows; rows beyond the sum of the fractions are not used.
+
+        Args:
+            pool: The fraction of the rows that demonstrations are chosen from and learned prompts are trained on.
+            fit: The fraction of the rows that aligners are fitted on.
+            dev: The fraction of the rows that searches evaluate on and training selects the best step by.
+
+        Raises:
+            InputError: A fraction is not between 0 and 1, or their sum is greater than 1.
+        """
+        return replace(self, division=Division(pool=pool, fit=fit, dev=dev))
 
     def pool(self) -> Sequence[LabeledExample]:
         """Returns the rows that demonstrations are chosen from."""
@@ -129,6 +157,7 @@ class Task:
             "name": self.name,
             **({"answer": self.spec.answer} if self.spec.labels is None else {"labels": self.spec.labels}),
             "source": self.source.model_dump(mode="json", exclude_none=True, include={*_IDENTIFYING}),
+            **({} if self.parts == DEFAULT else {"parts": self.parts.fractions}),
         }
 
     @cached_property

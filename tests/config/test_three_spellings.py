@@ -24,6 +24,7 @@ from promptkit.config.train import TrainConfig
 from promptkit.core.errors import InputError, TaskError
 from promptkit.runs.recorded import read_options
 from promptkit.runs.words import command_words
+from promptkit.tasks.division import division_text
 from tests.support.errors import refused
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
@@ -66,6 +67,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "limit": POSITIVE,
     "baselines": st.booleans(),
     "allow_seen": st.booleans(),
+    "split_train": st.dictionaries(st.sampled_from(["pool", "fit", "dev"]), st.floats(0.1, 0.3), min_size=1).map(division_text),
     "optimizer": SPELLED,
     "steps": POSITIVE,
     "batch_size": POSITIVE,

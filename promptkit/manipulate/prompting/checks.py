@@ -46,7 +46,7 @@ def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
         raise TaskError(
             f"{k} demonstrations were requested, but the pool has only {count_distinct(pool)} distinct rows",
             code="too-few-rows",
-            hint="Use fewer shots, or add train rows: most of them form the pool, the others are reserved for calibration",
+            hint="Use fewer shots, add train rows, or give the pool more of them: --split-train pool=0.8,fit=0.2",
             k=k,
             rows=count_distinct(pool),
         )
@@ -62,7 +62,7 @@ def check_has_dev(context: SelectionContext, selector: str) -> None:
         raise TaskError(
             f"{selector} evaluates demonstrations on the dev part of the train split, which is empty",
             code="empty-part",
-            hint="Use another selector, or add train rows to the task",
+            hint="Use another selector, add train rows, or give dev more of them: --split-train",
             part="dev",
             selector=selector,
         )
