@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,22 @@ def test_the_options_of_a_command_exist(command: str) -> None:
     done = subprocess.run([sys.executable, "-m", "promptkit", name, "--help"], capture_output=True, text=True, check=True)
     for option in re.findall(r"--[a-z][a-z-]*", command.partition("  #")[0]):
         assert option in done.stdout
+
+
+IMAGE_COMMANDS = [command.partition("  #")[0] for command in COMMANDS if command in README and "vision:demo" in command]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("command", IMAGE_COMMANDS)
+def test_the_image_examples_of_the_readme_run(command: str, tmp_path: Path) -> None:
+    words = [*shlex.split(command)[1:], "--limit", "20", "--out", str(tmp_path), "--json"]
+    done = subprocess.run([sys.executable, "-m", "promptkit", *words], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 20
+
+
+def test_the_readme_has_an_example_of_images() -> None:
+    assert IMAGE_COMMANDS
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else value.name)
