@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from promptkit.align.chain import CALIBRATIONS, Chain
+from promptkit.align.chain import CALIBRATIONS
+from promptkit.analysis.stored_run import StoredRun
+from promptkit.collect.collected import FoldOutputs
 from promptkit.collect.fit_data import StoredAnswers
-from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.collect.requirements import check_calibration
 from promptkit.core.asking import Counts, Problem
 from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES
 from promptkit.core.errors import PromptkitError
 from promptkit.core.needs import Need, with_required
-from promptkit.core.records import RowRecord
+from promptkit.core.records import answered
 from promptkit.core.registry import build_from, settings_of, spelling
 from promptkit.models.registry import ENGINES
 from promptkit.needs.fit_rows import most_first_rows, stored_first_rows
 from promptkit.needs.source_logprobs import stored_classes
-from promptkit.runs.schema import RunSettings
 
 TRAIN = "train"
 """The split that contains the fit part."""
@@ -43,48 +44,43 @@ class Unavailable:
     """Whether the run could be repeated with this calibration."""
 
 
-def split_by_availability(
-    calibrations: Sequence[Calibration], stored: StoredOutputs
-) -> tuple[list[Calibration], list[Unavailable]]:
-    """Divides calibrations into those that can be fitted on a run's stored outputs, without repeats, and the others."""
+def available_calibrations(calibrations: Sequence[Calibration], run: StoredRun) -> tuple[list[Calibration], list[Unavailable]]:
+    """Divides calibrations into those that can be fitted on the stored outputs of every fold of a run, and the others.
+
+    Calibrations that need more rows than the run contains are fitted on these. None is repeated.
+    """
     available: dict[str, Calibration] = {}
     unavailable: dict[str, Unavailable] = {}
+    folds = [_StoredOutputs(run, fold) for fold in run.collected.folds()]
     for calibration in calibrations:
-        name, reduced = spelling(calibration), stored.with_stored_rows(calibration)
-        missing = stored.missing(reduced)
-        if missing is not None:
-            unavailable[name] = stored.why_unavailable(calibration, missing)
+        name = spelling(calibration)
+        reduced = reduce(lambda each, fold: fold.with_stored_rows(each), folds, calibration)
+        lacking = next(((fold, problem) for fold in folds if (problem := fold.missing(reduced))), None)
+        if lacking is not None:
+            fold, problem = lacking
+            unavailable[name] = fold.why_unavailable(calibration, problem)
             continue
         try:
-            stored.check(reduced)
+            for fold in folds:
+                fold.check(reduced)
             available[spelling(reduced)] = reduced
         except PromptkitError as error:
             unavailable[name] = _refused(name, error, collectable=reduced is not calibration)
     return [*available.values()], [*unavailable.values()]
 
 
-class StoredOutputs:
-    """The stored outputs of a finished run, as far as calibrations need them.
+class _StoredOutputs:
+    """The stored outputs of a fold of a finished run, as far as calibrations need them.
 
     Args:
-        settings: Settings of the run.
-        samples: Records of its evaluated rows that have an answer.
-        support: Records of its further rows that have an answer.
-        chains: Its branches.
-        read_outputs: What was read at the answer slots, if anything.
+        run: The run.
+        fold: The fold; a run without folds has a single one.
     """
 
-    def __init__(
-        self,
-        settings: RunSettings,
-        samples: Sequence[RowRecord],
-        support: Sequence[RowRecord],
-        chains: Sequence[Chain],
-        read_outputs: ReadOutputs | None,
-    ) -> None:
-        self._settings = settings
-        self._stored = StoredAnswers(chains, samples, support, read_outputs)
-        self._capabilities = ENGINES[str(settings["model"]["engine"])].capabilities
+    def __init__(self, run: StoredRun, fold: FoldOutputs) -> None:
+        self._settings = run.settings
+        self._stored = StoredAnswers(run.chains, answered(fold.samples), answered(fold.support), fold.read_outputs)
+        self._capabilities = ENGINES[str(run.settings["model"]["engine"])].capabilities
 
     def with_stored_rows(self, calibration: Calibration) -> Calibration:
         """Returns the calibration itself, or one on as many rows as the run contains if it needs more."""
@@ -135,7 +131,11 @@ class StoredOutputs:
         return None
 
     def _cannot_fit(self, name: str, calibration: Calibration) -> Unavailable | None:
-        if any(need.uses_labels for need in calibration.needs) and self._settings["split"] == TRAIN:
+        if (
+            any(need.uses_labels for need in calibration.needs)
+            and self._settings["split"] == TRAIN
+            and "folds" not in self._settings
+        ):
             return _never(name, "rows-are-evaluated", "it needs labels, and every row of the fit part is itself evaluated")
         try:
             check_calibration(calibration, self._counts([True] * PLENTY))

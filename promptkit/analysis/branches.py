@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.align.chain import chain_from_settings
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.collected import Collected
+from promptkit.collect.read_outputs import from_bytes
 from promptkit.core.errors import RunError, unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.evaluation.results import compute_results
@@ -16,7 +17,7 @@ from promptkit.runs.finished import read_predictions, read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS, SUMMARY
 
 KEYS = frozenset(
-    {"id", "gold", "accepted", "prediction", "correct", "skipped", "no_answer", "logprobs", "generations", "demos"}
+    {"id", "fold", "gold", "accepted", "prediction", "correct", "skipped", "no_answer", "logprobs", "generations", "demos"}
 )
 """The keys of a run's records that metrics are computed from."""
 
@@ -107,7 +108,6 @@ def read_metric_input(path: Path, branch: str) -> MetricInput:
     settings, samples, support = read_rows(path, KEYS)
     with expect(path / SETTINGS, "the settings of a run"):
         chain = {chain.name: chain for chain in map(chain_from_settings, settings["align"])}[branch]
-    tensors = read_tensors(path)
-    read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
-    (result,) = compute_results([chain], samples, support, read_outputs)
+    collected = Collected(samples=samples, support=support, read_outputs=from_bytes(read_tensors(path)))
+    (result,) = compute_results([chain], collected)
     return result.metric_input

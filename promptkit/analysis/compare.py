@@ -144,6 +144,7 @@ def compare(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -158,6 +159,7 @@ def compare(
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
+        folds: The number of folds, as for `evaluate`.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests of a run.
@@ -177,7 +179,9 @@ def compare(
     runs: list[Run] = []
     for names in _shared_passes(predictors):
         group = [predictors[name] for name in names]
-        run = evaluate(group, task, split=split, limit=limit, allow_seen=allow_seen, out=out, cache=cache, progress=progress)
+        run = evaluate(
+            group, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen, out=out, cache=cache, progress=progress
+        )
         metric_inputs = {result.align: result.metric_input for result in run.results}
         for name in names:
             branch = read_branch(run.path, predictors[name].name, name=name)

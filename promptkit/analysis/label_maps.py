@@ -19,6 +19,7 @@ from promptkit.display.label_map import label_map_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
 from promptkit.evaluation.results import compute_results
+from promptkit.runs.run import named_label_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,8 +79,8 @@ def label_maps(run: str | Path) -> LabelMaps:
     """
     path, branch = locate(str(run))
     stored = read_stored_run(path)
-    results = compute_results(stored.chains, stored.samples, stored.support, stored.read_outputs)
-    maps = {result.align: result.label_map for result in results if result.label_map}
+    results = compute_results(stored.chains, stored.collected)
+    maps = named_label_maps(results)
     by_hand = hand_written(stored.reader)
     maps = ({} if by_hand is None else {stored.reader.name: by_hand}) | maps
     if not maps:
@@ -90,9 +91,12 @@ def label_maps(run: str | Path) -> LabelMaps:
             hint="Evaluate with one, such as --labelmap blm+",
             folder=str(path),
         )
-    if branch is not None and branch not in maps:
+    if branch is None:
+        return LabelMaps(title=stored.heading, maps=maps)
+    of_branch = {name: each for name, each in maps.items() if name == branch or name.startswith(f"{branch}, fold ")}
+    if not of_branch:
         raise unknown(f"label map of the run {path}", branch, maps)
-    return LabelMaps(title=stored.heading, maps=maps if branch is None else {branch: maps[branch]})
+    return LabelMaps(title=stored.heading, maps=of_branch)
 
 
 def hand_written(reader: OutputReader) -> LabelMap | None:

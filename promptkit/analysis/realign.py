@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
-from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
+from promptkit.analysis.availability import Unavailable, available_calibrations
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.collect.requirements import EstimatesPrior
 from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import answered
 from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, signed, with_interval
 from promptkit.evaluation.fit_warnings import fit_warnings
@@ -124,28 +123,26 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         Unsupported: A calibration corrects label scores, and the run has none.
     """
     stored = read_stored_run(run)
-    reader, rows = stored.reader, (stored.samples, stored.support)
-    samples, support = map(answered, rows)
-    outputs = StoredOutputs(stored.settings, samples, support, stored.chains, stored.read_outputs)
-    available, unavailable = split_by_availability(_requested(calibrate, stored.chains, reader), outputs)
+    reader, collected = stored.reader, stored.collected
+    available, unavailable = available_calibrations(_requested(calibrate, stored.chains, reader), stored)
     baseline = [] if needs_calibration(reader) else [Chain(reader=reader)]
     new_chains = [*baseline, *(Chain(reader=reader, calibration=each) for each in available)]
     command = _collecting_command(stored, unavailable)
     if not new_chains:
         raise _nothing_available(stored.path, unavailable, command)
-    results = compute_results(new_chains, *rows, stored.read_outputs)
+    results = compute_results(new_chains, collected)
     return Alignments(
         task=stored.title["task"],
         split=stored.title["split"],
         model=stored.title["model"],
         path=stored.path,
         labels=reader.labels,
-        gold=tuple(record["gold"] for record in stored.samples),
+        gold=tuple(record["gold"] for record in collected.samples),
         results=results,
         differences=_differences(results, has_baseline=bool(baseline)),
         unavailable=tuple(unavailable),
         command=command,
-        warnings=(*seen_warnings(stored.samples), *fit_warnings(new_chains, *rows)),
+        warnings=(*seen_warnings(collected.samples), *fit_warnings(new_chains, collected)),
         label_notes=tuple(label_notes(reader, results)),
     )
 

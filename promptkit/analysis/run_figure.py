@@ -10,7 +10,7 @@ from promptkit.display.estimates import estimates_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.metrics.intervals import Estimate
 from promptkit.metrics.table import METRICS
-from promptkit.runs.run import Run
+from promptkit.runs.run import Run, named_label_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,5 +28,5 @@ def draw_run(run: Run, views: ImageViews | None = None) -> Figure:
     title = f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}"
     panels: list[Panel] = [] if views is None else [views.panel()]
     panels.append(estimates_panel(estimates, x=METRICS[metric].title, title=title))
-    panels += [map_panel(result.align, result.label_map) for result in run.results if result.label_map]
+    panels += [map_panel(name, label_map) for name, label_map in named_label_maps(run.results).items()]
     return stack_panels(panels, f"{title}; 95% intervals")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.collected import Collected
+from promptkit.collect.read_outputs import from_bytes
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
-from promptkit.core.records import RowRecord
 from promptkit.core.registry import build
-from promptkit.evaluation.results import RunTitle
+from promptkit.evaluation.results import RunTitle, run_title
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.schema import RunSettings
 
-KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos", "seen"})
+KEYS = frozenset({"id", "fold", "gold", "skipped", "no_answer", "logprobs", "demos", "seen"})
 """The keys of a run's records that are read."""
 ALL = "all"
 """Names every calibration."""
@@ -35,12 +34,8 @@ class StoredRun:
     title: RunTitle
     chains: tuple[Chain, ...]
     """Its branches."""
-    samples: Sequence[RowRecord]
-    """Records of the evaluated rows, in the run's order."""
-    support: Sequence[RowRecord]
-    """Records of the rows that aligners are fitted on."""
-    read_outputs: ReadOutputs | None
-    """Hidden states and other outputs that were read in addition, if any."""
+    collected: Collected
+    """The outputs of its rows."""
 
     @property
     def reader(self) -> OutputReader:
@@ -66,18 +61,10 @@ def read_stored_run(run: str | Path) -> StoredRun:
     settings, samples, support = read_rows(path, KEYS)
     with expect(path / SETTINGS, "the settings of a run"):
         chains = tuple(chain_from_settings(chain) for chain in settings["align"])
-        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
+        title = run_title(settings, len(samples))
     check_fixed_labels(path, chains[0].reader, "which other alignments of it need")
-    tensors = read_tensors(path)
-    return StoredRun(
-        path=path,
-        settings=settings,
-        title=RunTitle(task=task, split=split, n=len(samples), model=model),
-        chains=chains,
-        samples=samples,
-        support=support,
-        read_outputs=None if tensors is None else ReadOutputs.from_bytes(tensors),
-    )
+    collected = Collected(samples=samples, support=support, read_outputs=from_bytes(read_tensors(path)))
+    return StoredRun(path=path, settings=settings, title=title, chains=chains, collected=collected)
 
 
 def check_fixed_labels(path: Path, reader: OutputReader, reason: str) -> None:

@@ -50,6 +50,8 @@ class Pass:
     """The rows of the fit part, if aligners use them."""
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that needs query besides the one that answers, by name; see `other_models_of`."""
+    fold: int = 0
+    """The fold whose rows are answered, from 1; 0 without folds."""
 
     @property
     def reader(self) -> OutputReader:
@@ -114,8 +116,8 @@ def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
     support = [*further_rows(asking, purpose.needs), *asking.fit_rows]
     _check_calibrations(purpose, len(evaluated), len(sent), asking.fit_rows)
     read_plan = plan_reads(purpose.needs, asking)
-    rows = [*sent, *(_support_query(row) for row in support)]
-    reads = read_plan.queries([*sent, *asking.fit_rows])
+    rows = [*sent, *(_support_query(row, purpose.fold) for row in support)]
+    reads = read_plan.queries([*sent, *asking.fit_rows], purpose.fold)
     requests = [row.rendered.request(purpose.reader.request(row.example, row.rendered)) for row in rows]
     return Queries(
         queries=[*rows, *reads],
@@ -162,8 +164,8 @@ def _asking(purpose: Pass, sent: Sequence[Query]) -> Asking:
     )
 
 
-def _support_query(row: AskedRow) -> Query:
-    return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold)
+def _support_query(row: AskedRow, fold: int) -> Query:
+    return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold, fold=fold)
 
 
 def _check_calibrations(purpose: Pass, evaluated: int, sent: int, fit: Sequence[AskedRow]) -> None:

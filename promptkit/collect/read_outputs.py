@@ -49,22 +49,6 @@ class ReadOutputs:
         rows = [parsed_row_read(record["id"])[1] for record in by_request.get(0, ())]
         return cls(metadata={"id": READ_PLAN, **ALWAYS, **plan["metadata"], "rows": rows}, tensors=tensors)
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """Returns the outputs in the contents of `outputs.safetensors`."""
-        from safetensors.numpy import load
-
-        header_length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + header_length])
-        return cls(metadata=json.loads(header["__metadata__"][METADATA]), tensors=load(content))
-
-    def to_bytes(self) -> bytes:
-        """Returns the contents of `outputs.safetensors`."""
-        from safetensors.numpy import save
-
-        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
-        return bytes(save(tensors, {METADATA: json.dumps(self.metadata, ensure_ascii=True)}))
-
     def positions(self, records: Sequence[str]) -> list[int]:
         """Returns the indices of rows in the tensors of rows, given the ids of their records."""
         rows = cast("Sequence[str]", self.metadata["rows"])
@@ -74,3 +58,51 @@ class ReadOutputs:
 
 def _stacked(records: Sequence[ReadRecord], field: ReadField) -> NDArray[np.float32]:
     return np.stack([unpacked(record[field]) for record in records])
+
+
+def outputs_by_fold(records: Sequence[ReadRecord | ReadPlanRecord]) -> dict[int, ReadOutputs]:
+    """Returns the outputs of each fold in records of `outputs.jsonl`; those of a run without folds have the key 0."""
+    folds: dict[int, list[ReadRecord | ReadPlanRecord]] = {}
+    for record in records:
+        folds.setdefault(record.get("fold", 0), []).append(record)
+    found = {fold: ReadOutputs.from_records(each) for fold, each in folds.items()}
+    return {fold: outputs for fold, outputs in found.items() if outputs is not None}
+
+
+def to_bytes(outputs: Mapping[int, ReadOutputs]) -> bytes | None:
+    """Returns the contents of `outputs.safetensors`; None if nothing was read.
+
+    Args:
+        outputs: The outputs of each fold, or of a run without folds with the key 0.
+    """
+    from safetensors.numpy import save
+
+    if not outputs:
+        return None
+    tensors = {
+        f"{fold}/{name}" if fold else name: np.ascontiguousarray(tensor)
+        for fold, each in outputs.items()
+        for name, tensor in each.tensors.items()
+    }
+    metadata = outputs[0].metadata if 0 in outputs else {"folds": {str(fold): each.metadata for fold, each in outputs.items()}}
+    return bytes(save(tensors, {METADATA: json.dumps(metadata, ensure_ascii=True)}))
+
+
+def from_bytes(content: bytes | None) -> dict[int, ReadOutputs]:
+    """Returns the outputs in the contents of `outputs.safetensors`, by fold as in `to_bytes`."""
+    from safetensors.numpy import load
+
+    if content is None:
+        return {}
+    header_length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + header_length])
+    metadata, tensors = json.loads(header["__metadata__"][METADATA]), load(content)
+    if "folds" not in metadata:
+        return {0: ReadOutputs(metadata=metadata, tensors=tensors)}
+    return {
+        int(fold): ReadOutputs(
+            metadata=each,
+            tensors={name.removeprefix(f"{fold}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{fold}/")},
+        )
+        for fold, each in metadata["folds"].items()
+    }

@@ -9,7 +9,7 @@ from promptkit.collect.read_records import READ_PLAN, ReadQuery, input_read_id, 
 from promptkit.core.asking import AskedRow, Asking, InputRead, KnownRead, ReadField, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.needs import Needs, by_kind
-from promptkit.core.records import InputTensorRecord, ReadPlanRecord, ReadRecord
+from promptkit.core.records import InputTensorRecord, ReadPlanRecord, ReadRecord, record_head
 from promptkit.core.requests import Read, Verb
 
 
@@ -37,12 +37,16 @@ class ReadPlan:
     inputs: Sequence[InputRead]
     known: Sequence[KnownRead]
 
-    def records(self) -> list[ReadPlanRecord | ReadRecord]:
-        """Returns the first records of `outputs.jsonl`: the plan and the numbers known already; empty without reads."""
+    def records(self, fold: int = 0) -> list[ReadPlanRecord | ReadRecord]:
+        """Returns the first records of `outputs.jsonl`: the plan and the numbers known already; empty without reads.
+
+        Args:
+            fold: The fold that the plan is for, from 1; 0 without folds.
+        """
         if not (self.rows or self.inputs or self.known):
             return []
         plan: ReadPlanRecord = {
-            "id": READ_PLAN,
+            **record_head(READ_PLAN, fold),
             "metadata": {**self.metadata},
             "rows": {
                 tensor: (number, read.field)
@@ -51,7 +55,7 @@ class ReadPlan:
             },
             "inputs": self._input_tensors(),
         }
-        return [plan, *(known_record(read) for read in self.known)]
+        return [plan, *(known_record(read, fold) for read in self.known)]
 
     def _input_tensors(self) -> dict[str, InputTensorRecord]:
         tensors: dict[str, InputTensorRecord] = {}
@@ -60,11 +64,12 @@ class ReadPlan:
             tensors.setdefault(read.tensor, InputTensorRecord(field=read.field, keys=[]))["keys"].append(read.key)
         return tensors
 
-    def queries(self, rows: Sequence[AskedRow]) -> list[ReadQuery]:
+    def queries(self, rows: Sequence[AskedRow], fold: int = 0) -> list[ReadQuery]:
         """Returns the read requests for rows, and for inputs that needs define.
 
         Args:
             rows: The evaluated rows and the selected rows of the fit part.
+            fold: The fold, from 1; 0 without folds.
 
         Raises:
             InputError: If the prompts are channel prompts, which have no answer slot (`channel-prompt`).
@@ -77,12 +82,14 @@ class ReadPlan:
                 option="channel",
             )
         of_rows = [
-            ReadQuery(id=row_read_id(number, row.id), request=row.rendered.request(request.verb), widths=request.widths)
+            ReadQuery(
+                id=row_read_id(number, row.id), request=row.rendered.request(request.verb), widths=request.widths, fold=fold
+            )
             for number, request in enumerate(self.rows)
             for row in rows
         ]
         of_inputs = [
-            ReadQuery(id=input_read_id(read.tensor, read.key), request=read.request, widths={read.field: read.width})
+            ReadQuery(id=input_read_id(read.tensor, read.key), request=read.request, widths={read.field: read.width}, fold=fold)
             for read in self.inputs
         ]
         return [*of_rows, *of_inputs]

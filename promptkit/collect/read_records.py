@@ -18,7 +18,7 @@ import numpy as np
 
 from promptkit.core.asking import KnownRead, ReadField
 from promptkit.core.hashing import short_hash
-from promptkit.core.records import ReadRecord, RecordFile
+from promptkit.core.records import ReadRecord, RecordFile, fold_key, record_head
 from promptkit.core.requests import ClassifyOutput, Output, ReadOutput, Request, is_finite
 from promptkit.models.finite import not_finite
 
@@ -40,8 +40,15 @@ class ReadQuery:
     request: Request
     widths: Mapping[ReadField, int]
     """The number of stored values of each field."""
+    fold: int = 0
+    """The fold, from 1; 0 without folds."""
 
     file: ClassVar[RecordFile] = "outputs"
+
+    @property
+    def key(self) -> str:
+        """The key of the record."""
+        return fold_key(self.fold, self.id)
 
 
 def row_read_id(number: int, record: str) -> str:
@@ -69,14 +76,15 @@ def read_record(query: ReadQuery, output: Output) -> ReadRecord:
     if not is_finite(output):
         raise not_finite(f"a number for row {query.id}", row=query.id)
     logprobs, hidden = _numbers(output)
-    return {"id": query.id, "question": _request_hash(query.request), "logprobs": _packed(logprobs), "hidden": _packed(hidden)}
+    head = record_head(query.id, query.fold)
+    return {**head, "question": _request_hash(query.request), "logprobs": _packed(logprobs), "hidden": _packed(hidden)}
 
 
-def known_record(read: KnownRead) -> ReadRecord:
-    """Returns the record of numbers that were known while reads were planned."""
+def known_record(read: KnownRead, fold: int = 0) -> ReadRecord:
+    """Returns the record of numbers that were known while reads were planned, for a fold."""
     numbers = _packed(read.numbers.numpy())
     logprobs, hidden = (numbers, "") if read.field == "logprobs" else ("", numbers)
-    return {"id": input_read_id(read.tensor, read.key), "question": "", "logprobs": logprobs, "hidden": hidden}
+    return {**record_head(input_read_id(read.tensor, read.key), fold), "question": "", "logprobs": logprobs, "hidden": hidden}
 
 
 def is_complete_read(record: Mapping[str, object], query: ReadQuery) -> bool:

@@ -9,7 +9,7 @@ from typing import TypedDict
 from promptkit.core.asking import AskedRow
 from promptkit.core.hashing import short_hash
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import RecordFile, RowRecord
+from promptkit.core.records import RecordFile, RowRecord, fold_key, record_head
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, is_finite
 from promptkit.models.finite import not_finite
@@ -21,6 +21,13 @@ class Query(AskedRow):
 
     file: RecordFile
     """The file of the record."""
+    fold: int = 0
+    """The fold, from 1; 0 without folds."""
+
+    @property
+    def key(self) -> str:
+        """The key of the record."""
+        return fold_key(self.fold, self.id)
 
 
 class _PromptFields(TypedDict, total=False):
@@ -57,12 +64,13 @@ def row_record(query: Query, reader: OutputReader, output: Output) -> RowRecord:
     """
     _check_finite(query.id, output)
     answer = reader.record(query.example, query.rendered, output, query.gold)
-    return {"id": query.id, **answer, **_input_fields(query.rendered)}
+    return {**record_head(query.id, query.fold), **answer, **_input_fields(query.rendered)}
 
 
 def skipped_record(query: Query, reader: OutputReader) -> RowRecord:
     """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
-    return {"id": query.id, **reader.unanswered(query.gold), "skipped": True, **_input_fields(query.rendered)}
+    head = record_head(query.id, query.fold)
+    return {**head, **reader.unanswered(query.gold), "skipped": True, **_input_fields(query.rendered)}
 
 
 def is_complete(record: Mapping[str, object], query: Query, reader: OutputReader) -> bool:

@@ -23,6 +23,7 @@ class SelectedRows(TypedDict):
 
     split: str | None
     limit: int | None
+    folds: int | None
     allow_seen: bool
 
 
@@ -45,7 +46,7 @@ class EvalOptions(  # pydantic orders the fields from the last group to the firs
 
     def selected_rows(self) -> SelectedRows:
         """Returns the keywords of `evaluate` that select the evaluated rows."""
-        return {"split": self.split, "limit": self.limit, "allow_seen": self.allow_seen}
+        return {"split": self.split, "limit": self.limit, "folds": self.folds, "allow_seen": self.allow_seen}
 
     def load_task(self) -> Task:
         """Loads the task.

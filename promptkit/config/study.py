@@ -113,7 +113,7 @@ class StudyConfig(EvalOptions):
     def keys(self, cell: Mapping[str, object]) -> dict[str, str]:
         """Returns the path of the key that defines each given option of a cell, such as {"shots": "grid.shots[1]"}."""
         in_grid = {option: f"grid.{option}[{self.grid[option].index(value)}]" for option, value in cell.items()}
-        shared = self.model_fields_set - {"grid", "task", "description", "limit", "baselines"}
+        shared = self.model_fields_set - {"grid", "task", "description", "limit", "folds", "baselines"}
         return in_grid | {option: option for option in sorted(shared)}
 
     def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Study:

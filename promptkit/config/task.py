@@ -18,9 +18,11 @@ class TaskOptions(StrictModel):
 
 
 class RowOptions(StrictModel):
-    """The number of evaluated rows."""
+    """The evaluated rows."""
 
     limit: PositiveInt | None = None
     """Evaluate only the N rows with the smallest hash of their id."""
     allow_seen: bool = False
     """Also evaluate rows that a learned prompt or a predictor was fitted on, and mark the figures."""
+    folds: PositiveInt | None = None
+    """Divide the rows into N folds and predict each fold from the rows of the others; 1 for no folds."""

@@ -20,6 +20,23 @@ class Record(TypedDict):
     """An entry of the outputs of a pass of a model, and a line of any `.jsonl` file of a run."""
 
     id: str
+    fold: NotRequired[int]
+    """The fold that the evaluated row belongs to, or whose prediction the record is for; absent without folds."""
+
+
+def record_key(record: Record) -> str:
+    """Returns what distinguishes a record from the others of its file: its id, and its fold if there are folds."""
+    return fold_key(record.get("fold", 0), record["id"])
+
+
+def fold_key(fold: int, record_id: str) -> str:
+    """Returns the key of the record with an id in a fold; fold 0 stands for a run without folds."""
+    return f"fold {fold} {record_id}" if fold else record_id
+
+
+def record_head(record_id: str, fold: int) -> Record:
+    """Returns the first fields of a record."""
+    return {"id": record_id, "fold": fold} if fold else {"id": record_id}
 
 
 class RowRecord(Record, AnswerRecord):

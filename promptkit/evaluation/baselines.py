@@ -64,23 +64,25 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     Raises:
         PromptkitError: The task has no train rows, they cannot be read, or the data have changed since the run.
     """
-    division, kind = _divide(run, task), OUTPUTS[task.spec.kind]
+    divisions, kind = _divide(run, task), OUTPUTS[task.spec.kind]
     baselines = baselines_for(task.spec)
-    identity = _identity(division, baselines)
+    identity = _identity(divisions, baselines)
     known = read_baselines(run.path, identity)
     if known is not None:
         return known
-    records = _records(division, baselines, task.labels, reader)
+    records = {
+        row: record for division in divisions for row, record in _records(division, baselines, task.labels, reader).items()
+    }
     ordered = [records[row] for row in run.ids]
     results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
-    evaluated = Baselines(rows=len(division.train), results=results)
+    evaluated = Baselines(rows=min(len(division.train) for division in divisions), results=results)
     write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind)
     return evaluated
 
 
-def _divide(run: Run, task: Task) -> _Division:
-    """Returns the evaluated rows of a run, and the rows that its predictors can be fitted on."""
-    rows = {row.id: row for row in task.rows(run.split)}
+def _divide(run: Run, task: Task) -> list[_Division]:
+    """Returns the evaluated rows of each fold of a run, and the rows that its predictors can be fitted on."""
+    rows = {row.id: row for row in (task.labeled_rows(run.split) if run.folds else task.rows(run.split))}
     if missing := [row for row in run.ids if row not in rows]:
         raise RunError(
             f"The data of the task {task.name} have changed since the run {run.path} was made",
@@ -90,17 +92,33 @@ def _divide(run: Run, task: Task) -> _Division:
             task=task.name,
             folder=str(run.path),
         )
-    train = untested([*task.part("pool"), *task.part("fit")], [*rows.values()])
+    folds = [task.fold(number, run.folds, split=run.split) for number in range(1, run.folds + 1)] if run.folds else [task]
+    divisions = [_division(fold, run.split, [rows[row] for row in run.ids]) for fold in folds]
+    return [division for division in divisions if division.evaluated]
+
+
+def _division(task: Task, split: str, evaluated: Rows) -> _Division:
+    """Returns the evaluated rows that belong to a split of a task, with the rows of its train split.
+
+    Args:
+        task: The task, or one fold of it.
+        split: The split.
+        evaluated: The evaluated rows of all folds.
+    """
+    rows = task.rows(split)
+    ids = {row.id for row in rows}
+    train = untested([*task.part("pool"), *task.part("fit")], rows)
     if not train:
         raise task.without_rows("to fit baselines on", "pool")
-    return _Division(train, [rows[row] for row in run.ids])
+    return _Division(train, [row for row in evaluated if row.id in ids])
 
 
-def _identity(division: _Division, baselines: Sequence[Baseline]) -> str:
-    names = [baseline.name for baseline in baselines]
-    train = sorted(f"{row.id} {row.answers}" for row in division.train)
-    evaluated = [f"{row.id} {row.answers}" for row in division.evaluated]
-    return short_hash("\n".join([__version__, *names, *train, "", *evaluated]))
+def _identity(divisions: Sequence[_Division], baselines: Sequence[Baseline]) -> str:
+    lines = [__version__, *(baseline.name for baseline in baselines)]
+    for division in divisions:
+        lines += sorted(f"{row.id} {row.answers}" for row in division.train)
+        lines += ["", *(f"{row.id} {row.answers}" for row in division.evaluated)]
+    return short_hash("\n".join(lines))
 
 
 def _records(

@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.collected import Collected
+from promptkit.collect.read_outputs import from_bytes, outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.plan import RunPlan, plan_run
-from promptkit.evaluation.results import compute_results, finish_run, label_notes
+from promptkit.evaluation.results import compute_results, finish_run, fold_notes, label_notes, run_title
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
@@ -35,6 +36,7 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -51,6 +53,8 @@ def evaluate(
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
+        folds: Divide the rows into this number of folds, and predict each fold from the rows of the others: demonstrations and
+            the rows that calibrations are fitted on come from them. 1 for no folds, which is the default.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
@@ -64,15 +68,13 @@ def evaluate(
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
-    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
+    plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
         finished = folder.finished()
         if finished:
-            completed = read_completed(plan, folder)
-            tensors = read_tensors(folder.path)
-            read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
+            completed, read_outputs = read_completed(plan, folder), from_bytes(read_tensors(folder.path))
         else:
             completed = execute(
                 plan,
@@ -82,12 +84,13 @@ def evaluate(
                 progress=progress or _no_progress,
                 executor=executor or InProcess(plan.model),
             )
-            read_outputs = ReadOutputs.from_records(completed.outputs)
+            read_outputs = outputs_by_fold(completed.outputs)
         completed = completed.marked(plan.seen)
-        results = compute_results(plan.chains, completed.samples, completed.support, read_outputs)
+        collected = Collected(samples=completed.samples, support=completed.support, read_outputs=read_outputs)
+        results = compute_results(plan.chains, collected)
         if not finished:
-            finish_run(folder, plan.title, completed.samples, completed.support, results, read_outputs)
-    return _run(plan, folder, completed, results, time.perf_counter() - started)
+            finish_run(folder, run_title(settings, len(plan.rows)), collected, results)
+    return _run(plan, folder, completed, collected, results, time.perf_counter() - started)
 
 
 @check_arguments("evaluate_shard")
@@ -99,6 +102,7 @@ def evaluate_shard(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -114,6 +118,7 @@ def evaluate_shard(
         split: As for `evaluate`.
         limit: As for `evaluate`.
         allow_seen: As for `evaluate`.
+        folds: As for `evaluate`.
         out: As for `evaluate`.
         cache: As for `evaluate`.
         progress: As for `evaluate`.
@@ -122,7 +127,7 @@ def evaluate_shard(
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
-    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
+    plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
     folder = RunFolder(out, task.name, settings := run_settings(plan), shard)
     with folder.locked():
         if folder.finished():
@@ -154,7 +159,13 @@ def evaluate_shard(
 
 
 def dry_run(
-    predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None, allow_seen: bool = False
+    predictors: Sequence[Predictor],
+    task: Task,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    folds: int | None = None,
+    allow_seen: bool = False,
 ) -> None:
     """Raises the errors that a run would raise before it queries a model. Nothing is written.
 
@@ -165,11 +176,14 @@ def dry_run(
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task.
     """
-    plan = plan_run(predictors, task, split=split, limit=limit, allow_seen=allow_seen)
+    plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
     run_settings(plan)  # loading the models that the manipulation names can fail
-    example = plan.rows[0].unlabeled()
+    fold = plan.folds[0]
+    example = fold.rows[0].unlabeled()
     try:
-        bound = plan.predictor.bind(task, ask=DryRunModel(plan.model.card.unlimited()), load_model=lambda name: load("fake"))
+        bound = plan.predictor.bind(
+            fold.task, ask=DryRunModel(plan.model.card.unlimited()), load_model=lambda name: load("fake")
+        )
         for need in plan.needs:
             need.dry_run(bound.encode, example)
         bound.encode([example])
@@ -182,8 +196,10 @@ def _finish_shard(folder: RunFolder, completed: CompletedRun, shard: Shard) -> N
     folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
 
 
-def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tuple[Result, ...], seconds: float) -> Run:
-    warnings = [*map(str, row_warnings(completed.samples)), *fit_warnings(plan.chains, completed.samples, completed.support)]
+def _run(
+    plan: RunPlan, folder: RunFolder, completed: CompletedRun, collected: Collected, results: tuple[Result, ...], seconds: float
+) -> Run:
+    warnings = [*map(str, row_warnings(completed.samples)), *fit_warnings(plan.chains, collected)]
     return Run(
         task=plan.task.name,
         split=plan.split,
@@ -199,7 +215,8 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         too_long=count_too_long(completed.samples),
         no_answer=count_no_answer(completed.samples),
         seen_rows=count_seen(completed.samples),
-        notes=(*label_notes(plan.reader, results), *warnings, *completed.notes),
+        notes=(*fold_notes(plan.of), *label_notes(plan.reader, results), *warnings, *completed.notes),
+        folds=plan.of,
     )
 
 

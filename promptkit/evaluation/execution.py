@@ -8,17 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
 from promptkit.collect.read_records import ReadQuery, is_complete_read, read_record
 from promptkit.collect.records import Query, is_complete, row_record, skipped_record
-from promptkit.collect.requirements import fit_part
-from promptkit.core.manipulation import Ask
-from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
-from promptkit.core.requests import GenerateOutput, Output
+from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord, record_key
+from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.evaluation.plan import RunPlan
+from promptkit.evaluation.queries import RunQueries, run_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
-from promptkit.predictor.bound import BoundPredictor
 from promptkit.runs.executor import Executor
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.schema import Timing
@@ -38,7 +35,7 @@ class CompletedRun:
     support: Sequence[RowRecord]
     outputs: Sequence[ReadRecord | ReadPlanRecord] = ()
     order: Mapping[RecordFile, Sequence[str]]
-    """RecordFile -> ids of the records of the whole run; empty for a run that was already finished."""
+    """RecordFile -> keys of the records of the whole run; empty for a run that was already finished."""
     resumed: int
     """Number of evaluated rows that an earlier execution had computed."""
     examples_per_second: float
@@ -94,8 +91,7 @@ def execute(
     if resumed:
         _log.warning("Continuing %s: %d of %d rows are already computed.", folder.path, resumed, len(plan.rows))
     ask = CachedModel(plan.model, cache)
-    bound = plan.predictor.bind(plan.task, ask=ask, cache=cache)
-    queries = _queries(plan, bound, ask, cache)
+    queries = run_queries(plan, ask, cache)
     execution = _Execution(plan, folder, model_identity, queries, cache, progress, executor, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()
@@ -108,30 +104,12 @@ def execute(
     return CompletedRun(
         samples=execution.rows("samples"),
         support=execution.rows("support"),
-        outputs=[*queries.read_plan.records(), *execution.reads()],
+        outputs=execution.reads(),
         order=queries.order(),
         resumed=resumed,
         examples_per_second=rate,
         notes=notes,
     )
-
-
-def _queries(plan: RunPlan, bound: BoundPredictor, ask: Ask, cache: ScoreCache | None) -> Queries:
-    """Renders every row of a run and returns its requests."""
-    examples = [row.unlabeled() for row in plan.rows]
-    evaluated = [
-        Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row)
-        for example, row, rendered in zip(examples, plan.rows, bound.encode(examples), strict=True)
-    ]
-    purpose = Pass(
-        model=plan.model,
-        chains=plan.chains,
-        encode=bound.encode,
-        ask=ask,
-        part=fit_part(plan.fit, plan.task.rows(plan.split)),
-        other_models=other_models_of(plan.needs, cache),
-    )
-    return build_queries(purpose, evaluated)
 
 
 def _count_resumed(plan: RunPlan, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> int:
@@ -146,7 +124,7 @@ class _Execution:
         plan: RunPlan,
         folder: RunFolder,
         model_identity: Mapping[str, object],
-        queries: Queries,
+        queries: RunQueries,
         cache: ScoreCache | None,
         progress: Progress,
         executor: Executor,
@@ -156,23 +134,29 @@ class _Execution:
         self._reader = plan.reader
         self._folder = folder
         self._identity = model_identity
-        self._queries = queries.queries
-        self._requests = queries.requests
         self._order = queries.order()
+        self._read_plan = {record_key(record): record for record in queries.read_plan}
         skipped = queries.skipped if shard is None else queries.skipped[shard.number - 1 :: shard.of]
-        self._skipped = {query.id: skipped_record(query, plan.reader) for query in skipped}
+        self._skipped = {query.key: skipped_record(query, plan.reader) for query in skipped}
         self._cache = cache
         self._progress = progress
         self._records: dict[str, RowRecord | ReadRecord] = {}
+        asked: dict[Request, list[Query | ReadQuery]] = {}
+        for query, request in zip(queries.queries, queries.requests, strict=True):
+            asked.setdefault(request, []).append(query)
+        self._requests = [*asked]
+        self._queries = [*asked.values()]
+        """The queries that each request answers: equal requests are computed once."""
         self._assigned = executor.assigned(self._requests)
+        self._total = sum(len(self._queries[index]) for index in self._assigned)
 
     def restore(self, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> None:
         """Keeps the records of an earlier execution that answer the queries of this one."""
-        queries = {query.id: query for query in self._queries}
+        queries = {query.key: query for each in self._queries for query in each}
         for record in records:
-            query = queries.get(record["id"])
+            query = queries.get(record_key(record))
             if query is not None and self._is_complete(record, query):
-                self._records[query.id] = cast("RowRecord | ReadRecord", record)
+                self._records[query.key] = cast("RowRecord | ReadRecord", record)
 
     def _is_complete(self, record: RowRecord | ReadRecord | ReadPlanRecord, query: Query | ReadQuery) -> bool:
         return is_complete_read(record, query) if isinstance(query, ReadQuery) else is_complete(record, query, self._reader)
@@ -192,7 +176,7 @@ class _Execution:
         missing = self._missing()
         if not missing:
             return 0.0
-        done = frozenset(range(len(self._queries))) - frozenset(missing)
+        done = frozenset(range(len(self._requests))) - frozenset(missing)
         partial = self._partial_answers(missing)
         requests = [without_known(request, partial[i]) if i in partial else request for i, request in enumerate(self._requests)]
         self._executor.load()
@@ -202,7 +186,7 @@ class _Execution:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             pairs = zip(indices, outputs, strict=True)
             self._keep(indices, [merge_generations(partial[i], output) if i in partial else output for i, output in pairs])
-            computed += sum(self._queries[i].file == "samples" and i not in done for i in indices)
+            computed += sum(query.file == "samples" for i in indices if i not in done for query in self._queries[i])
         return computed / (time.perf_counter() - started)
 
     def _partial_answers(self, missing: Sequence[int]) -> dict[int, GenerateOutput]:
@@ -213,33 +197,37 @@ class _Execution:
         return {missing[position]: output for position, output in found.items()}
 
     def _missing(self) -> list[int]:
-        return [index for index in sorted(self._assigned) if self._queries[index].id not in self._records]
+        return [index for index in sorted(self._assigned) if any(self._unanswered(index))]
+
+    def _unanswered(self, index: int) -> list[Query | ReadQuery]:
+        """The queries of a request that have no record."""
+        return [query for query in self._queries[index] if query.key not in self._records]
 
     def _keep(self, indices: Sequence[int], outputs: Sequence[Output]) -> None:
         """Appends the records of new answers to the folder."""
-        new = {
-            index: output
+        new = [
+            (query, output)
             for index, output in zip(indices, outputs, strict=True)
-            if index in self._assigned and self._queries[index].id not in self._records
-        }
+            if index in self._assigned
+            for query in self._unanswered(index)
+        ]
         for file in RECORD_FILES:
-            records = [self._record(index, output) for index, output in new.items() if self._queries[index].file == file]
+            records = [self._record(query, output) for query, output in new if query.file == file]
             self._folder.append(file, records)
-            self._records.update({record["id"]: record for record in records})
-        self._progress(len(self._records), len(self._assigned))
+            self._records.update({record_key(record): record for record in records})
+        self._progress(len(self._records), self._total)
 
-    def _record(self, index: int, output: Output) -> RowRecord | ReadRecord:
-        query = self._queries[index]
+    def _record(self, query: Query | ReadQuery, output: Output) -> RowRecord | ReadRecord:
         return read_record(query, output) if isinstance(query, ReadQuery) else row_record(query, self._reader, output)
 
     def rows(self, file: RecordFile) -> list[RowRecord]:
         """Returns the records of `samples` or `support` that exist, in the run's order."""
         return cast("list[RowRecord]", self._existing(file))
 
-    def reads(self) -> list[ReadRecord]:
-        """Returns the records of `outputs` that exist, in the run's order."""
-        return cast("list[ReadRecord]", self._existing("outputs"))
+    def reads(self) -> list[ReadRecord | ReadPlanRecord]:
+        """Returns the records of `outputs` that exist, in the run's order, with the plan of what is read."""
+        return cast("list[ReadRecord | ReadPlanRecord]", self._existing("outputs"))
 
-    def _existing(self, file: RecordFile) -> list[RowRecord | ReadRecord]:
-        records = {**self._records, **self._skipped}
-        return [records[record_id] for record_id in self._order[file] if record_id in records]
+    def _existing(self, file: RecordFile) -> list[RowRecord | ReadRecord | ReadPlanRecord]:
+        records = {**self._records, **self._skipped, **self._read_plan}
+        return [records[key] for key in self._order[file] if key in records]

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
+from promptkit.collect.collected import Collected, FoldOutputs
 from promptkit.collect.requirements import EstimatesPrior, calibrations_of, needs_of
 from promptkit.core.calibration import Calibration
 from promptkit.core.needs import by_kind
-from promptkit.core.records import RowRecord, answered
+from promptkit.core.records import answered
 from promptkit.needs.fit_rows import fit_row_of
 
 SKEW = 1.5
@@ -35,11 +36,23 @@ class ClassSkew:
         )
 
 
-def fit_warnings(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> list[str]:
-    """Returns warnings about the rows that the calibrations of a run are fitted on."""
+def fit_warnings(chains: Sequence[Chain], collected: Collected) -> list[str]:
+    """Returns warnings about the rows that the calibrations of a run are fitted on; one of several folds is given once."""
+    warnings = dict.fromkeys((fold.fold, warning) for fold in collected.folds() for warning in _fold_warnings(chains, fold))
+    folds: dict[str, list[int]] = {}
+    for fold, warning in warnings:
+        folds.setdefault(warning, []).append(fold)
+    every = len(collected.folds())
+    return [
+        warning if len(numbers) == every else f"In fold {', '.join(map(str, numbers))}: {warning}"
+        for warning, numbers in folds.items()
+    ]
+
+
+def _fold_warnings(chains: Sequence[Chain], fold: FoldOutputs) -> list[str]:
     labels = chains[0].reader.labels
-    evaluated = [record["gold"] for record in answered(samples)]
-    fit = [record.get("gold") for record in answered(support) if fit_row_of(record["id"])]
+    evaluated = [record["gold"] for record in answered(fold.samples)]
+    fit = [record.get("gold") for record in answered(fold.support) if fit_row_of(record["id"])]
     skews = [class_skew(calibration, evaluated, fit, len(labels)) for calibration in calibrations_of(chains)]
     of_needs = [warning for kind, group in by_kind(needs_of(chains)) for warning in kind.warnings(group, labels, fit)]
     return [*(str(skew) for skew in skews if skew is not None), *of_needs]

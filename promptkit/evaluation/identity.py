@@ -17,19 +17,24 @@ def run_settings(plan: RunPlan) -> RunSettings:
     """Returns everything that determines the results of a run. Runs with equal settings share a folder."""
     task, manipulation = plan.task, plan.predictor.manipulate
     models = dict.fromkeys([*manipulation.models, *(name for need in plan.needs for name in need.models)])
-    return {
+    settings: RunSettings = {
         "promptkit": __version__,
         "task": dict(task.identity()),
         "split": plan.split,
         "limit": plan.limit,
         "rows": _digest(plan.rows),
-        "parts": {part: _digest(task.part(part)) for part in manipulation.parts},
-        "fit": _digest(rows_affecting_results(plan.needs, fit_part(plan.fit, task.rows(plan.split)))),
+        "parts": {part: _digest(row for fold in plan.folds for row in fold.task.part(part)) for part in manipulation.parts},
+        "fit": _digest(
+            row for fold in plan.folds for row in rows_affecting_results(plan.needs, fit_part(fold.fit, fold.split))
+        ),
         "model": dict(plan.model.identity()),
         "models": {name: dict(load(name).identity()) for name in models},
         "manipulate": dict(manipulation.settings()),
         "align": [chain.settings() for chain in plan.chains],
     }
+    if plan.of:
+        settings["folds"] = plan.of
+    return settings
 
 
 def _digest(rows: Iterable[LabeledExample]) -> str:

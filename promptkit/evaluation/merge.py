@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.align.chain import FITTED, Chain, chain_from_settings
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.collected import Collected
+from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
-from promptkit.core.records import RowRecord
 from promptkit.evaluation.fit_warnings import fit_warnings
-from promptkit.evaluation.results import RunTitle, compute_results, finish_run, label_notes
+from promptkit.evaluation.results import RunTitle, compute_results, finish_run, fold_notes, label_notes, run_title
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
@@ -45,13 +45,14 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     _check_same_run(parts)
     _check_complete([*map(_shard_of, parts)])
     joined = _join(parts)
-    samples, support, title = joined.samples, joined.support, joined.title
-    results = compute_results(joined.chains, samples, support, joined.read_outputs)
+    collected, title = joined.collected, joined.title
+    samples = collected.samples
+    results = compute_results(joined.chains, collected)
     folder = RunFolder(parts[0].path.parent if out is None else out, title["task"], parts[0].settings)
     notes = [note for part in parts for note in _notes(part)]
     with folder.locked():
         if not folder.finished():
-            finish_run(folder, title, samples, support, results, joined.read_outputs)
+            finish_run(folder, title, collected, results)
             folder.record_timing(Timing(seconds=0.0, examples_per_second=0.0, resumed=0, notes=notes))
     options = read_options(parts[0].path)
     if options is not None:
@@ -72,11 +73,13 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         no_answer=count_no_answer(samples),
         seen_rows=count_seen(samples),
         notes=(
+            *fold_notes(title.get("folds", 0)),
             *label_notes(joined.chains[0].reader, results),
             *map(str, row_warnings(samples)),
-            *fit_warnings(joined.chains, samples, support),
+            *fit_warnings(joined.chains, collected),
             *notes,
         ),
+        folds=title.get("folds", 0),
     )
 
 
@@ -86,26 +89,20 @@ class _JoinedShards:
 
     title: RunTitle
     chains: Sequence[Chain]
-    samples: Sequence[RowRecord]
-    support: Sequence[RowRecord]
-    read_outputs: ReadOutputs | None
+    collected: Collected
 
 
 def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
     settings, order = parts[0].settings, parts[0].summary["order"]
-    rows = {record_id: record for part in parts for record_id, record in part.rows.items()}
-    reads = {record_id: record for part in parts for record_id, record in part.outputs.items()}
+    rows = {key: record for part in parts for key, record in part.rows.items()}
+    reads = {key: record for part in parts for key, record in part.outputs.items()}
     with expect(parts[0].path / SHARD, "the description of a shard"):
-        samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
-        outputs = [reads[record_id] for record_id in order["outputs"]]
+        samples, support = ([rows[key] for key in order[file]] for file in ("samples", "support"))
+        outputs = [reads[key] for key in order["outputs"]]
         chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
+        title = run_title(settings, len(samples))
     return _JoinedShards(
-        title=RunTitle(task=task, split=split, n=len(samples), model=model),
-        chains=chains,
-        samples=samples,
-        support=support,
-        read_outputs=ReadOutputs.from_records(outputs),
+        title=title, chains=chains, collected=Collected(samples=samples, support=support, read_outputs=outputs_by_fold(outputs))
     )
 
 

@@ -12,10 +12,25 @@ from promptkit.core.model import Model
 from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation import checks
-from promptkit.evaluation.results import RunTitle
 from promptkit.predictor.predictor import Predictor
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.sampling import by_hash, check_limit
 from promptkit.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldPlan:
+    """The rows of one fold, and of those that it is predicted from; or all rows of a run without folds."""
+
+    number: int
+    """The fold, from 1; 0 for a run without folds."""
+    task: Task
+    """The task with the fold as the evaluated split, whose train rows are those of the other folds."""
+    split: Sequence[LabeledExample]
+    """All rows of the fold, whose labels no fit may use."""
+    rows: tuple[LabeledExample, ...]
+    """The evaluated ones among them, in the run's order."""
+    fit: tuple[LabeledExample, ...]
+    """The rows of the fit part, if a calibration uses them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +44,10 @@ class RunPlan:
     limit: int | None
     rows: tuple[LabeledExample, ...]
     """The evaluated rows, in the run's order."""
-    fit: tuple[LabeledExample, ...]
-    """The rows of the fit part, if a calibration uses them."""
+    folds: tuple[FoldPlan, ...]
+    """The folds with evaluated rows; a single one for a run without folds."""
+    of: int
+    """Number of folds that the rows are divided into; 0 without folds."""
     needs: Needs
     """The needs of all calibrations and the needs that they require."""
     seen: frozenset[str] = frozenset()
@@ -56,11 +73,6 @@ class RunPlan:
         """The aligners of each branch."""
         return tuple(predictor.chain for predictor in self.predictors)
 
-    @property
-    def title(self) -> RunTitle:
-        """The contents of the run's summary that are known before its results."""
-        return {"task": self.task.name, "split": self.split, "n": len(self.rows), "model": self.model.name}
-
 
 def plan_run(
     predictors: Predictor | Sequence[Predictor],
@@ -69,6 +81,7 @@ def plan_run(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
 ) -> RunPlan:
     """Returns the plan of a run.
 
@@ -78,6 +91,7 @@ def plan_run(
         split: The evaluated split; the task's default if None.
         limit: Evaluate only the rows with the smallest hash of id.
         allow_seen: Whether rows that a predictor was fitted on can be evaluated.
+        folds: Number of folds, see `evaluate`.
 
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task.
@@ -86,13 +100,54 @@ def plan_run(
     checks.check_predictors(branches)
     reader = branches[0].reader
     split = task.spec.split if split is None else split
-    rows = by_hash(task.rows(split), limit)
-    needs = needs_of([predictor.chain for predictor in branches])
-    fit = by_hash(task.part("fit"), None) if uses_fit_part(needs) else []
     checks.check_task_kind(task, reader)
-    checks.check_labels(task, reader.labels, [*rows, *fit])
-    checks.check_calibrations(branches, evaluated=len(rows), fit=fit, split=task.rows(split))
-    seen = checks.seen_rows(branches, task, rows, allowed=allow_seen)
+    needs = needs_of([predictor.chain for predictor in branches])
+    of = number_of_folds(folds)
+    rows = by_hash(task.labeled_rows(split) if of else task.rows(split), limit)
+    dev = "dev" in branches[0].manipulate.parts
+    tasks = {number: task.fold(number, of, split=split, dev=dev) for number in range(1, of + 1)} if of else {0: task}
+    planned = [_plan_fold(number, each, split, rows, needs) for number, each in tasks.items()]
+    plans = tuple(each for each in planned if each.rows)
+    for each in plans:
+        checks.check_labels(task, reader.labels, [*each.rows, *each.fit])
+        checks.check_calibrations(branches, evaluated=len(each.rows), fit=each.fit, split=each.split)
     return RunPlan(
-        predictors=branches, task=task, split=split, limit=limit, rows=tuple(rows), fit=tuple(fit), needs=needs, seen=seen
+        predictors=branches,
+        task=task,
+        split=split,
+        limit=limit,
+        rows=tuple(rows),
+        folds=plans,
+        of=of,
+        needs=needs,
+        seen=checks.seen_rows(branches, task, rows, allowed=allow_seen),
     )
+
+
+def number_of_folds(folds: int | None) -> int:
+    """Returns the number of folds of a run; 0 without folds.
+
+    Args:
+        folds: The requested number; 1 for no folds, and None for the default.
+
+    Raises:
+        InputError: The number is not positive.
+    """
+    check_limit(folds, "folds")
+    return 0 if folds is None or folds == 1 else folds
+
+
+def _plan_fold(number: int, task: Task, split: str, evaluated: Sequence[LabeledExample], needs: Needs) -> FoldPlan:
+    """Returns the plan of a fold.
+
+    Args:
+        number: The fold; 0 for a run without folds.
+        task: The task with the fold as its split.
+        split: The name of the split.
+        evaluated: The evaluated rows of all folds, in the run's order.
+        needs: The needs of all calibrations.
+    """
+    rows = task.rows(split)
+    ids = {row.id for row in rows}
+    fit = by_hash(task.part("fit"), None) if uses_fit_part(needs) else []
+    return FoldPlan(number=number, task=task, split=rows, rows=tuple(row for row in evaluated if row.id in ids), fit=tuple(fit))

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
+from promptkit.collect.collected import Collected, FoldOutputs
 from promptkit.collect.fit_data import collect_fit_data
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.read_outputs import to_bytes
 from promptkit.collect.requirements import calibrations_of, check_calibration
 from promptkit.core.answer_record import DECIMALS, is_answered
 from promptkit.core.asking import Counts
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import RowRecord, answered
+from promptkit.core.records import RowRecord, answered, record_head
 from promptkit.metrics.table import estimates
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long
 from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord
+from promptkit.runs.schema import PredictionRecord, RunSettings
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -35,70 +38,108 @@ class RunTitle(TypedDict):
     n: int
     """Number of evaluated rows."""
     model: str
+    folds: NotRequired[int]
+    """Number of folds; absent without folds."""
 
 
-def compute_results(
-    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
-) -> tuple[Result, ...]:
-    """Returns the results of each branch.
+def run_title(settings: RunSettings, rows: int) -> RunTitle:
+    """Returns the title of a run.
+
+    Args:
+        settings: The settings of the run.
+        rows: Number of evaluated rows.
+    """
+    task, model = str(settings["task"]["name"]), str(settings["model"]["name"])
+    title = RunTitle(task=task, split=settings["split"], n=rows, model=model)
+    return {**title, "folds": settings["folds"]} if "folds" in settings else title
+
+
+def compute_results(chains: Sequence[Chain], collected: Collected) -> tuple[Result, ...]:
+    """Returns the results of each branch. What is fitted for a fold is applied to the rows of this fold.
 
     Args:
         chains: The branches, which share their first aligner.
-        samples: Records of the evaluated rows.
-        support: Records of the further rows that the aligners need.
-        read_outputs: What was read at the answer slots, if anything.
+        collected: The outputs of the run.
     """
-    _check_calibrations(chains, samples, support)
-    fitted = _fitted(chains, samples, support, read_outputs)
-    return tuple(_result(chain, samples, *fitted.get(chain.name, (None, None))) for chain in chains)
+    folds = collected.folds()
+    for fold in folds:
+        _check_calibrations(chains, fold)
+    fitted = [(fold, _fitted(chains, fold)) for fold in folds]
+    return tuple(_result(chain, collected, [(fold, each[chain.name]) for fold, each in fitted]) for chain in chains)
 
 
-def _fitted(
-    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None
-) -> dict[str, tuple[Floats, LabelMap | None]]:
-    """Returns the label scores of each branch with a calibration, shape (rows with an answer, K), and its label map, if any."""
-    if not answered(samples) or not calibrations_of(chains):
-        return {}
-    data = collect_fit_data(chains, samples, support, read_outputs)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitted:
+    """What a branch's calibration has given for the rows of a fold."""
+
+    scores: Floats | None = None
+    """The label scores of the rows with an answer, shape (rows with an answer, K); None without a calibration."""
+    label_map: LabelMap | None = None
+
+
+def _fitted(chains: Sequence[Chain], fold: FoldOutputs) -> dict[str, _Fitted]:
+    """Returns the outputs of the calibration of each branch."""
+    without = {chain.name: _Fitted() for chain in chains}
+    if not answered(fold.samples) or not calibrations_of(chains):
+        return without
+    data = collect_fit_data(chains, fold.samples, fold.support, fold.read_outputs)
     fitted = {chain.name: chain.applied.fit(data) for chain in chains if chain.applied is not None}
-    return {
-        name: (each.apply(data.items), each.label_map if isinstance(each, HasLabelMap) else None)
+    return without | {
+        name: _Fitted(scores=each.apply(data.items), label_map=each.label_map if isinstance(each, HasLabelMap) else None)
         for name, each in fitted.items()
     }
 
 
-def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> None:
+def _check_calibrations(chains: Sequence[Chain], fold: FoldOutputs) -> None:
     """Refuses calibrations that have too few rows with an answer.
 
     The other reasons for too few rows are known, and refused, before the model answers.
     """
-    evaluated = sum(map(is_answered, samples))
-    if not evaluated or not any(record.get("no_answer") for record in (*samples, *support)):
+    evaluated = sum(map(is_answered, fold.samples))
+    if not evaluated or not any(record.get("no_answer") for record in (*fold.samples, *fold.support)):
         return
-    has_label = ["gold" in record for record in answered(support) if fit_row_of(record["id"])]
+    has_label = ["gold" in record for record in answered(fold.support) if fit_row_of(record["id"])]
     counts = Counts(labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
     for calibration in calibrations_of(chains):
         check_calibration(calibration, counts)
 
 
-def _result(chain: Chain, samples: Sequence[RowRecord], scores: Floats | None, label_map: LabelMap | None) -> Result:
+def _joined_scores(collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fitted]]) -> Floats | None:
+    """Returns the label scores of all rows with an answer, in the run's order; None without a calibration."""
+    known = [(fold, each.scores) for fold, each in fitted if each.scores is not None]
+    if not known:
+        return None
+    by_row = {
+        position: scores[number]
+        for fold, scores in known
+        for number, position in enumerate(p for p in fold.positions if is_answered(collected.samples[p]))
+    }
+    return np.stack([by_row[position] for position in sorted(by_row)])
+
+
+def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fitted]]) -> Result:
     """Returns the results of a branch; without scores, the results of its first aligner alone."""
-    outcome = chain.reader.outcome(samples, scores)
+    outcome = chain.reader.outcome(collected.samples, _joined_scores(collected, fitted))
     return Result(
         align=chain.name,
         metrics=_metrics(outcome.metric_input),
         predicted=outcome.predicted,
         predictions=outcome.predictions,
         metric_input=outcome.metric_input,
-        label_map=label_map,
+        label_maps={fold.fold: each.label_map for fold, each in fitted if each.label_map is not None},
     )
+
+
+def fold_notes(folds: int) -> list[str]:
+    """Returns what the figures of a run with folds are; nothing without folds."""
+    return [f"{folds} folds: each row is predicted without its own label, from the rows of the other folds"] if folds else []
 
 
 def label_notes(reader: OutputReader, results: Sequence[Result]) -> list[str]:
     """Returns the source classes of each label that were chosen by hand or by their names, one line for each label."""
-    named = [(result.align, result.label_map.named) for result in results if result.label_map and result.label_map.named]
+    named = [(result.align, each.named) for result in results for each in result.label_maps.values() if each.named]
     by_name = [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
-    return [*reader.notes(), *by_name]
+    return [*reader.notes(), *dict.fromkeys(by_name)]
 
 
 def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:
@@ -111,7 +152,7 @@ def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:
 def _prediction_records(samples: Sequence[RowRecord], results: Sequence[Result]) -> list[PredictionRecord]:
     return [
         {
-            "id": record["id"],
+            **record_head(record["id"], record.get("fold", 0)),
             "gold": record["gold"],
             "predictions": {result.align: result.predictions[index] for result in results},
             "correct": {result.align: bool(result.correct[index]) for result in results},
@@ -120,27 +161,18 @@ def _prediction_records(samples: Sequence[RowRecord], results: Sequence[Result])
     ]
 
 
-def finish_run(
-    folder: RunFolder,
-    title: RunTitle,
-    samples: Sequence[RowRecord],
-    support: Sequence[RowRecord],
-    results: Sequence[Result],
-    read_outputs: ReadOutputs | None,
-) -> None:
+def finish_run(folder: RunFolder, title: RunTitle, collected: Collected, results: Sequence[Result]) -> None:
     """Writes the final files of a run and marks it as finished.
 
     Args:
         folder: The run's folder.
         title: The contents of the summary that precede the results.
-        samples: Records of the evaluated rows, in the run's order.
-        support: Records of the further rows, in the run's order.
+        collected: The outputs of the run.
         results: The results of each branch.
-        read_outputs: What was read at the answer slots, if anything.
     """
-    records = {"samples": samples, "support": support, "predictions": _prediction_records(samples, results)}
-    tensors = None if read_outputs is None else read_outputs.to_bytes()
+    samples = collected.samples
+    records = {"samples": samples, "support": collected.support, "predictions": _prediction_records(samples, results)}
     counts = {"no_answer": count_no_answer(samples), "seen_rows": count_seen(samples)}
     summary = {**title, "too_long": count_too_long(samples), **counts}
     summary["results"] = [result.to_json() for result in results]
-    folder.finish(records, summary, tensors)
+    folder.finish(records, summary, to_bytes(collected.read_outputs))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.core.errors import RunError
-from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RowRecord
+from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, Record, RowRecord, record_key
 from promptkit.runs.files import REPEAT, read_json
 from promptkit.runs.folder import PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
 from promptkit.runs.schema import PredictionRecord, RunSettings, RunSummary, ShardSummary
@@ -24,9 +24,9 @@ class FinishedShard:
     """Settings of the whole run."""
     summary: ShardSummary
     rows: dict[str, RowRecord]
-    """Id -> record, of `samples.jsonl` and `support.jsonl`."""
+    """Key -> record, of `samples.jsonl` and `support.jsonl`."""
     outputs: dict[str, ReadRecord | ReadPlanRecord]
-    """Id -> record, of `outputs.jsonl`."""
+    """Key -> record, of `outputs.jsonl`."""
 
 
 def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
@@ -87,7 +87,9 @@ def read_shard(path: Path) -> FinishedShard:
         )
     if summary is None:
         raise _unfinished(path, SHARD)
-    samples, support, outputs = ({str(record["id"]): record for record in _records(path, file)} for file in RECORD_FILES)
+    samples, support, outputs = (
+        {record_key(cast(Record, each)): each for each in _records(path, file)} for file in RECORD_FILES
+    )
     return FinishedShard(
         path=path,
         settings=_settings(path),

@@ -84,6 +84,7 @@ def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, objec
         PROMPT: _saved_folders(learned, out, model),
         "split": settings["split"],
         **({} if limit is None else {"limit": limit}),
+        **({"folds": settings["folds"]} if "folds" in settings else {}),
     }
 
 

@@ -63,7 +63,7 @@ class AlikeAnswers:
 
 def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer | AlikeAnswers]:
     """Returns the problems that the evaluated rows of a run have."""
-    evaluated = {inputs_of(row["id"]) for row in samples}
+    evaluated = {(row.get("fold", 0), inputs_of(row["id"])) for row in samples}
     most_demos, too_long = max(map(_count_demos, samples)), count_too_long(samples)
     counts = {
         "seen-rows": count_seen(samples),
@@ -72,7 +72,9 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "no-answer": sum(row.get("no_answer", False) for row in samples),
         "rescored-tokens": sum(bool(row.get("boundary")) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
-        "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row.get("demos", ())) for row in samples),
+        "evaluated-demonstration": sum(
+            any((row.get("fold", 0), inputs_of(demo)) in evaluated for demo in row.get("demos", ())) for row in samples
+        ),
         "contradictory-labels": _count_contradictory(samples),
         "may-think": sum("may_think" in row for row in samples),
         "unclosed-thought": sum(any("unclosed_thought" in text for text in row.get("generations", ())) for row in samples),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,8 @@ class Result:
     """The prediction for each row; None if no answer was found in the reply or the generated text, or the row was skipped."""
     metric_input: MetricInput
     """The input of the metrics; rows and labels are in the run's order."""
-    label_map: LabelMap | None = None
-    """The label map of the branch, if it has one."""
+    label_maps: Mapping[int, LabelMap] = field(default_factory=dict)
+    """The label map of each fold, if the branch has label maps; the key is 0 for a run without folds."""
 
     @property
     def logprobs(self) -> Floats:
@@ -61,6 +61,15 @@ class Result:
     def to_json(self) -> dict[str, object]:
         """Returns the metrics and the number of predictions of each label."""
         return {"align": self.align, "metrics": self.metrics, "predicted": self.predicted}
+
+
+def named_label_maps(results: Sequence[Result]) -> dict[str, LabelMap]:
+    """Returns the label maps of results by the names of their branches, and of their folds if there are folds."""
+    return {
+        f"{result.align}, fold {fold}" if fold else result.align: label_map
+        for result in results
+        for fold, label_map in result.label_maps.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,8 @@ class Run:
     """Warnings and remarks about the run."""
     baselines: Baselines | None = None
     """The results of baselines without a pretrained model on the same rows; None if none were evaluated."""
+    folds: int = 0
+    """Number of folds, each of which is predicted from the rows of the other folds; 0 if no row was used to predict others."""
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit eval --json` prints."""
@@ -102,6 +113,7 @@ class Run:
             "task": self.task,
             "split": self.split,
             "n": len(self.ids),
+            **({"folds": self.folds} if self.folds else {}),
             "model": self.model,
             "seconds": round(self.seconds, 3),
             "examples_per_second": round(self.examples_per_second, 3),
@@ -113,7 +125,7 @@ class Run:
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
             "baselines": None if self.baselines is None else self.baselines.to_json(self.correct),
-            "label_maps": {result.align: result.label_map.table() for result in self.results if result.label_map},
+            "label_maps": {name: label_map.table() for name, label_map in named_label_maps(self.results).items()},
         }
 
     @property
@@ -174,7 +186,8 @@ def run_table(run: Run) -> Table:
     best = None if run.baselines is None else run.baselines.best
     caption = [f"below each figure its 95% interval ({_interval_methods(metrics)})"]
     caption += [] if run.baselines is None else run.baselines.describe(metrics[0].title)
-    rows = f"{len(run.ids)} rows" + (f", {run.seen_rows} of them used for fitting" if run.seen_rows else "")
+    rows = f"{len(run.ids)} rows" + (f" in {run.folds} folds" if run.folds else "")
+    rows += f", {run.seen_rows} of them used for fitting" if run.seen_rows else ""
     table = new_table(f"{run.task} · {run.split} · {rows} · {run.model}", caption="\n".join(caption))
     count = _PredictionCounts(run)
     titles = [metric.title for metric in metrics]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from promptkit.core.records import Record
 
@@ -15,6 +15,8 @@ class RunSettings(TypedDict):
     task: dict[str, object]
     split: str
     limit: int | None
+    folds: NotRequired[int]
+    """Number of folds; absent without folds."""
     rows: str
     """Hash of the evaluated rows."""
     parts: dict[str, str]
@@ -64,6 +66,8 @@ class RunSummary(TypedDict):
     split: str
     n: int
     model: str
+    folds: NotRequired[int]
+    """Number of folds; absent without folds."""
     too_long: TooLongCounts
     no_answer: int
     """Number of evaluated rows that were sent to the model and have no answer; they count as wrong."""
@@ -80,7 +84,7 @@ class ShardSummary(TypedDict):
     shard: tuple[int, int]
     """Number of the shard, from 1, and number of shards."""
     order: dict[str, list[str]]
-    """File -> ids of the records of the whole run, in order."""
+    """File -> keys of the records of the whole run, in order."""
     sha256: dict[str, str]
 
 

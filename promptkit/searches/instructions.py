@@ -95,7 +95,9 @@ def search(
     split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best)}
-    comparison = compare(task, split=split, limit=test, allow_seen=False, out=out, cache=cache, progress=progress, **pair)
+    comparison = compare(
+        task, split=split, limit=test, folds=1, allow_seen=False, out=out, cache=cache, progress=progress, **pair
+    )
     return settings.result(origins, rungs, pair[FOUND], comparison)
 
 

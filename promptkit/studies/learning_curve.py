@@ -21,6 +21,7 @@ from promptkit.align.chain import Chain, needs_calibration
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.classical.pixels import pixel_regression
 from promptkit.classical.tfidf import text_regression
+from promptkit.collect.collected import FoldOutputs
 from promptkit.collect.fit_data import StoredAnswers
 from promptkit.core.arguments import check_arguments
 from promptkit.core.calibration import Calibration
@@ -32,6 +33,7 @@ from promptkit.core.registry import spelling
 from promptkit.display import plots
 from promptkit.display.table import Table
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
+from promptkit.needs.fit_rows import fit_row_of
 from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
 from promptkit.studies.measures import interval
 from promptkit.tasks.task import Task
@@ -148,8 +150,7 @@ def learning_curve(
         raise InputError("A learning curve needs numbers of labeled rows", code="no-numbers", got="[]", keyword="per_class")
     stored = read_stored_run(run)
     calibrations = _chosen(stored, calibrate)
-    answers = StoredAnswers(stored.chains, answered(stored.samples), answered(stored.support), stored.read_outputs)
-    data = _FewRows(answers)
+    data = _FewRows(stored)
     counts = tuple(count for count in per_class if count <= data.available)
     if not counts:
         raise InputError(
@@ -162,7 +163,7 @@ def learning_curve(
         )
     drawn = {count: [data.draw(count, seed) for seed in range(draws)] for count in counts}
     curves = {
-        _name(each): tuple(_accuracy(stored, [data.scores(each, rows) for rows in drawn[count]]) for count in counts)
+        _name(each): tuple(_accuracy([data.correct(each, rows) for rows in drawn[count]]) for count in counts)
         for each in calibrations
     }
     return LearningCurve(
@@ -171,7 +172,7 @@ def learning_curve(
         draws=draws,
         stored=data.available,
         curves=curves,
-        controls=_controls(stored, drawn, task),
+        controls=_controls(stored, data, drawn, task),
     )
 
 
@@ -202,13 +203,61 @@ def _name(calibration: Calibration) -> str:
 
 
 class _FewRows:
-    """The data of a run with a subset of its labeled rows.
+    """The data of a run with a subset of its labeled rows. Rows are drawn for each fold of a run with folds.
 
     Args:
-        stored: The answers of the run.
+        run: The run.
     """
 
-    def __init__(self, stored: StoredAnswers) -> None:
+    def __init__(self, run: StoredRun) -> None:
+        self._run = run
+        self._folds = [(fold, _FoldRows(run, fold)) for fold in run.collected.folds()]
+
+    @property
+    def available(self) -> int:
+        """The number of stored labeled rows of the label with the fewest, in the fold with the fewest."""
+        return min(rows.available for _, rows in self._folds)
+
+    def draw(self, per_class: int, seed: int) -> list[Drawn]:
+        """Draws labeled rows for each fold, the same number of each label."""
+        return [rows.draw(per_class, seed) for _, rows in self._folds]
+
+    def correct(self, calibration: Calibration, drawn: Sequence[Drawn]) -> Floats | None:
+        """Fits an aligner on labeled rows and returns which evaluated rows are correct; None for too few rows."""
+        scores = [rows.scores(calibration, each) for (_, rows), each in zip(self._folds, drawn, strict=True)]
+        correct = np.zeros(len(self._run.collected.samples))
+        for (fold, _), each in zip(self._folds, scores, strict=True):
+            if each is None:
+                return None
+            correct[fold.positions] = self._run.reader.outcome(fold.samples, each).metric_input.correct
+        return correct
+
+    def correct_by(self, fit: Regression, drawn: Sequence[Drawn], rows: Mapping[str, LabeledExample]) -> Floats:
+        """Fits a regression on the inputs of labeled rows and returns which evaluated rows are correct.
+
+        Args:
+            fit: The regression.
+            drawn: The labeled rows for each fold.
+            rows: All rows of the task, by id.
+        """
+        correct = np.zeros(len(self._run.collected.samples))
+        for (fold, _), each in zip(self._folds, drawn, strict=True):
+            predicted = fit([rows[row.row] for row, _ in each], [rows[record["id"]].unlabeled() for record in fold.samples])
+            pairs = zip(predicted, fold.samples, strict=True)
+            correct[fold.positions] = [label == record["gold"] for label, record in pairs]
+        return correct
+
+
+class _FoldRows:
+    """The data of one fold with a subset of its labeled rows.
+
+    Args:
+        run: The run.
+        fold: The fold; a run without folds has a single one.
+    """
+
+    def __init__(self, run: StoredRun, fold: FoldOutputs) -> None:
+        stored = StoredAnswers(run.chains, answered(fold.samples), answered(fold.support), fold.read_outputs)
         self._stored = stored
         self._known = [(row, row.label) for row in stored.fit_rows if row.label is not None]
         values = {need: need.load(stored) for need in with_required(stored.needs)}
@@ -238,10 +287,10 @@ class _FewRows:
         return calibration.fit(data).apply(data.items)
 
 
-def _accuracy(stored: StoredRun, scores: Sequence[Floats | None]) -> Estimate | None:
-    """The mean accuracy over draws, from the label scores of each; None if there are none."""
-    correct = [stored.reader.outcome(stored.samples, each).metric_input.correct for each in scores if each is not None]
-    return _mean(correct) if correct else None
+def _accuracy(correct: Sequence[Floats | None]) -> Estimate | None:
+    """The mean accuracy over draws, from which rows are correct in each; None if there are none."""
+    known = [each for each in correct if each is not None]
+    return _mean(known) if known else None
 
 
 def _mean(correct: Sequence[Floats]) -> Estimate:
@@ -251,30 +300,30 @@ def _mean(correct: Sequence[Floats]) -> Estimate:
 
 
 def _controls(
-    stored: StoredRun, drawn: Mapping[int, Sequence[Drawn]], task: Task | None
+    stored: StoredRun, data: _FewRows, drawn: Mapping[int, Sequence[Sequence[Drawn]]], task: Task | None
 ) -> dict[str, tuple[Estimate | None, ...]]:
     """The first aligner alone, which needs no labeled rows; and a regression on the inputs of the drawn rows."""
     controls: dict[str, tuple[Estimate | None, ...]] = {}
     if not needs_calibration(stored.reader):
-        alone = _mean([stored.reader.outcome(stored.samples).metric_input.correct])
+        alone = _mean([stored.reader.outcome(stored.collected.samples).metric_input.correct])
         controls[f"{Chain(reader=stored.reader).name}, no labeled rows"] = (alone,) * len(drawn)
     if task is not None:
         is_text = task.spec.modality == "text"
         name = "regression on TF-IDF, no model" if is_text else "regression on pixels, no model"
         fit: Regression = text_regression if is_text else pixel_regression
-        controls[name] = _regressions(stored, drawn, task, fit)
+        rows = _task_rows(stored, task)
+        controls[name] = tuple(_mean([data.correct_by(fit, each, rows) for each in draws]) for draws in drawn.values())
     return controls
 
 
-def _regressions(
-    stored: StoredRun, drawn: Mapping[int, Sequence[Drawn]], task: Task, fit: Regression
-) -> tuple[Estimate | None, ...]:
-    """The accuracy of a regression on the inputs, fitted on the drawn rows."""
-    fit_part = {row.id: row for row in task.part("fit")}
-    evaluated = {row.id: row for row in task.rows(stored.title["split"])}
-    ids = [record["id"] for record in stored.samples]
-    needed = {row.row for draws in drawn.values() for rows in draws for row, _ in rows}
-    if not (evaluated.keys() >= set(ids) and fit_part.keys() >= needed):
+def _task_rows(stored: StoredRun, task: Task) -> dict[str, LabeledExample]:
+    """Returns the rows of a run by id: the evaluated rows, and those that its aligners were fitted on."""
+    split = stored.title["split"]
+    split_rows = task.labeled_rows(split) if "folds" in stored.title else [*task.part("fit"), *task.rows(split)]
+    rows = {row.id: row for row in split_rows}
+    support = (fit_row_of(record["id"]) for record in stored.collected.support)
+    needed = {*(record["id"] for record in stored.collected.samples), *(row for row in support if row is not None)}
+    if not rows.keys() >= needed:
         raise RunError(
             f"The data of the task {task.name} have changed since the run {stored.path} was made",
             code="data-changed",
@@ -282,10 +331,4 @@ def _regressions(
             task=task.name,
             folder=str(stored.path),
         )
-    items, gold = [evaluated[each].unlabeled() for each in ids], [record["gold"] for record in stored.samples]
-
-    def correct(rows: Drawn) -> Floats:
-        predicted = fit([fit_part[row.row] for row, _ in rows], items)
-        return np.array([one == other for one, other in zip(predicted, gold, strict=True)], float)
-
-    return tuple(_mean([correct(rows) for rows in draws]) for draws in drawn.values())
+    return rows

@@ -34,6 +34,7 @@ def study(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
     cache: bool = True,
     progress: Progress | None = None,
     **grid: object,
@@ -51,6 +52,7 @@ def study(
         split: The split to evaluate; that of the task by default.
         limit: The number of items to evaluate; all by default.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
+        folds: The number of folds, as for `evaluate`.
         cache: Whether to reuse answers of the model from the score cache.
         progress: Called with a `StudyProgress`; a notebook shows a progress bar by default.
         grid: Dimension -> its values. A list, a range or another iterable is a dimension; a text, a number or a mapping is a
@@ -61,7 +63,7 @@ def study(
         RunError: If all cells fail.
     """
     result = evaluate_grid(
-        build, task, grid, out=out, split=split, limit=limit, allow_seen=allow_seen, cache=cache, progress=progress
+        build, task, grid, out=out, split=split, limit=limit, folds=folds, allow_seen=allow_seen, cache=cache, progress=progress
     )
     if result.failures:
         _log.warning("%s", result.failure_summary)
@@ -77,6 +79,7 @@ def evaluate_grid(
     split: str | None = None,
     limit: int | None = None,
     allow_seen: bool = False,
+    folds: int | None = None,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Study:
@@ -95,6 +98,7 @@ def evaluate_grid(
                 task,
                 split=split,
                 limit=limit,
+                folds=folds,
                 allow_seen=allow_seen,
                 out=out,
                 cache=cache,

@@ -95,6 +95,8 @@ class Division:
 
 DEFAULT = Division(pool=0.6, fit=0.2, dev=0.2)
 """The division of a task that defines none."""
+WITHOUT_DEV = Division(pool=0.5, fit=0.5)
+"""The division of the train rows of a fold, if none is defined and nothing needs dev rows."""
 
 
 def division_text(value: object) -> object:

@@ -19,7 +19,8 @@ from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
-from promptkit.tasks.division import DEFAULT, EXAMPLE, Division
+from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
+from promptkit.tasks.folds import Fold, make_fold
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row, unreadable
 from promptkit.tasks.source import Source
@@ -56,6 +57,8 @@ class Task:
     """What was chosen by the values of the rows, such as columns that the template leaves out."""
     division: Division | None = None
     """How the train rows are divided into parts; None for the division of the task file, or else the default."""
+    held_out: Fold | None = field(default=None, repr=False)
+    """The fold that is evaluated, whose train rows are those of the other folds; None without folds."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,7 +99,43 @@ class Task:
         Raises:
             TaskError: The split does not exist, or a row is invalid.
         """
+        if self.held_out is not None and split == self.held_out.split:
+            return self.held_out.rows
         return self._examples(split)
+
+    @check_arguments("Task.labeled_rows")
+    def labeled_rows(self, split: str | None = None) -> Sequence[LabeledExample]:
+        """Returns the rows that folds are made of: those of a split, and also those that are held out from it for training.
+
+        Args:
+            split: The split; the task's default if None.
+
+        Raises:
+            TaskError: The split does not exist, or a row is invalid.
+        """
+        split = self.spec.split if split is None else split
+        if self.source.hold_out is None or split != "test":
+            return self._examples(split)
+        if "test and train" not in self._splits:
+            self._splits["test and train"] = self._read("test")
+        return self._splits["test and train"]
+
+    @check_arguments("Task.fold")
+    def fold(self, number: int, of: int, *, split: str | None = None, dev: bool = False) -> Task:
+        """Returns the task with one fold of its labeled rows as the evaluated split, and the other folds as the train split.
+
+        Args:
+            number: Number of the fold, from 1 to `of`.
+            of: Number of folds.
+            split: The split whose rows are divided; the task's default if None.
+            dev: Whether some of the other rows are dev rows if the task defines no division, as some selectors need.
+
+        Raises:
+            InputError: The number of folds, or of the fold, is out of range.
+            TaskError: The rows cannot be read, or all of them belong to one fold.
+        """
+        split = self.spec.split if split is None else split
+        return replace(self, held_out=make_fold(self.labeled_rows(split), number, of, split, dev=dev))
 
     @check_arguments("Task.part")
     def part(self, part: Part) -> Sequence[LabeledExample]:
@@ -104,11 +143,13 @@ class Task:
 
         Args:
             part: `pool` (by default 60%), `fit` (20%) or `dev` (20%), see `with_parts`. If `hold_out` is a number of rows and
-                no division is defined, all of them are the pool.
+                no division is defined, all of them are the pool. In a fold, pool and fit have half of the other rows each.
 
         Raises:
             TaskError: The task has no train split, or a row is invalid.
         """
+        if self.held_out is not None:
+            return rows_of_part(self.held_out.others, part, self.parts)
         source = self.source
         known = known_splits(source, self.base) if source.hold_out is None else None
         if known is not None and source.splits.get("train", "train") not in known:
@@ -128,6 +169,8 @@ class Task:
         declared = self.spec.division()
         if declared is not None:
             return declared
+        if self.held_out is not None:
+            return DEFAULT if self.held_out.dev else WITHOUT_DEV
         return Division(pool=1.0) if isinstance(self.source.hold_out, int) else DEFAULT
 
     @check_arguments("Task.with_parts")

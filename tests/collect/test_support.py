@@ -20,6 +20,7 @@ from promptkit.analysis.realign import align
 from promptkit.collect.requirements import fit_part, select_fit_rows
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import short_hash
 from promptkit.core.needs import FitData, Needs, Outputs
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.fit_warnings import ClassSkew, class_skew
@@ -126,12 +127,14 @@ def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
     original = predictor.model.answer
 
     def answer(requests: Any, done: Any = frozenset()) -> Any:
-        prompt_texts.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
+        for request in requests:
+            text = bytes(i for i in request.input.ids if i < 256).decode()
+            prompt_texts[short_hash(request.input.fingerprint())] = text
         return original(requests, done)
 
     predictor.model.answer = answer
     run = evaluate(predictor, task, limit=20, out=out, cache=False)
-    return dict(zip(lines(run), [*prompt_texts.values()][20:], strict=True))
+    return {name: prompt_texts[record["prompt_hash"]] for name, record in lines(run).items()}
 
 
 def test_random_words_are_words_of_the_fit_part_as_many_as_a_row_has_on_average(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap.full import HAND_WRITTEN_WEIGHT
 from promptkit.analysis.realign import align
 from promptkit.collect.fit_data import StoredAnswers
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.read_outputs import from_bytes
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.needs import FitData
@@ -54,7 +54,7 @@ def run(task: pk.Task, out: Path, *spellings: str, model: Any = None) -> pk.Run:
 
 def stored(finished: pk.Run, *spellings: str, **classes: Any) -> StoredAnswers:
     _, samples, support = read_rows(finished.path, KEYS)
-    reads = ReadOutputs.from_bytes((finished.path / "outputs.safetensors").read_bytes())
+    reads = from_bytes((finished.path / "outputs.safetensors").read_bytes())[0]
     return StoredAnswers(
         [predictor.chain for predictor in branches(convolutional(), *spellings, **classes)], samples, support, reads
     )

@@ -9,7 +9,7 @@ from typing import Any
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.collect.fit_data import StoredAnswers
-from promptkit.collect.read_outputs import ReadOutputs
+from promptkit.collect.read_outputs import ReadOutputs, from_bytes
 from promptkit.core.registry import build
 from promptkit.evaluation.evaluate import evaluate
 from tests.support import runs
@@ -59,7 +59,7 @@ def contents(run: pk.Run) -> dict[str, bytes]:
 
 
 def read_outputs(run: pk.Run) -> ReadOutputs:
-    return ReadOutputs.from_bytes((run.path / "outputs.safetensors").read_bytes())
+    return from_bytes((run.path / "outputs.safetensors").read_bytes())[0]
 
 
 def stored(run: pk.Run, spellings: list[str]) -> StoredAnswers:

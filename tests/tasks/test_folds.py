@@ -1,0 +1,92 @@
+"""Labeled rows divided into folds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import LabeledExample
+from promptkit.tasks.folds import fold_of, make_fold
+from promptkit.tasks.splits import assign_ids
+from tests.support.errors import refused
+
+TEXTS = st.lists(st.text("abcdef ", max_size=3), min_size=8, max_size=60)
+
+
+def examples(texts: list[str], labels: str = "no") -> list[LabeledExample]:
+    rows = [LabeledExample(id="", inputs={"text": text}, label=labels) for text in texts]
+    return [replace(row, id=row_id) for row, row_id in zip(rows, assign_ids(rows), strict=True)]
+
+
+def write_task(folder: Path, rows: int = 40, **source: object) -> pk.Task:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"text": f"row {i} is {'fine' if i % 2 else 'awful'}", "label": i % 2}) for i in range(rows)]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    spec = {
+        "description": "d",
+        "template": "sentiment/review",
+        "labels": {"no": "bad", "yes": "good"},
+        "sources": [{"files": {"test": "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label", **source}],
+    }
+    (folder / "task.yaml").write_text(json.dumps(spec))
+    return pk.task(folder / "task.yaml")
+
+
+@given(TEXTS, st.integers(2, 7))
+def test_a_row_is_in_one_fold_with_its_equals_whatever_its_label_and_the_other_rows(texts: list[str], of: int) -> None:
+    rows = examples(texts)
+    numbers = {row.id: fold_of(row, of) for row in rows}
+    assert set(numbers.values()) <= set(range(1, of + 1))
+    assert all(fold_of(row, of) == numbers[row.id] for row in examples(texts[::-1], "yes"))
+    by_text: dict[str, set[int]] = {}
+    for row in rows:
+        by_text.setdefault(str(row.inputs["text"]), set()).add(numbers[row.id])
+    assert all(len(folds) == 1 for folds in by_text.values())
+    if len(set(numbers.values())) > 1:
+        folds = [make_fold(rows, number, of, "test") for number in range(1, of + 1)]
+        assert Counter(row.id for fold in folds for row in fold.rows) == Counter(row.id for row in rows)
+        assert all(len(fold.rows) + len(fold.others) == len(rows) for fold in folds)
+        assert all({row.id for row in fold.rows}.isdisjoint(row.id for row in fold.others) for fold in folds)
+
+
+def test_folds_are_about_equal() -> None:
+    counts = Counter(fold_of(row, 5) for row in examples([f"row {i}" for i in range(2000)]))
+    assert set(counts) == {1, 2, 3, 4, 5}
+    assert all(320 < count < 480 for count in counts.values())
+
+
+def test_the_folds_of_a_task_have_the_other_folds_as_their_train_split(tmp_path: Path) -> None:
+    task = write_task(tmp_path)
+    everything = {row.id for row in task.labeled_rows()}
+    assert len(everything) == 40
+    evaluated = []
+    for number in range(1, 6):
+        fold = task.fold(number, 5)
+        held_out = {row.id for row in fold.rows("test")}
+        parts = [{row.id for row in fold.part(part)} for part in ("pool", "fit", "dev")]
+        assert set.union(*parts) | held_out == everything
+        assert sum(map(len, parts)) + len(held_out) == 40
+        evaluated += [*held_out]
+    assert Counter(evaluated) == Counter(everything)
+
+
+def test_rows_that_are_held_out_for_training_are_labeled_rows_too(tmp_path: Path) -> None:
+    task = write_task(tmp_path, hold_out=0.5)
+    assert {row.id for row in task.labeled_rows()} == {row.id for row in (*task.rows("test"), *task.rows("train"))}
+    assert {row.id for row in task.labeled_rows("train")} == {row.id for row in task.rows("train")}
+
+
+def test_impossible_folds_are_refused(tmp_path: Path) -> None:
+    task = write_task(tmp_path)
+    for number, of in ((0, 5), (6, 5), (1, 1)):
+        with refused(InputError, "out-of-range", fold=number, folds=of):
+            task.fold(number, of)
+    with refused(TaskError, "too-few-distinct-rows", rows=1):
+        write_task(tmp_path / "one", rows=1).fold(1, 5)
