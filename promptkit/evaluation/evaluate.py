@@ -44,8 +44,7 @@ def evaluate(
 ) -> Run:
     """Evaluates predictors on a split of a task, in one pass of the model.
 
-    The run has the folder `out`/TASK-<hash of settings>. If the folder contains the finished run, it is read; if the run
-    was interrupted, it continues.
+    The run has the folder `out`/TASK-<hash of settings>. A finished run is read, and an interrupted one continues.
 
     Args:
         predictors: One predictor, or several that share their model, manipulation and first aligner.
@@ -53,8 +52,7 @@ def evaluate(
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
-        folds: Divide the rows into this number of folds, and predict each fold from the rows of the others: demonstrations and
-            the rows that calibrations are fitted on come from them. 1 for no folds, which is the default.
+        folds: Divide the rows into this number of folds, and predict each fold from the rows of the others; 1 for no folds.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
@@ -112,16 +110,7 @@ def evaluate_shard(
     `merge` joins the shards into the run that `evaluate` would have written, byte for byte.
 
     Args:
-        predictors: As for `evaluate`.
-        task: As for `evaluate`.
-        shard: The shard, such as `Shard(1, 3)`.
-        split: As for `evaluate`.
-        limit: As for `evaluate`.
-        allow_seen: As for `evaluate`.
-        folds: As for `evaluate`.
-        out: As for `evaluate`.
-        cache: As for `evaluate`.
-        progress: As for `evaluate`.
+        shard: The shard, such as `Shard(1, 3)`. The other arguments are those of `evaluate`.
 
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
