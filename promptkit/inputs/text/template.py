@@ -72,6 +72,9 @@ class Template:
                 f"The template {self.name} is nested too deeply", code="nested-too-deeply", template=self.name
             ) from None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.source, self.name)  # compiled blocks cannot be pickled
+
     @classmethod
     @check_arguments("Template.load")
     def load(cls, name: str | Path) -> Template:
