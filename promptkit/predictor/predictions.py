@@ -57,7 +57,7 @@ class Predictions:
     errors: tuple[str | None, ...]
     """For each row, why it could not be read; None if it was."""
     sets: tuple[tuple[str, ...], ...] | None = None
-    """For each row, the labels that remain possible, empty without an answer; None if no label sets were asked for."""
+    """For each row, the labels that remain possible: all without an answer, none with an error. None if not asked for."""
 
     @classmethod
     def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
@@ -111,7 +111,7 @@ class Predictions:
         predictions = tuple(prediction if is_answered else None for prediction, is_answered in pairs)
         members = rule.members(self.probabilities)
         if members is not None:
-            members = members & (self.confidence > 0)[:, None]
+            members = members & np.array([error is None for error in self.errors], bool)[:, None]
         has_prediction = np.array([prediction is not None for prediction in predictions], bool)
         return replace(
             self,

@@ -39,6 +39,7 @@ from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
+    from promptkit.predictor.sklearn_classifier import PromptClassifier
 
 T = TypeVar("T")
 
@@ -235,6 +236,23 @@ class Predictor:
             except TaskError as error:
                 examples.append(Unreadable.of(error))
         return examples
+
+    def as_sklearn(self) -> PromptClassifier:
+        """Returns a classifier of scikit-learn that predicts with this predictor, and fits it on labeled rows.
+
+        Raises:
+            Unsupported: The answers are not labels that all rows share.
+        """
+        from promptkit.predictor.sklearn_classifier import PromptClassifier
+
+        self._check_labels("A classifier of scikit-learn predicts")
+        return PromptClassifier(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
+    def __deepcopy__(self, memo: object) -> Predictor:
+        return self  # a predictor does not change, and the weights of its model are not copied
 
     @cached_property
     def _session(self) -> Session:

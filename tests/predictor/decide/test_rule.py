@@ -11,7 +11,8 @@ from promptkit.core.errors import InputError
 from promptkit.predictor.decide.label_sets import conformal
 from promptkit.predictor.decide.risk import certify
 from promptkit.predictor.decide.rule import rule_for
-from tests.predictor.decide.rows import trec
+from promptkit.predictor.predictions import Predictions
+from tests.predictor.decide.rows import trec, two_labels
 from tests.support.errors import refused
 
 
@@ -53,3 +54,16 @@ def test_a_threshold_would_void_a_certificate() -> None:
 def test_a_guarantee_needs_labeled_rows(option: str) -> None:
     with refused(InputError, "no-out-of-fold-rows", option=option, value=0.1):
         rule_for(None, risk=0.1 if option == "risk" else None, sets=0.1 if option == "sets" else None)
+
+
+def test_the_set_of_a_row_without_an_answer_has_all_labels_and_that_of_an_error_none() -> None:
+    predictions = Predictions(
+        labels=("a", "b"),
+        candidates=(("a", "b"),) * 3,
+        predictions=("a", None, None),
+        probabilities=np.array([[0.95, 0.05], [0.0, 0.0], [0.0, 0.0]]),
+        abstained=np.array([False, True, False]),
+        errors=(None, None, "The text is missing"),
+    )
+    decided = predictions.decided(rule_for(two_labels([0.9] * 20, [True] * 20), sets=0.9))
+    assert decided.sets == (("a",), ("a", "b"), ())
