@@ -9,7 +9,7 @@ from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.manipulation import Manipulation, Modifier
-from promptkit.core.model import Model, text_card
+from promptkit.core.model import HasCapabilities, Model, text_card
 from promptkit.core.needs import with_required
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
@@ -38,6 +38,20 @@ def needed_features(
 def _features_of_needs(calibration: Calibration) -> frozenset[Feature]:
     """Returns the features that the needs of a calibration require of the model."""
     return frozenset(feature for need in with_required(calibration.needs) for feature in need.features)
+
+
+def check_objects(model: object, manipulate: object) -> None:
+    """Raises InputError if names or other values were given in place of a model and a manipulation."""
+    is_model = isinstance(model, HasCapabilities) and not isinstance(model, type)
+    if not is_model or isinstance(manipulate, str):
+        value = repr(manipulate if is_model else model)[:100]
+        raise InputError(
+            "A predictor needs a model and a manipulation, not their names or other values",
+            code="not-a-manipulation" if is_model else "not-a-model",
+            got=value,
+            hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
+            value=value,
+        )
 
 
 def check(manipulation: Manipulation, model: Model, needed: Collection[Feature]) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
-from promptkit.core.model import HasCapabilities, Model
+from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
@@ -24,7 +24,7 @@ from promptkit.models.registry import load
 from promptkit.predictor import saved
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.columns import Columns
-from promptkit.predictor.compatibility import check, check_aligners, check_features, needed_features
+from promptkit.predictor.compatibility import check, check_aligners, check_features, check_objects, needed_features
 from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
@@ -65,7 +65,7 @@ class Predictor:
             Unsupported: The model cannot answer what the aligners request, or does not accept the modifiers.
             CheckpointError: A modifier was trained on another model.
         """
-        _check_objects(model, manipulate)
+        check_objects(model, manipulate)
         manipulation = composed(manipulate)
         chain = make_chain(align)
         needed = needed_features(manipulation, manipulation.modifiers, chain.reader, chain.calibrations)
@@ -390,18 +390,4 @@ class Predictor:
             columns=self.columns,
             estimate=self.estimate,
             out_of_fold=self.out_of_fold,
-        )
-
-
-def _check_objects(model: object, manipulate: object) -> None:
-    """Raises InputError if names or other values were given in place of a model and a manipulation."""
-    is_model = isinstance(model, HasCapabilities) and not isinstance(model, type)
-    if not is_model or isinstance(manipulate, str):
-        value = repr(manipulate if is_model else model)[:100]
-        raise InputError(
-            "A predictor needs a model and a manipulation, not their names or other values",
-            code="not-a-manipulation" if is_model else "not-a-model",
-            got=value,
-            hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
-            value=value,
         )
