@@ -14,33 +14,35 @@ import argparse
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-QUEUES: Mapping[str, Sequence[str]] = {
+INTENTS = {
     "cards": (
         "card_arrival card_linking card_delivery_estimate card_not_working lost_or_stolen_card card_about_to_expire "
         "order_physical_card getting_spare_card activate_my_card compromised_card contactless_not_working getting_virtual_card"
-    ).split(),
+    ),
     "cash": (
         "pending_cash_withdrawal wrong_amount_of_cash_received declined_cash_withdrawal cash_withdrawal_not_recognised "
         "cash_withdrawal_charge wrong_exchange_rate_for_cash_withdrawal atm_support card_swallowed"
-    ).split(),
+    ),
     "transfers": (
         "cancel_transfer transfer_not_received_by_recipient declined_transfer pending_transfer transfer_timing "
         "beneficiary_not_allowed transfer_fee_charged failed_transfer transfer_into_account receiving_money"
-    ).split(),
+    ),
     "top-ups": (
         "automatic_top_up top_up_by_bank_transfer_charge pending_top_up top_up_limits top_up_reverted topping_up_by_card "
         "verify_top_up top_up_by_cash_or_cheque top_up_failed top_up_by_card_charge"
-    ).split(),
+    ),
     "account": (
         "verify_my_identity why_verify_identity unable_to_verify_identity verify_source_of_funds edit_personal_details age_limit "
         "passcode_forgotten change_pin pin_blocked"
-    ).split(),
+    ),
 }
-"""Queue -> the intents of its tickets."""
+"""Queue -> the intents of its tickets, separated by spaces."""
+QUEUES = {intent: queue for queue, intents in INTENTS.items() for intent in intents.split()}
+"""Intent -> queue."""
 PER_QUEUE = 60
 """Labeled tickets of each queue."""
 NEW = 500
@@ -61,7 +63,7 @@ def main() -> None:
     if not (folder / "train.jsonl").is_file():
         parser.exit(3, f"skipped: there is no {folder / 'train.jsonl'}; give the folder that contains banking77 with --data\n")
     train = read(folder / "train.jsonl")
-    labeled = [ticket for queue in QUEUES for ticket in [each for each in train if each[1] == queue][:PER_QUEUE]]
+    labeled = [ticket for queue in INTENTS for ticket in [each for each in train if each[1] == queue][:PER_QUEUE]]
     known = {message for message, _ in labeled}
     new = [ticket for ticket in read(folder / "test.jsonl") if ticket[0] not in known][:NEW]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -74,10 +76,9 @@ def main() -> None:
 
 def read(path: Path) -> list[Ticket]:
     """Returns the tickets of a split in an order that does not depend on that of the file."""
-    queue_of = {intent: queue for queue, intents in QUEUES.items() for intent in intents}
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     messages = {" ".join(row["text"].split()): row["label_text"] for row in rows}
-    return by_hash([(text, queue_of[intent]) for text, intent in messages.items() if intent in queue_of], "tickets")
+    return by_hash([(text, QUEUES[intent]) for text, intent in messages.items() if intent in QUEUES], "tickets")
 
 
 def by_hash(tickets: Iterable[Ticket], purpose: str) -> list[Ticket]:

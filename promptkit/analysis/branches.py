@@ -12,6 +12,7 @@ from promptkit.collect.read_outputs import from_bytes
 from promptkit.core.errors import RunError, unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.evaluation.results import compute_results
+from promptkit.runs.baseline_files import read_baselines
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_predictions, read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS, SUMMARY
@@ -93,6 +94,32 @@ def read_branch(path: Path, branch: str | None, *, name: str) -> Branch:
         return Branch(
             name=name, align=chosen, task=summary["task"], split=summary["split"], rows=rows, seen_rows=summary["seen_rows"]
         )
+
+
+def read_baseline(path: Path, baseline: str | None, *, name: str) -> tuple[Branch, MetricInput] | None:
+    """Returns a baseline without a model that was evaluated on the rows of a run, as if it were a branch, and its metric input.
+
+    Args:
+        path: Folder of the run.
+        baseline: Name of the baseline, such as `tfidf`.
+        name: The name that the result gets.
+
+    Returns:
+        The baseline; None if the run has no such baseline.
+
+    Raises:
+        RunError: If the folder contains no finished run, or a file is damaged.
+    """
+    summary, predictions = read_predictions(path)
+    baselines = read_baselines(path)
+    found = [result for result in baselines.results if result.name == baseline] if baselines else []
+    if not found or len(found[0].predictions) != len(predictions):
+        return None
+    (result,) = found
+    answers = zip(predictions, result.predictions, result.metric_input.correct, strict=True)
+    rows = {row["id"]: Prediction(gold=row["gold"], predicted=answer, correct=bool(right)) for row, answer, right in answers}
+    branch = Branch(name=name, align=result.name, task=summary["task"], split=summary["split"], rows=rows)
+    return branch, result.metric_input
 
 
 def read_metric_input(path: Path, branch: str) -> MetricInput:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from promptkit.analysis.branches import Branch, locate, read_branch, read_metric_input
+from promptkit.analysis.branches import Branch, locate, read_baseline, read_branch, read_metric_input
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
@@ -208,8 +208,8 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
     """Compares finished runs with the first one. Rows are paired by id.
 
     Args:
-        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`); the first branch if only
-            a folder is given.
+        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`) or a baseline without a model
+            (`runs/sst2-1a2b3c4d:tfidf`); the first branch if only a folder is given.
 
     Raises:
         InputError: If there are fewer than two runs, or a run has no such branch.
@@ -223,10 +223,17 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
             hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
             runs=tuple(spellings),
         )
-    places = [locate(spelling) for spelling in spellings]
-    branches = [read_branch(*place, name=spelling) for place, spelling in zip(places, spellings, strict=True)]
-    metric_inputs = [read_metric_input(path, branch.align) for (path, _), branch in zip(places, branches, strict=True)]
-    return _compare_branches([*zip(branches, metric_inputs, strict=True)])
+    return _compare_branches([_read_compared(spelling) for spelling in spellings])
+
+
+def _read_compared(spelling: str) -> tuple[Branch, MetricInput]:
+    """Reads a branch of a run, or a baseline that was evaluated on its rows."""
+    path, branch = locate(spelling)
+    baseline = read_baseline(path, branch, name=spelling)
+    if baseline is not None:
+        return baseline
+    found = read_branch(path, branch, name=spelling)
+    return found, read_metric_input(path, found.align)
 
 
 def _compare_branches(compared: Sequence[tuple[Branch, MetricInput]], runs: tuple[Run, ...] = ()) -> Comparison:

@@ -12,7 +12,7 @@ from promptkit.cli import options as opts
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH, such as runs/x-12345678:batch.")
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH, such as runs/x-12345678:batch or :tfidf.")
     ],
     flips: Annotated[bool, typer.Option("--flips", help="List the rows with different predictions.")] = False,
     as_json: opts.Json = False,

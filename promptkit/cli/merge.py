@@ -18,9 +18,14 @@ def merge(
     as_json: opts.Json = False,
 ) -> None:
     """Merge the shards of a run. The files are those that one process would have written, byte for byte."""
+    from promptkit.config.evaluation import EvalConfig
     from promptkit.evaluation.merge import merge as merge_shards
+    from promptkit.runs.recorded import read_options
 
     run = merge_shards(shards, out=out)
+    options = read_options(run.path)
+    if options is not None:
+        run = EvalConfig.from_keywords(**options).add_baselines(run)
     if as_json:
         print(json.dumps(run.to_json()))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.config.build import build_predictors
 from promptkit.config.eval_options import EvalOptions
+from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import OUT
 from promptkit.runs.recorded import record_options
 from promptkit.runs.words import command_words
@@ -65,6 +66,24 @@ class EvalConfig(BaselineOptions, EvalOptions):
         run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
         record_options(run.path, self.changed())
         return with_baselines(run, task, predictors[0].reader) if self.baselines else run
+
+    def add_baselines(self, run: Run) -> Run:
+        """Returns a finished run with the results of baselines, unless this configuration is without them.
+
+        If the task cannot be loaded any more, the run has a note that says why.
+
+        Args:
+            run: A run that this configuration created, such as one that was merged from shards.
+        """
+        from promptkit.evaluation.baselines import missing_baselines, with_baselines
+
+        if not self.baselines:
+            return run
+        try:
+            task = self.load_task()
+            return with_baselines(run, task, self.build_first_aligner(task, seed=self.seed))
+        except PromptkitError as error:
+            return missing_baselines(run, error)
 
     def run_shard(
         self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None

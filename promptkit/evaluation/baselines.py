@@ -49,8 +49,13 @@ def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
     try:
         baselines = evaluate_baselines(run, task, reader)
     except PromptkitError as error:
-        return replace(run, notes=(*run.notes, f"no baseline without a model: {error}"))
+        return missing_baselines(run, error)
     return replace(run, baselines=baselines, notes=(*run.notes, *baselines.notes(run.correct)))
+
+
+def missing_baselines(run: Run, error: PromptkitError) -> Run:
+    """Returns a run with a note that says why it has no baselines."""
+    return replace(run, notes=(*run.notes, f"no baseline without a model: {error}"))
 
 
 def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:

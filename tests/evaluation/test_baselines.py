@@ -16,12 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 import promptkit as pk
+from promptkit.analysis.compare import compare_runs
 from promptkit.classical.tfidf import TfidfRegression
-from promptkit.core.errors import RunError
+from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.baselines import evaluate_baselines
+from promptkit.evaluation.merge import merge
 from promptkit.metrics.intervals import paired_difference, wilson
 from promptkit.runs.baseline_files import read_baselines
 from promptkit.runs.run import Run
+from promptkit.runs.shard import Shard
 from tests.support.errors import refused
 
 
@@ -242,3 +245,35 @@ def test_rows_that_are_not_in_the_task_are_refused(tmp_path: Path) -> None:
     task = pk.task(write_task(tmp_path / "a", ANIMALS, TEST[:3]))
     with refused(RunError, "data-changed", task=task.name):
         evaluate_baselines(run, task, pk.Verbalizer({"cat": "cat", "dog": "dog"}))
+
+
+def test_a_run_merged_from_shards_has_them(tmp_path: Path) -> None:
+    config = pk.EvalConfig(task="sentiment", model="fake", limit=24, shots=0)
+    shards = [config.run_shard(Shard(number, 2), out=tmp_path, cache=False).path for number in (1, 2)]
+    merged = config.add_baselines(merge(shards))
+    whole = config.run(out=tmp_path / "whole", cache=False)
+    assert merged.to_json()["baselines"] == whole.to_json()["baselines"]
+    without = config.model_copy(update={"baselines": False}).add_baselines(merge(shards))
+    assert without.baselines is None
+    moved = config.model_copy(update={"task": str(tmp_path / "gone.csv")}).add_baselines(merge(shards))
+    assert moved.baselines is None
+    assert "gone.csv" in moved.notes[-1]
+
+
+def test_a_run_is_compared_with_its_baselines(tmp_path: Path) -> None:
+    run = evaluated("sentiment", tmp_path, limit=40)
+    comparison = compare_runs([f"{run.path}:tfidf", str(run.path), f"{run.path}:majority"])
+    by_pair = {
+        (each["align"], each["baseline"]): each for each in json.loads(json.dumps(run.to_json()))["baselines"]["differences"]
+    }
+    first, branch, majority = comparison.branches
+    assert (first.name, branch.name, majority.name) == (f"{run.path}:tfidf", str(run.path), f"{run.path}:majority")
+    assert branch.difference is not None
+    expected = by_pair["verbalizer", "tfidf"]
+    assert [branch.difference.value, branch.difference.low, branch.p] == [expected["value"], expected["low"], expected["p"]]
+    assert run.baselines is not None
+    brier = {result.name: result.metrics["brier"]["value"] for result in run.baselines.results}
+    assert first.metrics["brier"].value.value == pytest.approx(brier["tfidf"], abs=1e-6)
+    assert majority.metrics["brier"].value.value == pytest.approx(brier["majority"], abs=1e-6)
+    with refused(InputError, "unknown-name", name="pixels"):
+        compare_runs([str(run.path), f"{run.path}:pixels"])
