@@ -36,8 +36,8 @@ INTENTS = {
         "verify_top_up top_up_by_cash_or_cheque top_up_failed top_up_by_card_charge"
     ),
     "account": (
-        "verify_my_identity why_verify_identity unable_to_verify_identity verify_source_of_funds edit_personal_details age_limit "
-        "passcode_forgotten change_pin pin_blocked"
+        "verify_my_identity why_verify_identity unable_to_verify_identity verify_source_of_funds edit_personal_details "
+        "age_limit passcode_forgotten change_pin pin_blocked"
     ),
 }
 """Queue -> the intents of its tickets, separated by spaces."""
