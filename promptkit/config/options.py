@@ -99,6 +99,9 @@ def _resolved(info: FieldInfo, value: object, folder: Path) -> object:
         return [_resolved(info, item, folder) for item in value]
     if isinstance(value, Path):
         return folder / expanded(value)
+    if isinstance(value, str) and marker and marker.after:
+        path = value.removeprefix(marker.after)
+        return value if path == value else f"{marker.after}{folder / expanded(path)}"
     if isinstance(value, str) and marker and (is_path(value) or not marker.or_name):
         return str(folder / expanded(value))
     return value

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from pydantic import BeforeValidator, NonNegativeInt
 
 from promptkit.config.values import SWITCH, RelativePath, Spelled, on_or_off
 from promptkit.core.errors import TemplateError, unknown
+from promptkit.core.paths import expanded
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
+    from promptkit.core.examples import LabeledExample
     from promptkit.core.rendered import TooLong
     from promptkit.manipulate.cot import Cot
+    from promptkit.manipulate.demos import Selector
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
 DEFAULT_SHOTS = 8
+FILE = "file:"
+"""Precedes the path of a file with demonstrations."""
 
 
 class PromptOptions(StrictModel):
@@ -36,8 +42,9 @@ class PromptOptions(StrictModel):
     """Name of the chat template, with --chat, for models that have several."""
     shots: NonNegativeInt | None = None
     """Number of demonstrations; by default 8, or 0 with a learned prompt."""
-    demos: Annotated[Spelled | None, NamesFrom("promptkit.manipulate.demos:SELECTORS")] = None
-    """Demonstration selector: {names}; by default balanced for a task with labels, else random."""
+    demos: Annotated[Spelled | None, RelativePath(after=FILE), NamesFrom("promptkit.manipulate.demos:SELECTORS")] = None
+    """Demonstration selector: {names}; or file:FILE, a data file of demonstrations to show in order; by default balanced for a
+    task with labels, else random."""
     order: Annotated[Spelled | None, NamesFrom("promptkit.manipulate.order.fixed:ORDERS")] = None
     """Demonstration order: {names}; by default nearest-last for selectors that rank by similarity, else given."""
     seed: int = 0
@@ -73,7 +80,6 @@ class PromptOptions(StrictModel):
             TemplateError: The task has no channel template.
         """
         from promptkit.core.registry import build
-        from promptkit.manipulate.demos import SELECTORS
         from promptkit.manipulate.order.fixed import ORDERS
         from promptkit.manipulate.prompt import Prompt
 
@@ -82,10 +88,9 @@ class PromptOptions(StrictModel):
             raise unknown("value of --thinking", str(self.thinking), SWITCH)
         if self.template is None:
             _check_template(task)
-        selector = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
             self.template or (_channel_template(task) if channel else task.spec.template),
-            demos=build("demonstration selector", SELECTORS, selector, k=self.num_shots, seed=self.seed),
+            demos=self._build_demos(task),
             order=None if self.order is None else build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
@@ -95,6 +100,23 @@ class PromptOptions(StrictModel):
             channel=channel,
             on_too_long=self._too_long(),
         )
+
+    def _build_demos(self, task: Task) -> Selector | Sequence[LabeledExample]:
+        """The selector, or the demonstrations of a file: the first `shots`, or all."""
+        from promptkit.core.registry import build
+        from promptkit.manipulate.demos import SELECTORS
+        from promptkit.manipulate.prompting.checks import check_pool_size
+        from promptkit.tasks.readers import read_file
+
+        spelling = self.demos or ("balanced" if task.labels else "random")
+        if not spelling.startswith(FILE):
+            return build("demonstration selector", SELECTORS, spelling, k=self.num_shots, seed=self.seed)
+        file = spelling.removeprefix(FILE)
+        rows = task.labeled(read_file(expanded(file)), file)
+        if self.shots is None or "shots" not in self.model_fields_set:
+            return rows
+        check_pool_size(self.shots, rows)
+        return rows[: self.shots]
 
     def _too_long(self) -> TooLong:
         from promptkit.core.rendered import TooLong

@@ -30,6 +30,8 @@ class RelativePath:
 
     or_name: bool = False
     """Whether only values that end like a file are paths, and others are names."""
+    after: str = ""
+    """A text that precedes the path; values that do not begin with it are no paths."""
 
 
 def to_spelling(value: object) -> object:

@@ -10,6 +10,8 @@ from typing import Literal
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value, as_text, value_identity
 
+ID_DIGITS = 12
+"""The number of hexadecimal digits in the id of a row."""
 Part = Literal["pool", "fit", "dev"]
 """A part of a task's train split: demonstrations come from `pool`, aligners are fitted on `fit`, searches evaluate on `dev`."""
 
@@ -71,6 +73,11 @@ class LabeledExample(Example):
         """Returns the row with its rationale and only the gold answer, so that the answer's likelihood can be scored."""
         inputs = {**self.inputs, **self.rationale}
         return Example(id=self.id, inputs=inputs, choices=(self.label,), fingerprint=self.fingerprint)
+
+
+def content_id(row: Example) -> str:
+    """Returns the id of a row without a repeat number: a hash of what it shows to a model and of its choices."""
+    return row.content.digest(row.choices)[:ID_DIGITS]
 
 
 def inputs_of(row_id: str) -> str:

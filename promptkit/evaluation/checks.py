@@ -53,8 +53,8 @@ def seen_rows(
     seen = frozenset(row.id for row in rows if row.content in fitted) if len(fitted) else frozenset()
     if seen and not allowed:
         raise TaskError(
-            f"{len(seen)} of the {len(rows)} evaluated rows of {task.name} were used to fit the predictor, so its figures "
-            "would be no estimate for new rows",
+            f"{len(seen)} of the {len(rows)} evaluated rows of {task.name} are demonstrations of the predictor, or were used "
+            "to fit it, so its figures would be no estimate for new rows",
             code="seen-rows",
             hint="Evaluate other rows, such as the split that was left out of the training; --allow-seen (allow_seen=True in "
             "Python) evaluates them nevertheless, and marks the figures",

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from promptkit.core.arguments import checked
 from promptkit.core.capabilities import Feature
-from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.hashing import short_hash
@@ -24,10 +24,11 @@ from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import LABEL, LABELS, Template
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, first, zero
+from promptkit.manipulate.demos.hand_picked import HandPicked, hand_picked
 from promptkit.manipulate.order.fixed import default_order, given
 from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompting.blocks import REASONING
-from promptkit.manipulate.prompting.checks import check_format
+from promptkit.manipulate.prompting.checks import check_format, check_labels_have_words
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason, rows_digest
@@ -42,7 +43,8 @@ class Prompt:
 
     Args:
         template: A template, the name of a shipped one, or the path of a `.j2` file.
-        demos: Selects the demonstrations, such as `demos.balanced(k=8, seed=0)`; none by default.
+        demos: Selects the demonstrations, such as `demos.balanced(k=8, seed=0)`; none by default. Or a list of the
+            demonstrations to show, in order: rows of a task, or mappings such as `{"text": "...", "label": "..."}`.
         order: Orders the demonstrations. By default the most similar is last if the selector ranks by similarity, and
             otherwise the selector's order is kept.
         instruction: Replaces the template's instruction block; "" shows none.
@@ -68,8 +70,8 @@ class Prompt:
     template: Template | str | Path
     """A template, the name of a shipped one, or the path of a `.j2` file."""
     _: KW_ONLY
-    demos: Selector = field(default_factory=zero)
-    """Selects the demonstrations."""
+    demos: Selector | HandPicked = field(default_factory=zero)
+    """Selects the demonstrations, or the demonstrations themselves in order."""
     order: Order | None = None
     """Orders the demonstrations; None for the default of the selector."""
     instruction: str | None = None
@@ -97,24 +99,44 @@ class Prompt:
     def __post_init__(self) -> None:
         """Validates the options and loads the template."""
         checked(self, "a prompt")
+        if not isinstance(self.template, Template):
+            object.__setattr__(self, "template", Template.load(self.template))
+        if not isinstance(self.demos, Selector):
+            self._use(hand_picked(self.demos, self.variables))
         self._check_order()
         self._check_chat()
         self._check_channel()
-        if not isinstance(self.template, Template):
-            object.__setattr__(self, "template", Template.load(self.template))
         if self.rows:
             object.__setattr__(self, "fitted_on", self.fitted_on | _fingerprints(self.rows))
 
+    def _use(self, rows: Demonstrations) -> None:
+        """Sets the demonstrations that all rows are shown with."""
+        if self.rows is not None:
+            raise InputError(
+                "A prompt has a list of demonstrations, or rows to choose them from, but not both",
+                code="conflicting-options",
+                hint="Leave out rows",
+                options=("demos", "rows"),
+            )
+        object.__setattr__(self, "demos", first(k=len(rows)) if rows else zero())
+        object.__setattr__(self, "rows", {"pool": rows})
+
+    @property
+    def selector(self) -> Selector:
+        """Selects the demonstrations."""
+        assert isinstance(self.demos, Selector)
+        return self.demos
+
     def _check_order(self) -> None:
-        if self.order and self.order.needs_ranking and self._has_demos and not self.demos.ranks_by_similarity:
+        if self.order and self.order.needs_ranking and self._has_demos and not self.selector.ranks_by_similarity:
             ranking = ", ".join(name for name, selector in SELECTORS.items() if selector.ranks_by_similarity)
             raise InputError(
-                f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.demos.name} "
+                f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.selector.name} "
                 "does not provide",
                 code="order-needs-ranking",
                 hint=f"Use it with {ranking}, or use no order, or shuffled",
                 order=self.order.name,
-                demos=self.demos.name,
+                demos=self.selector.name,
             )
 
     def _check_chat(self) -> None:
@@ -153,7 +175,7 @@ class Prompt:
     @property
     def resolved_order(self) -> Order:
         """The order, or the default of the selector."""
-        return self.order or default_order(self.demos)
+        return self.order or default_order(self.selector)
 
     @property
     def slots(self) -> Mapping[str, int]:
@@ -177,21 +199,21 @@ class Prompt:
 
     @property
     def _has_demos(self) -> bool:
-        return self.demos.k != 0
+        return self.selector.k != 0
 
     @property
     def _row_parts(self) -> tuple[Part, ...]:
         """The parts that demonstrations need, wherever they come from."""
-        return tuple(dict.fromkeys(("pool", *self.demos.parts))) if self._has_demos else ()
+        return tuple(dict.fromkeys(("pool", *self.selector.parts))) if self._has_demos else ()
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of other models that the selector queries."""
-        return self.demos.models
+        return self.selector.models
 
     def settings(self) -> Mapping[str, object]:
         """Returns everything that determines a result: template (by content), demonstrations, order and options."""
-        demos, order = (self.demos, self.resolved_order) if self._has_demos else (zero(), given())
+        demos, order = (self.selector, self.resolved_order) if self._has_demos else (zero(), given())
         template = self.resolved_template
         return {
             "template": template.recorded_name,
@@ -226,7 +248,7 @@ class Prompt:
         check_format(text_card(bind_context.ask.card), channel=self.channel, cot=self.cot is not None, chat=self.chat)
         context = self._selection_context(bind_context)
         arrange, cot = self.resolved_order.bind(context), self.cot
-        choose = self.demos.bind(context)  # last, because it may query the model
+        choose = self.selector.bind(context)  # last, because it may query the model
         # searches use the layout of the context, which drops demonstrations
         final = replace(context.layout, on_too_long=self.on_too_long)
         if cot is None:
@@ -247,11 +269,11 @@ class Prompt:
         if not self._has_demos:
             return replace(self, demos=zero(), order=None, rows={})
         fitted_on = self.fitted_on | _fingerprints(self._rows(bind_context))
-        if not self.demos.is_shared:
+        if not self.selector.is_shared:
             return replace(self, rows={part: tuple(self._rows(bind_context).get(part, ())) for part in self._row_parts})
         context = self._selection_context(bind_context)
         new_row = Example(id="new row", inputs={})  # unlike every row of the pool
-        (chosen,) = self.demos.bind(context)([new_row])
+        (chosen,) = self.selector.bind(context)([new_row])
         order = self.resolved_order
         if not order.depends_on_row:
             (chosen,) = order.bind(context)([new_row], [chosen])
@@ -264,7 +286,7 @@ class Prompt:
     def _selection_context(self, bind_context: BindContext) -> SelectionContext:
         own = replace(bind_context, rows=self._rows(bind_context))
         context = SelectionContext(bind_context=own, layout=self._layout(bind_context))
-        _check_labels_have_words(context)
+        check_labels_have_words(context)
         return context
 
     def _check_channel_scores(self, bind_context: BindContext) -> None:
@@ -292,20 +314,6 @@ class Prompt:
 
 def _fingerprints(rows: Mapping[Part, Sequence[LabeledExample]]) -> frozenset[Fingerprint]:
     return frozenset(row.content for part in rows.values() for row in part)
-
-
-def _check_labels_have_words(context: SelectionContext) -> None:
-    labels = {row.label for row in (*context.pool, *context.dev)}
-    unknown = sorted(labels - set(context.labels)) if context.labels else []
-    if unknown:
-        raise TaskError(
-            f"There is no label word for {', '.join(unknown[:5])}, which occurs as a label of train rows",
-            code="label-without-word",
-            got=f"words for {', '.join(context.labels)}",
-            hint="Give each label a word",
-            labels=tuple(unknown[:5]),
-            known=context.labels,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

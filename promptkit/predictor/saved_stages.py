@@ -95,7 +95,7 @@ def _write_prompt(prompt: Prompt, files: Files) -> SavedPrompt:
     return SavedPrompt(
         template=prompt.resolved_template.source,
         template_name=prompt.resolved_template.recorded_name,
-        demos=as_settings(settings_of(prompt.demos)),
+        demos=as_settings(settings_of(prompt.selector)),
         order=as_settings(settings_of(prompt.order)) if prompt.order else None,
         instruction=prompt.instruction,
         chat=prompt.chat,

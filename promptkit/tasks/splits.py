@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import LabeledExample, Part
+from promptkit.core.examples import LabeledExample, Part, content_id
 from promptkit.tasks.division import DEFAULT, Division
-
-_ID_DIGITS = 12
 
 
 def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
@@ -17,7 +15,7 @@ def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
 
     Repeats are numbered in the order of their labels, so ids do not depend on the order of the rows.
     """
-    digests = [row.content.digest(row.choices)[:_ID_DIGITS] for row in rows]
+    digests = [*map(content_id, rows)]
     repeated = {digest for digest, count in Counter(digests).items() if count > 1}
     ids = [*digests]
     numbers: Counter[str] = Counter()

@@ -187,6 +187,20 @@ class Task:
         """
         return replace(self, division=Division(pool=pool, fit=fit, dev=dev))
 
+    def labeled(self, rows: Sequence[Row], name: str) -> list[LabeledExample]:
+        """Returns further labeled rows, which have the columns of the task, as examples.
+
+        Args:
+            rows: The rows.
+            name: What to call them in error messages, such as the name of their file.
+
+        Raises:
+            TaskError: A row is invalid.
+        """
+        places = (f"row {number} of {name}" for number in range(1, len(rows) + 1))
+        examples = [self._example(row, where, self.spec.split, self.base) for row, where in zip(rows, places, strict=True)]
+        return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
+
     def pool(self) -> Sequence[LabeledExample]:
         """Returns the rows that demonstrations are chosen from."""
         return self.part("pool")

@@ -83,3 +83,22 @@ def check_has_labels(context: SelectionContext, requirement: str, *, hint: str, 
     if not context.labels:
         reason = f"{requirement} a task whose labels are the same for every row"
         raise TaskError(reason, code="no-fixed-labels", hint=hint, **fields)
+
+
+def check_labels_have_words(context: SelectionContext) -> None:
+    """Checks that each label of the rows that demonstrations come from has a word.
+
+    Raises:
+        TaskError: A label has none.
+    """
+    labels = {row.label for row in (*context.pool, *context.dev)}
+    unknown = sorted(labels - set(context.labels)) if context.labels else []
+    if unknown:
+        raise TaskError(
+            f"There is no label word for {', '.join(unknown[:5])}, which occurs as a label of train rows",
+            code="label-without-word",
+            got=f"words for {', '.join(context.labels)}",
+            hint="Give each label a word",
+            labels=tuple(unknown[:5]),
+            known=context.labels,
+        )
