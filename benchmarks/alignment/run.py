@@ -30,7 +30,7 @@ from promptkit.needs.content_free import ContentFree, content_free_id
 from promptkit.needs.fit_rows import fit_id
 from promptkit.needs.premise import premise_id
 from promptkit.runs.folder import RunFolder
-from promptkit.tasks.task import read_shipped_specs
+from promptkit.tasks.task_files import read_shipped_specs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from readme import update_readme

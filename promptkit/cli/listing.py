@@ -35,7 +35,7 @@ def cache(
 
 def tasks(as_json: opts.Json = False) -> None:
     """List the tasks that promptkit ships."""
-    from promptkit.tasks.task import read_shipped_specs
+    from promptkit.tasks.task_files import read_shipped_specs
 
     specs = read_shipped_specs()
     if as_json:

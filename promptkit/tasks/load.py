@@ -13,7 +13,8 @@ from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_
 from promptkit.tasks.from_table import Columns, check_no_conflict, task_from_tables
 from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import data_suffix, is_data, read_file
-from promptkit.tasks.task import Task, load_task
+from promptkit.tasks.task import Task
+from promptkit.tasks.task_files import load_task
 
 _log = logging.getLogger(__name__)
 

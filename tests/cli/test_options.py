@@ -10,7 +10,7 @@ from promptkit.cli.main import app
 from promptkit.cli.options import Expand, expand_options
 from promptkit.config.eval_options import EvalOptions
 from promptkit.tasks.options import DataOptions
-from promptkit.tasks.task import read_shipped_specs
+from promptkit.tasks.task_files import read_shipped_specs
 
 COMMANDS = dict(typer.main.get_command(app).commands)
 

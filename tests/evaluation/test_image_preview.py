@@ -9,7 +9,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.evaluation.preview import views
-from promptkit.tasks.task import load_task
+from promptkit.tasks.task_files import load_task
 from tests.models.vision.tiny import convolutional
 from tests.support.image_files import squares, write_folder, write_task
 

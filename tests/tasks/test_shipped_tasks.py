@@ -13,7 +13,8 @@ from promptkit.core import paths as resources
 from promptkit.core.errors import PromptkitError
 from promptkit.inputs.image import image_input
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.task import Task, load_task, read_shipped_specs
+from promptkit.tasks.task import Task
+from promptkit.tasks.task_files import load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
 
 SHIPPED = resources.names("evals", ".yaml")

@@ -13,7 +13,7 @@ import promptkit as pk
 from promptkit.core import paths as resources
 from promptkit.core.errors import PromptkitError, TaskError
 from promptkit.tasks.columns import cell_text
-from promptkit.tasks.task import load_task
+from promptkit.tasks.task_files import load_task
 from tests.support.errors import refused
 
 LABELS = {"negative": "Negative", "positive": "Positive"}
@@ -352,7 +352,7 @@ def test_deeply_nested_yaml_does_not_crash(tmp_path):
     path = tmp_path / "deep.yaml"
     path.write_text("[" * 1_000_000, "utf-8")
     code = (
-        "from promptkit.core.errors import PromptkitError\nfrom promptkit.tasks.task import load_task\n"
+        "from promptkit.core.errors import PromptkitError\nfrom promptkit.tasks.task_files import load_task\n"
         f"try: load_task({str(path)!r})\nexcept PromptkitError: print('refused')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

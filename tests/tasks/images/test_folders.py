@@ -14,7 +14,7 @@ from promptkit.inputs.image import image_input
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.starter import starter_files
-from promptkit.tasks.task import load_task
+from promptkit.tasks.task_files import load_task
 from tests.support.errors import refused
 from tests.support.image_files import squares, write_folder
 

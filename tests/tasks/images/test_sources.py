@@ -19,7 +19,8 @@ from promptkit.core.values import FileReference
 from promptkit.inputs.image import image_input
 from promptkit.tasks.images.idx import read_idx
 from promptkit.tasks.readers import read_hub
-from promptkit.tasks.task import Task, load_task
+from promptkit.tasks.task import Task
+from promptkit.tasks.task_files import load_task
 from tests.support.errors import refused
 from tests.support.image_files import idx, png, squares, write_folder, write_idx, write_task
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from promptkit.core.errors import TaskError
-from promptkit.tasks.task import load_task
+from promptkit.tasks.task_files import load_task
 from tests.support.errors import refused
 
 SOURCE = {"folder": "pictures", "inputs": {"image": "image"}, "label": "label"}
