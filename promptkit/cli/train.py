@@ -10,6 +10,7 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
+from promptkit.config.saving import predict_command
 from promptkit.config.train import TrainConfig
 from promptkit.core.distributed import processes
 from promptkit.display.terminal import Bar
@@ -37,8 +38,9 @@ def train(
     if processes().is_main:
         if plot is not None:
             _draw(config, result, plot)
+        saved = "" if config.save is None else f"\npredict new rows: {predict_command(config.save)}"
         command = config.evaluation(result.saved).to_command(out=out)
-        typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}\nuse it: {command}")
+        typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}{saved}\nuse it: {command}")
 
 
 def _draw(config: TrainConfig, result: TrainingResult, plot: Path) -> None:

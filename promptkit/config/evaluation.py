@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.config.build import build_predictors
 from promptkit.config.eval_options import EvalOptions
+from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command
 from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import OUT
+from promptkit.core.registry import spelling
 from promptkit.runs.recorded import record_options
 from promptkit.runs.words import command_words
+from promptkit.tasks.all_rows import with_all_rows
+from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ class BaselineOptions(StrictModel):
     """Also evaluate baselines without a pretrained model, fitted on the same labeled rows."""
 
 
-class EvalConfig(BaselineOptions, EvalOptions):
+class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
     """The configuration of an evaluation.
 
     `pk.EvalConfig(task="sentiment", model="demo", shots=4, calibrate=["batch"]).run()` equals
@@ -45,7 +50,26 @@ class EvalConfig(BaselineOptions, EvalOptions):
         Raises:
             PromptkitError: An option is invalid, or the predictors cannot be evaluated on the task.
         """
-        return build_predictors(self, self.load_task() if task is None else task)
+        task = self.load_task() if task is None else task
+        return [self.saved_predictor(task)] if self.predictor else build_predictors(self, task)
+
+    def saved_predictor(self, task: Task) -> Predictor:
+        """Loads the saved predictor, and checks that it can be evaluated on the task."""
+        from promptkit.evaluation.evaluate import dry_run
+
+        predictor = self.load_predictor(self, self.changed())
+        dry_run([predictor], task, **self.selected_rows())
+        return predictor
+
+    def load_task(self) -> Task:
+        """Loads the task; a data file is read with the template of the saved predictor, if there is one.
+
+        Raises:
+            PromptkitError: There is no such task, its data cannot be read, or an option does not apply to it.
+        """
+        self.check_no_other_options(self.changed())
+        template = self.saved_template() if self.predictor and self.template is None else self.template
+        return resolve_task(self.task, self, template=template)
 
     def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Run:
         """Evaluates the predictors, as `promptkit eval` does.
@@ -61,11 +85,31 @@ class EvalConfig(BaselineOptions, EvalOptions):
         from promptkit.evaluation.baselines import with_baselines
         from promptkit.evaluation.evaluate import evaluate
 
+        self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
         task = self.load_task()
         predictors = self.build(task)
         run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        record_options(run.path, self.changed())
-        return with_baselines(run, task, predictors[0].reader) if self.baselines else run
+        record_options(run.path, self.recorded())
+        run = with_baselines(run, task, predictors[0].reader) if self.baselines else run
+        return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
+
+    def _saved(self, run: Run, predictor: Predictor, task: Task, *, cache: bool) -> Run:
+        """Fits the predictor on all labeled rows, saves it with its results, and returns the run with a note of it."""
+        from promptkit.evaluation.estimates import estimate_of, out_of_fold_of
+
+        assert self.save is not None
+        result = run.results[-1]
+        command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
+        estimate = estimate_of(run, result, command=command)
+        if run.folds:
+            task = with_all_rows(task, run.split, dev="dev" in predictor.manipulate.parts)
+        fitted = predictor.fit(task, cache=cache).with_estimate(estimate, out_of_fold_of(run, result))
+        folder = fitted.save(self.save, command=command)
+        return replace(run, notes=(*run.notes, f"saved in {folder}; use it: {predict_command(folder)}"))
+
+    def recorded(self) -> dict[str, object]:
+        """Returns the options that are recorded with a run: all that differ from their defaults, except `save`."""
+        return {name: value for name, value in self.changed().items() if name != "save"}
 
     def add_baselines(self, run: Run) -> Run:
         """Returns a finished run with the results of baselines, unless this configuration is without them.
@@ -91,9 +135,10 @@ class EvalConfig(BaselineOptions, EvalOptions):
         """Evaluates one shard, which `promptkit merge` joins with the others. The other arguments are as in `run`."""
         from promptkit.evaluation.evaluate import evaluate_shard
 
+        self.check_no_save(shard)
         task = self.load_task()
         run = evaluate_shard(self.build(task), task, shard, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        record_options(run.path, self.changed())
+        record_options(run.path, self.recorded())
         return run
 
     def to_command(self, *, out: str | Path = OUT) -> str:

@@ -17,9 +17,11 @@ from promptkit.config.modality import build_first_stages
 from promptkit.config.model import ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.prompt import PromptOptions
+from promptkit.config.saving import SavingOptions
 from promptkit.config.task import TaskOptions
 from promptkit.config.training import TrainingOptions
 from promptkit.config.values import Metavar, Several, Spelled
+from promptkit.core.distributed import processes
 from promptkit.core.inputs import Modality
 from promptkit.core.paths import OUT
 from promptkit.runs.words import command_words
@@ -43,7 +45,7 @@ DEFAULT: Mapping[Modality, str] = {"text": "soft", "image": "watermark"}
 
 
 class TrainConfig(  # pydantic orders the fields from the last group to the first
-    DataOptions, PromptOptions, TrainingOptions, ModelOptions, TaskOptions, Options
+    SavingOptions, DataOptions, PromptOptions, TrainingOptions, ModelOptions, TaskOptions, Options
 ):
     """The configuration of a training run."""
 
@@ -136,9 +138,14 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         """
         from promptkit.training import trainer
 
+        self.check_save()
         task = self.load_task()
         keywords = self.build_config(seed=self.seed).keywords()
-        return trainer.train(self.build(task), task, split=self.split, out=out, cache=cache, progress=progress, **keywords)
+        result = trainer.train(self.build(task), task, split=self.split, out=out, cache=cache, progress=progress, **keywords)
+        if self.save is not None and processes().is_main:
+            command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
+            result.predictor.save(self.save, command=command)
+        return result
 
     def evaluation(self, folders: Sequence[str | Path]) -> EvalConfig:
         """Returns the configuration that evaluates what was trained.
@@ -146,7 +153,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         Args:
             folders: The folders of the trained manipulations.
         """
-        of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields}
+        of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields, *SavingOptions.model_fields}
         shared = {name: value for name, value in self if name not in of_training and name in EvalConfig.model_fields}
         if not self.shots:
             shared = {**shared, "seed": 0, "shots": None}  # without demonstrations the seed affects only the training

@@ -355,6 +355,11 @@ class Predictor:
         predictor.estimate, predictor.out_of_fold = contents.estimate, contents.out_of_fold
         return predictor
 
+    @staticmethod
+    def template(folder: str | Path) -> str | None:
+        """Returns the text of the template of a saved predictor; None for images. The arguments are those of `load`."""
+        return saved.template_of(download(str(folder)) if is_on_hub(folder) else folder)
+
     @check_arguments("Predictor.push_to_hub")
     def push_to_hub(self, name: str, *, rows: bool = False, private: bool = True, command: str = "") -> str:
         """Publishes the predictor on the Hugging Face hub.

@@ -29,7 +29,7 @@ from promptkit.predictor.columns import Columns
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.model_card import model_card
 from promptkit.predictor.out_of_fold import OutOfFold
-from promptkit.predictor.saved_format import ARRAYS, CARD, FORMAT, PREDICTOR, ROWS, SavedModel, SavedPredictor
+from promptkit.predictor.saved_format import ARRAYS, CARD, FORMAT, PREDICTOR, ROWS, SavedModel, SavedPredictor, SavedPrompt
 from promptkit.predictor.saved_stages import (
     Files,
     as_settings,
@@ -163,6 +163,12 @@ def read(folder: str | Path, *, model: Model | None = None, demonstrations: str 
         estimate=saved.estimate,
         out_of_fold=_read_out_of_fold(saved, arrays),
     )
+
+
+def template_of(folder: str | Path) -> str | None:
+    """Returns the text of the template of a saved predictor; None for images."""
+    saved, _ = saved_files.read(expanded(folder))
+    return saved.first.template if isinstance(saved.first, SavedPrompt) else None
 
 
 def _given(demonstrations: str | Path | None) -> dict[str, bytes]:

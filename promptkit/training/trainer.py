@@ -116,6 +116,7 @@ class _Training:
     ) -> None:
         self._clock = time.perf_counter()
         self._predictor, self._task, self._rows, self._config = predictor, task, rows, config
+        self._uses_cache = cache
         self._data = TrainingData(predictor, task, rows, config, ScoreCache() if cache else None)
         self._losses = _losses(self._data, config)
         self._rates = [config.peak_learning_rate(learnable.learning_rate) for learnable in self._data.learnables]
@@ -287,7 +288,8 @@ class _Training:
         ]
         chain = self._predictor.chain
         later = [chain.calibration] if chain.calibration else []
-        return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [chain.reader, *later])
+        trained = Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [chain.reader, *later])
+        return trained.fit(self._task, cache=self._uses_cache)
 
 
 def _losses(data: TrainingData, config: ResolvedConfig) -> Losses:

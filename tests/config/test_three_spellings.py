@@ -69,6 +69,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "allow_seen": st.booleans(),
     "split_train": st.dictionaries(st.sampled_from(["pool", "fit", "dev"]), st.floats(0.1, 0.3), min_size=1).map(division_text),
     "folds": POSITIVE,
+    "save": PATH,
+    "predictor": PATH.map(str),
     "optimizer": SPELLED,
     "steps": POSITIVE,
     "batch_size": POSITIVE,
