@@ -96,5 +96,5 @@ class Columns:
 
 
 def column_name(column: Column) -> str:
-    """Returns the name of a column, also of one of which a part is used."""
+    """Returns the name of a column; for a part of a column, that of the whole column."""
     return column.column if isinstance(column, RegexColumn) else column

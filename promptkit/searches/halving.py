@@ -1,7 +1,7 @@
 """Successive halving: many candidates are scored on few rows, the better half on more rows, and so on up to all rows.
 
-Algorithm 1 of Jamieson and Talwalkar 2016 (arXiv 1502.07943), with rungs of about equal cost. The rows of a rung are a subset
-of those of the next, and all candidates of a rung are scored on the same rows.
+Algorithm 1 of Jamieson and Talwalkar 2016 (arXiv 1502.07943), with rungs of about equal cost. The next rung has
+the same rows and further ones, and all candidates of a rung are scored on the same rows.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def default_template(name: str, variables: Sequence[str], *, has_labels: bool) -
 
     Args:
         name: The name of the task.
-        variables: The variables, of which there is at least one.
+        variables: The variables; at least one.
         has_labels: Whether the task has labels, which the instruction lists; otherwise the model generates the answer.
     """
     inputs = "\n".join(f"{variable.replace('_', ' ').capitalize()}: {{{{ {variable} }}}}" for variable in variables)

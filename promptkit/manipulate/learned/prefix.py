@@ -49,8 +49,8 @@ class Prefix(LayerManipulation):
     """The number of positions before the prompt's first token."""
     _: KW_ONLY
     init: str = "vocabulary"
-    """The initial keys and values: `random` at the scale of each layer, those of common tokens (`vocabulary`), or those of a
-    text of several words, each as the model computes them after its BOS token."""
+    """The initial keys and values: `random` at the scale of each layer, or what the model computes after its BOS token for
+    common tokens (`vocabulary`) or for a text of several words."""
     mlp: int = 0
     """The width of the network that computes keys and values during training, at least `length`; 0 for no network."""
     seed: int = 0

@@ -52,8 +52,8 @@ class SoftPrompt(TokenManipulation):
     """The number of vectors."""
     _: KW_ONLY
     init: str = "vocabulary"
-    """The initial vectors: `random` at the scale of the embedding, `vocabulary` for the embeddings of common tokens, `labels`
-    for those of the label words, or a text of several words for those of its tokens."""
+    """The initial vectors: `random` at the scale of the embedding, or the embeddings of common tokens (`vocabulary`), of the
+    label words (`labels`), or of the tokens of a text of several words."""
     reparameterize: Reparameterization | None = None
     """Compute the vectors during training by a network, `mlp`, `lstm` or `residual`; only the vectors are saved. The default
     learning rate of `mlp` and `lstm` is 0.01 instead of 0.1."""

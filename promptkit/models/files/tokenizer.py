@@ -53,7 +53,7 @@ class TransformersTokenizer:
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.encode_special_tokens = True
-        self._backend.no_padding()  # tokenizer.json may set padding and truncation, as those of sentence encoders do
+        self._backend.no_padding()  # tokenizer.json may set padding and truncation, as for sentence encoders
         self._backend.no_truncation()
         self._added = dict(tokenizer.added_tokens_decoder)  # each access computes it again, slowly
         self._templates = ChatTemplates(tokenizer)

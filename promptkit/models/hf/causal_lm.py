@@ -109,7 +109,7 @@ class CausalLM(FrozenModel):
         return projections[0]
 
     def unidentified_heads(self) -> Unsupported:
-        """Returns the error for a model whose attention heads cannot be told apart."""
+        """Returns the error for a model whose attention heads cannot be distinguished."""
         return Unsupported(
             "The attention heads of this model cannot be identified",
             code="unidentified-heads",
