@@ -1,7 +1,7 @@
 """Automatic chain of thought (Auto-CoT; Zhang et al. 2022, arXiv 2210.03493): the model writes the demonstrations' reasoning.
 
 The pool is divided into k clusters. From each cluster, the demonstration is the row nearest to the centroid for which zero-shot
-chain of thought gives a short reasoning and an answer. A question may have 60 words, and a reasoning 5 lines; the last line must
+chain of thought gives a short reasoning and an answer. A question may have 60 words, and a reasoning 5 lines; the last one must
 end with punctuation. Reasoning and answer are the model's, correct or not: no labels are used.
 """
 

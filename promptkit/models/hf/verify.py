@@ -27,8 +27,8 @@ PADDING_TOLERANCE = 3e-5
 """The largest difference of a log-probability in float32 that padding may make."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
 """The largest and the mean difference for 16-bit weights. Rounding changes the log-probability of an unlikely token by up
-to 0.4, and of all tokens by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the output
-head, is farther from float32)."""
+to 0.4, and of all tokens by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the
+output head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """The kinds of layers whose attention can be replaced."""
 SHARED_PROBE_TOKENS = 6
