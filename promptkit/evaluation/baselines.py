@@ -80,7 +80,8 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     }
     ordered = [records[row] for row in run.ids]
     results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
-    evaluated = Baselines(rows=min(len(division.train) for division in divisions), results=results)
+    rows = min(len(division.train) for division in divisions)
+    evaluated = Baselines(rows=rows, folds=run.folds, results=results)
     write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind)
     return evaluated
 

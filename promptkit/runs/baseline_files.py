@@ -53,7 +53,9 @@ class BaselineSummary(TypedDict):
     identity: str
     """Hash of everything that determines the results: the training rows, the evaluated rows and the baselines."""
     rows: int
-    """Number of training rows."""
+    """Number of training rows; with folds, the smallest number of all folds."""
+    folds: int
+    """Number of folds; 0 without folds."""
     kind: OutputKind
     """What was predicted."""
     results: list[_ResultSummary]
@@ -75,7 +77,14 @@ def write_baselines(
     """
     rows = "".join(to_line(cast("Mapping[str, object]", record)) + "\n" for record in records).encode()
     results = [result.to_json() for result in baselines.results]
-    summary = {"identity": identity, "rows": baselines.rows, "kind": kind, "results": results, "sha256": sha256_hex(rows)}
+    summary = {
+        "identity": identity,
+        "rows": baselines.rows,
+        "folds": baselines.folds,
+        "kind": kind,
+        "results": results,
+        "sha256": sha256_hex(rows),
+    }
     write_atomically(folder / ROWS, rows)
     write_atomically(folder / SUMMARY, to_file(summary))
 
@@ -110,7 +119,7 @@ def read_baselines(folder: Path, identity: str | None = None) -> Baselines | Non
             )
             for each in summary["results"]
         )
-        return Baselines(rows=summary["rows"], results=results)
+        return Baselines(rows=summary["rows"], folds=summary["folds"], results=results)
 
 
 def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: OutputKind) -> MetricInput:

@@ -59,6 +59,8 @@ class Baselines:
 
     rows: int
     """The number of labeled rows that each was fitted on; with folds, the smallest number of all folds."""
+    folds: int = 0
+    """Number of folds, each predicted by baselines that are fitted on the other folds; 0 without folds."""
     results: tuple[BaselineResult, ...]
     """The result of each baseline, at least one."""
 
@@ -75,6 +77,7 @@ class Baselines:
         """
         return {
             "rows": self.rows,
+            **({"folds": self.folds} if self.folds else {}),
             "results": [result.to_json() for result in self.results],
             "differences": [difference.to_json() for difference in self.differences(branches)],
         }
@@ -101,9 +104,10 @@ class Baselines:
             metric: The title of the main metric.
         """
         each = [f"{result.name} ({result.description})" for result in self.results]
+        where = f"{self.rows} or more labeled rows of the other folds" if self.folds else f"{self.rows} labeled rows"
         return [
             f"vs. {self.best.name}: {metric} minus that of {self.best.name}, paired by row (bootstrap)",
-            f"no model: fitted on {self.rows} labeled rows; {', '.join(each)}",
+            f"no model: {', '.join(each)}; fitted on {where}",
         ]
 
 

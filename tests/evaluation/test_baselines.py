@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from sklearn.metrics import f1_score
 
 import promptkit as pk
 from promptkit.analysis.compare import compare_runs
-from promptkit.classical.tfidf import TfidfRegression
+from promptkit.classical.majority import majority
+from promptkit.classical.tfidf import TfidfRegression, text_regression
 from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.baselines import evaluate_baselines
 from promptkit.evaluation.merge import merge
@@ -277,3 +279,37 @@ def test_a_run_is_compared_with_its_baselines(tmp_path: Path) -> None:
     assert majority.metrics["brier"].value.value == pytest.approx(brier["majority"], abs=1e-6)
     with refused(InputError, "unknown-name", name="pixels"):
         compare_runs([str(run.path), f"{run.path}:pixels"])
+
+
+def test_each_fold_is_predicted_from_the_rows_of_the_others(tmp_path: Path) -> None:
+    rows = [(f"{text} {kind[0]}", kind) for text, kind in ANIMALS]
+    path = write_rows(tmp_path / "animals.csv", rows)
+    run = evaluated(path, tmp_path / "runs", shots=0, folds=4, limit=60)
+    assert run.folds == 4
+    assert run.baselines is not None
+    assert run.baselines.folds == 4
+    task = pk.task(path)
+    predicted = {result.name: dict(zip(run.ids, result.predictions, strict=True)) for result in run.baselines.results}
+    sizes = []
+    for number in range(1, 5):
+        fold = task.fold(number, 4, split=run.split)
+        train = [*fold.part("pool"), *fold.part("fit")]
+        items = [row for row in fold.rows(run.split) if row.id in run.ids]
+        assert not {row.id for row in train} & {row.id for row in items}
+        assert len(train) + len(fold.rows(run.split)) == len(rows)
+        sizes.append(len(train))
+        assert [predicted["tfidf"][item.id] for item in items] == text_regression(train, items)
+        assert {predicted["majority"][item.id] for item in items} == {majority(train, task.labels)}
+    assert run.baselines.rows == min(sizes)
+    assert read_baselines(run.path) is not None
+    assert "other folds" in str(run).replace("\n", " ")
+
+
+def test_labels_that_depend_on_nothing_are_predicted_no_better_than_by_chance(tmp_path: Path) -> None:
+    """A row's own label never reaches its prediction: random labels of unique words give no accuracy."""
+    generator = random.Random(3)
+    rows = [(f"w{number} x{number}", generator.choice(["cat", "dog"])) for number in range(300)]
+    run = evaluated(write_rows(tmp_path / "noise.csv", rows), tmp_path / "runs", shots=0, folds=5)
+    assert run.baselines is not None
+    for result in run.baselines.results:
+        assert result.metrics["accuracy"]["value"] < 0.6
