@@ -17,6 +17,7 @@ from pathlib import Path
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import file_sha256_hex, short_hash
 from promptkit.core.version import __version__
+from promptkit.predictor.decide.drift import Drift
 from promptkit.predictor.decide.rule import Rule
 from promptkit.predictor.journal import JournaledFile
 from promptkit.predictor.predictions import Predictions
@@ -52,7 +53,7 @@ class PredictedFile:
     seconds: float
     rows_per_second: float
     notes: tuple[str, ...]
-    """What is guaranteed of the predictions, and remarks of the model."""
+    """What is guaranteed of the predictions, how the rows differ from the labeled ones, and remarks of the model."""
 
     def to_json(self) -> dict[str, object]:
         """Returns the result as a JSON object."""
@@ -95,12 +96,13 @@ def predict_file(
     file = JournaledFile(target, _key(predictor, source, suffix, rule, prefix))
     with file.writing() as stream:
         resumed = file.rows
+        drift = Drift(predictor.out_of_fold, file.counts) if predictor.out_of_fold else None
         if not stream.tell():
             file.complete_step(stream, writer.header().encode(), 0)
         for rows in chunks(islice(table.rows(), resumed, None), CHUNK):
             predictions = _predict(predictor, session, rows, file.rows + 1, source.parent)
             predictions = predictions if rule is None else predictions.decided(rule)
-            file.counts = _add(file.counts, predictions)
+            file.counts = _add(file.counts, predictions, drift)
             content = writer.lines([row.values for row in rows], _values(predictions, prefix))
             file.complete_step(stream, content.encode(), len(rows))
             if progress is not None:
@@ -116,18 +118,21 @@ def predict_file(
         errors=file.counts.get("errors", 0),
         seconds=seconds,
         rows_per_second=(size.rows - resumed) / seconds,
-        notes=(*(rule.notes() if rule else ()), *predictor.model.notes()),
+        notes=(*(rule.notes() if rule else ()), *(drift.notes() if drift else ()), *predictor.model.notes()),
     )
 
 
-def _add(counts: Mapping[str, int], predictions: Predictions) -> dict[str, int]:
-    """Returns the figures of a file with those of further rows."""
+def _add(counts: Mapping[str, int], predictions: Predictions, drift: Drift | None) -> dict[str, int]:
+    """Returns the figures of a file with those of further rows, and adds the rows to the comparison with labeled rows."""
     labels = [label for label in predictions.predictions if label is not None] if predictions.labels else []
     total = Counter(counts)
     total.update(f"{PREDICTED}{label}" for label in labels)
     total["abstained"] += int(predictions.abstained.sum())
     total["errors"] += sum(error is not None for error in predictions.errors)
-    return dict(total)
+    if drift is None:
+        return dict(total)
+    drift.add(predictions.probabilities[[error is None for error in predictions.errors]])
+    return {**total, **drift.counts()}
 
 
 def _predict(predictor: Predictor, session: Session, rows: Sequence[InputRow], first: int, folder: Path) -> Predictions:

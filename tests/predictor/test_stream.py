@@ -16,6 +16,7 @@ import promptkit as pk
 from promptkit.core.errors import InputError, RunError, TaskError
 from promptkit.predictor import stream
 from promptkit.predictor.journal import JournaledFile
+from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.stream import predict_file
 from tests.support.errors import refused
 from tests.support.runs import Killed, killed_after
@@ -174,3 +175,36 @@ def test_a_rule_abstains_and_gives_label_sets(tmp_path: Path) -> None:
     assert result.abstained == sum(value < confidence[5] for value in confidence) > 0
     assert [row["prediction"] == "" for row in rows] == [row["abstained"] == "true" for row in rows]
     assert all(row["p_no"] for row in rows)
+
+
+def out_of_fold(fitted: pk.Predictor, texts: list[str]) -> OutOfFold:
+    probabilities = fitted.predict_proba(texts)
+    return OutOfFold(labels=fitted.reader.labels, gold=probabilities.argmax(1), probabilities=probabilities)
+
+
+def test_rows_that_differ_from_the_labeled_ones_are_noted_also_after_an_interruption(tmp_path: Path) -> None:
+    texts = [f"row {number}" for number in range(300)]
+    fitted = predictor()
+    confidence = fitted.predict_proba(texts).max(1)
+    by_confidence = sorted(texts, key=lambda text: confidence[texts.index(text)])
+    fitted.out_of_fold = out_of_fold(fitted, by_confidence[150:])
+    source = write(tmp_path / "rows.csv", [{"text": text} for text in by_confidence[:150]])
+    whole = predict_file(fitted, source, tmp_path / "whole.csv")
+    assert any("is below" in note for note in whole.notes)
+
+    def stop(rows: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(fitted, source, tmp_path / "out.csv", progress=stop)
+    resumed = predict_file(fitted, source, tmp_path / "out.csv")
+    assert 0 < resumed.resumed < resumed.rows
+    assert resumed.notes == whole.notes
+
+
+def test_rows_like_the_labeled_ones_are_not_noted(tmp_path: Path) -> None:
+    texts = [f"row {number}" for number in range(300)]
+    fitted = predictor()
+    fitted.out_of_fold = out_of_fold(fitted, texts[::2])
+    source = write(tmp_path / "rows.csv", [{"text": text} for text in texts[1::2]])
+    assert predict_file(fitted, source, tmp_path / "out.csv").notes == ()

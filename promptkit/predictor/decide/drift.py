@@ -7,12 +7,14 @@ p = (1 + exceedances) / (1 + permutations) never rejects too often (Phipson and 
 Each has the level 0.5%, so that rows without drift cause a note in at most 1% of cases.
 
 With many new rows, tests find differences too small to matter, so that a note also needs a difference of at least 5 points.
+Out-of-fold rows are predicted by predictors that were fitted on fewer rows, whose confidence differs without any drift; compared
+with them a note needs a difference of at least 20 points. benchmarks/guarantees measures how often notes are wrong.
 Only counts are kept, so that any number of rows can be added in parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +27,14 @@ FALSE_ALARMS = 0.01
 """The probability of a note if new and labeled rows are exchangeable."""
 LEAST_DIFFERENCE = 0.05
 """The least difference of shares that is noted."""
+LEAST_DIFFERENCE_FROM_FOLDS = 0.2
+"""The same where the labeled rows are predicted by several folds."""
 Statistic = Callable[["Integers", "Integers"], "Floats"]
 """Computes the difference of each of T pairs of samples, shape (T,), from their counts, shape (T, categories) each."""
 PERMUTATIONS = 1999
 """Permutations of a test, drawn with the seed 0."""
+_LABEL, _INTERVAL = "drift label ", "drift interval "
+"""The names of counts begin with this."""
 _EDGES = 1 / (1 + np.exp(-np.linspace(-6, 12, 109)))
 """The limits of the intervals of confidence: log-odds from -6 to 12."""
 
@@ -36,15 +42,29 @@ _EDGES = 1 / (1 + np.exp(-np.linspace(-6, 12, 109)))
 class Drift:
     """Compares new rows with labeled ones. Add the probabilities of new rows with `add`; `notes` says what differs."""
 
-    def __init__(self, rows: OutOfFold) -> None:
-        """Creates a comparison without new rows.
+    def __init__(self, rows: OutOfFold, counts: Mapping[str, int] | None = None) -> None:
+        """Creates a comparison.
 
         Args:
-            rows: Labeled rows that the predictor was not fitted on.
+            rows: Labeled rows that the predictor was not fitted on, as in `Predictor.out_of_fold`.
+            counts: The new rows of an interrupted comparison, from `counts`; by default none.
         """
         self.labels = rows.labels
+        self._least_difference = LEAST_DIFFERENCE_FROM_FOLDS if rows.folds else LEAST_DIFFERENCE
         self._old_labels, self._old_confidence = _counts(rows.probabilities)
-        self._new_labels, self._new_confidence = np.zeros_like(self._old_labels), np.zeros_like(self._old_confidence)
+        counts = counts or {}
+        self._new_labels = np.array([counts.get(f"{_LABEL}{i}", 0) for i in range(len(self._old_labels))])
+        self._new_confidence = np.array([counts.get(f"{_INTERVAL}{i}", 0) for i in range(len(self._old_confidence))])
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many new rows have each predicted label and are in each interval of confidence, without zeros."""
+        counts = [*enumerate(self._new_labels.tolist())], [*enumerate(self._new_confidence.tolist())]
+        return {
+            f"{prefix}{number}": count
+            for prefix, numbered in zip((_LABEL, _INTERVAL), counts, strict=True)
+            for number, count in numbered
+            if count
+        }
 
     def add(self, probabilities: Floats) -> None:
         """Adds new rows.
@@ -67,7 +87,7 @@ class Drift:
         old, new = self._old_labels / self._old_labels.sum(), self._new_labels / self._new_labels.sum()
         change = (new - old).round(9)
         most = max(range(len(change)), key=lambda label: (abs(change[label]), change[label]))
-        if abs(change[most]) < LEAST_DIFFERENCE:
+        if abs(change[most]) < self._least_difference:
             return None
         name = "no label" if most == len(self.labels) else repr(self.labels[most])
         return (
@@ -81,7 +101,7 @@ class Drift:
             return None
         old, new = _cumulative(self._old_confidence), _cumulative(self._new_confidence)
         most = int(np.abs(new - old).argmax())
-        if abs(new[most] - old[most]) < LEAST_DIFFERENCE:
+        if abs(new[most] - old[most]) < self._least_difference:
             return None
         edge = np.concatenate([[0.0], _EDGES])[most]
         return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -62,3 +64,22 @@ def test_rows_can_be_added_in_parts_and_none_are_no_drift() -> None:
     for start in range(0, 900, 100):
         parts.add(rows.probabilities[start : start + 100] ** 2)
     assert whole.notes() == parts.notes() != ()
+
+
+def test_smaller_differences_from_folds_are_not_noted() -> None:
+    held_out = two_labels([0.9] * 500 + [0.6] * 500, [True] * 1000)
+    for rows, is_noted in ((held_out, True), (replace(held_out, folds=5), False)):
+        comparison = Drift(rows)
+        comparison.add(np.tile([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]], (1000, 1)))
+        assert bool(comparison.notes()) == is_noted
+
+
+def test_a_comparison_can_be_continued_from_its_counts() -> None:
+    rows = trec()
+    whole, begun = Drift(rows), Drift(rows)
+    whole.add(rows.probabilities[:900] ** 2)
+    begun.add(rows.probabilities[:500] ** 2)
+    continued = Drift(rows, begun.counts())
+    continued.add(rows.probabilities[500:900] ** 2)
+    assert continued.counts() == whole.counts()
+    assert continued.notes() == whole.notes() != ()
