@@ -7,8 +7,8 @@ p = (1 + exceedances) / (1 + permutations) never rejects too often (Phipson and 
 Each has the level 0.5%, so that rows without drift cause a note in at most 1% of cases.
 
 With many new rows, tests find differences too small to matter, so that a note also needs a difference of at least 5 points.
-Out-of-fold rows are predicted by predictors that were fitted on fewer rows, whose confidence differs without any drift; compared
-with them a note needs a difference of at least 20 points. benchmarks/guarantees measures how often notes are wrong.
+Out-of-fold rows are predicted by predictors that were fitted on fewer rows, whose confidence differs without any drift, so that
+compared with them a note needs a difference of at least 20 points. benchmarks/guarantees measures how often notes are wrong.
 Only counts are kept, so that any number of rows can be added in parts.
 """
 
