@@ -26,10 +26,12 @@ def doctor(
     *,
     model: Annotated[str, typer.Option("--model", help="First model, as [engine:]name.")],
     against: Annotated[str, typer.Option("--against", help="Second model, as [engine:]name.")],
-    task: Annotated[str, typer.Option("--task", help="Task name from `promptkit tasks`, or a task file.")] = "sentiment",
+    task: Annotated[
+        str, typer.Option("--task", help="Task name from `promptkit tasks`, a task file, or a data file.")
+    ] = "sentiment",
     limit: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 64,
     prompt_options: Annotated[PromptOptions, PROMPT],
-    data_options: Annotated[DataOptions, opts.Expand(only=("data",))],
+    data_options: Annotated[DataOptions, opts.Expand(only=("data", "label_column", "inputs", "labels", "answer_column"))],
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest accepted difference of a label's log-probability, in nats.")
     ] = 2e-3,

@@ -13,7 +13,7 @@ from promptkit.config.saving import PredictorOptions, SavingOptions, predict_com
 from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
-from promptkit.runs.recorded import record_options
+from promptkit.runs.recorded import record_options, record_template
 from promptkit.runs.words import command_words
 from promptkit.tasks.all_rows import with_all_rows
 from promptkit.tasks.resolve import resolve_task
@@ -89,7 +89,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         task = self.load_task()
         predictors = self.build(task)
         run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        record_options(run.path, self.recorded())
+        self._record(run.path, task)
         run = with_baselines(run, task, predictors[0].reader) if self.baselines else run
         return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
 
@@ -138,8 +138,14 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         self.check_no_save(shard)
         task = self.load_task()
         run = evaluate_shard(self.build(task), task, shard, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        record_options(run.path, self.recorded())
+        self._record(run.path, task)
         return run
+
+    def _record(self, folder: Path, task: Task) -> None:
+        """Writes the options into the folder of a run, and the template that was made for a table."""
+        record_options(folder, self.recorded())
+        if self.template is None and task.inline_template is not None:
+            record_template(folder, task.inline_template)
 
     def to_command(self, *, out: str | Path = OUT) -> str:
         """Returns the `promptkit eval` command with the options that differ from their defaults.

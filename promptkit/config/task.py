@@ -14,7 +14,7 @@ class TaskOptions(StrictModel):
     """The task."""
 
     task: Annotated[str, RelativePath(or_name=True), Metavar("TASK")]
-    """Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet)."""
+    """Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet, xlsx)."""
 
 
 class RowOptions(StrictModel):

@@ -10,6 +10,8 @@ from promptkit.runs.files import damaged, read_json, to_file
 
 OPTIONS = "options.json"
 """The file with the options that differ from the defaults."""
+TEMPLATE = "template.j2"
+"""The file with the template of a task without a task file, if none was given."""
 
 
 def record_options(folder: Path, options: Mapping[str, object]) -> None:
@@ -20,6 +22,16 @@ def record_options(folder: Path, options: Mapping[str, object]) -> None:
         options: Option -> value, as JSON values.
     """
     write_atomically(folder / OPTIONS, to_file(options))
+
+
+def record_template(folder: Path, template: str) -> None:
+    """Writes the template that was made for the columns of a table, so that it can be edited and given with --template.
+
+    Args:
+        folder: The folder of the run or shard.
+        template: The text of the template.
+    """
+    write_atomically(folder / TEMPLATE, template.encode())
 
 
 def read_options(folder: Path) -> dict[str, object] | None:

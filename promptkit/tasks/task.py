@@ -15,7 +15,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
-from promptkit.inputs.text.template import Template
+from promptkit.inputs.text.template import Template, is_template_text
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
 from promptkit.tasks.folds import Fold, make_fold
@@ -62,6 +62,11 @@ class Task:
     def labels(self) -> tuple[str, ...]:
         """The labels in the declared order; empty if the task has no fixed labels."""
         return tuple(self.spec.labels or ())
+
+    @property
+    def inline_template(self) -> str | None:
+        """The text of the task's template if no file contains it, as for a table without a given template."""
+        return self.spec.template if is_template_text(self.spec.template) else None
 
     def without_rows(self, purpose: str, part: Part) -> TaskError:
         """Returns the error for a part of the train split without usable rows.

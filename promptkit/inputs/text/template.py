@@ -87,7 +87,7 @@ class Template:
             TemplateError: There is no such template, or it is invalid.
         """
         path = expanded(name)
-        if "{%" in str(name) or "{{" in str(name):
+        if is_template_text(str(name)):
             return cls(str(name))
         if path.suffix != ".j2":
             path = folder("templates") / f"{name}.j2"
@@ -212,6 +212,11 @@ class Template:
         _check_slots(blocks, self.name)
         _check_label(blocks, self.name)
         return blocks
+
+
+def is_template_text(template: str) -> bool:
+    """Returns whether a text is a template itself, and not the name or path of one."""
+    return "{%" in template or "{{" in template
 
 
 def _check_block_name(node: nodes.Block, blocks: Mapping[str, Block], template: str) -> None:
