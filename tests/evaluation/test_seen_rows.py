@@ -9,13 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import datasets
+import pandas
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.realign import align
 from promptkit.core.errors import RunError, TaskError
 from promptkit.core.fingerprints import SeenRows
+from promptkit.evaluation.checks import seen_rows
 from promptkit.evaluation.evaluate import evaluate_shard
 from promptkit.evaluation.merge import merge
 from promptkit.runs.shard import Shard
@@ -23,6 +28,8 @@ from promptkit.tasks.task import Task
 from tests.support.errors import refused
 
 Row = dict[str, str]
+OTHERS = [{"number": f"n{n}", "subject": f"s{n}", "body": f"b{n}", "kind": ("bug", "question")[n % 2]} for n in range(9)]
+"""Rows that demonstrations could come from, which are in no other form."""
 TRAIN = {"model": "fake", "manipulation": ["soft:length=2"], "optimizer": "spsa", "steps": 2, "dev": 4}
 ROWS = [
     {"number": str(n), "subject": f"subject {n}", "body": f"the body of {n}", "kind": ("bug", "question")[n % 2]}
@@ -103,7 +110,24 @@ FORMS: dict[str, Callable[[Path, Sequence[Row]], Task]] = {
     "more columns": lambda path, rows: bare_file(path, rows, "number", "body", "subject"),
     "other columns": lambda path, rows: bare_file(path, rows, "number", "body"),
     "task file": yaml_file,
+    "list": lambda path, rows: in_memory([*rows]),
+    "data frame": lambda path, rows: in_memory(pandas.DataFrame([*rows])),
+    "dataset": lambda path, rows: in_memory(datasets.Dataset.from_list([*rows])),
+    "default template": lambda path, rows: pk.task(write_csv(path / "t.csv", rows), label="kind", train=OTHERS),
+    "parquet": lambda path, rows: pk.task(
+        write_parquet(path / "t.parquet", rows), label="kind", train=OTHERS, template=template("body", "number")
+    ),
 }
+
+
+def in_memory(rows: object) -> Task:
+    return pk.task(rows, label="kind", template=template("body", "subject"), train=OTHERS)
+
+
+def write_parquet(path: Path, rows: Sequence[Row]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pandas.DataFrame([*rows]).to_parquet(path)
+    return path
 
 
 def predictor(task: Task, learned: Path) -> pk.Predictor:
@@ -122,6 +146,58 @@ def test_trained_rows_are_refused_in_every_form(
         pk.compare(mixed, learned=predictor(mixed, learned), out=tmp_path)
     new = FORMS[form](tmp_path / "new", unseen)
     assert pk.evaluate(predictor(new, learned), new, out=tmp_path).seen_rows == 0
+
+
+def fitted_predictors(folder: Path, learned: Path, out: Path) -> dict[str, pk.Predictor]:
+    """Predictors that saw rows of the data file in different ways."""
+    task = pk.task(folder / "tickets.yaml")
+    words = pk.Verbalizer({"bug": "bug", "question": "question"})
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.bm25(k=1))
+    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
+    with_prefix = pk.Predictor(pk.load("fake"), [pk.Prompt(task.spec.template), pk.load_manipulation(learned)], words)
+    by_hand = pk.Prompt(task.spec.template, demos=[{**row, "label": row["kind"]} for row in ROWS[:2]])
+    return {
+        "learned": with_prefix,
+        "learned and saved": pk.Predictor.load(with_prefix.fit(task).save(out / "learned")),
+        "fitted": fitted,
+        "fitted and saved": pk.Predictor.load(fitted.save(out / "fitted")),
+        "by hand": pk.Predictor(pk.load("fake"), by_hand, words),
+    }
+
+
+@pytest.fixture(scope="module")
+def predictors(folder: Path, learned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pk.Predictor]:
+    return fitted_predictors(folder, learned, tmp_path_factory.mktemp("saved"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), form=st.sampled_from(sorted(FORMS)), evaluated=st.sets(st.integers(0, 59), min_size=1, max_size=12))
+def test_no_path_evaluates_a_row_that_a_predictor_saw(
+    data: st.DataObject,
+    form: str,
+    evaluated: set[int],
+    folder: Path,
+    predictors: dict[str, pk.Predictor],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    predictor = predictors[data.draw(st.sampled_from(sorted(predictors)))]
+    seen = SeenRows(predictor.fitted_on)
+    task = pk.task(folder / "tickets.yaml")
+    rows = {str(row.inputs["body"]): row.content in seen for split in ("train", "test") for row in task.rows(split)}
+    assert any(rows.values())
+    order = data.draw(st.permutations(sorted(evaluated)))
+    expected = sum(rows[ROWS[number]["body"]] for number in order)
+    path = tmp_path_factory.mktemp("form", numbered=True)
+    given = [dict(data.draw(st.permutations([*ROWS[number].items()])) if form == "list" else ROWS[number]) for number in order]
+    if len({row["kind"] for row in given}) < 2:
+        given.append(
+            {"number": "-", "subject": "-", "body": "-", "kind": "bug" if given[0]["kind"] == "question" else "question"}
+        )
+    evaluated_task = FORMS[form](path / "form", given)
+    assert len(seen_rows([predictor], evaluated_task, evaluated_task.rows("test"), allowed=True)) == expected
+    if expected:
+        with refused(TaskError, "seen-rows", seen=expected):
+            pk.evaluate(predictor, evaluated_task, out=path)
 
 
 def test_a_prompt_is_evaluated_on_the_split_that_it_was_not_trained_on(folder: Path, learned: Path, tmp_path: Path) -> None:
