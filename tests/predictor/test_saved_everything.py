@@ -90,6 +90,8 @@ class Folder:
             yield f"cot {name}", pk.Prompt(TEMPLATE, cot=build("chain of thought", COT, f"{name}:max_tokens=6"))
         yield "instruction", pk.Prompt(TEMPLATE, demos=pk.demos.first(k=2), instruction="Say it.", on_too_long="skip")
         yield "chat", pk.Prompt(TEMPLATE, demos=pk.demos.first(k=1), chat=True)
+        picked = [{"text": "lovely", "label": "yes"}, {"text": "awful", "label": "no"}]
+        yield "hand-picked", pk.Prompt(TEMPLATE, demos=picked)
         yield "channel", pk.Prompt("sentiment/review_channel", demos=pk.demos.first(k=2), channel=True)
         yield (
             "inline template",
