@@ -45,7 +45,7 @@ QUEUES = {intent: queue for queue, intents in INTENTS.items() for intent in inte
 """Intent -> queue."""
 PER_QUEUE = 60
 """Labeled tickets of each queue."""
-NEW = 500
+NEW = 200
 """New tickets, which have the shares of queues of the test split."""
 FIRST_DAY = date(2026, 3, 2)
 

@@ -21,20 +21,19 @@ show head -n 3 tickets.csv
 
 printf '\n# Monday: the file as it is, without demonstrations. What does the model read, and how good is it?\n'
 show promptkit render tickets.csv --model "$model" --shots 0 --n 1
-show promptkit eval tickets.csv --model "$model" --shots 0 --out monday
+show promptkit eval tickets.csv --model "$model" --shots 0 --folds 5 --out monday
 
-printf '\n# Tuesday: demonstrations, the same for every ticket, and similar ones.\n'
-show promptkit eval tickets.csv --model "$model" --shots 8 --demos balanced --out tuesday
-show promptkit eval tickets.csv --model "$model" --shots 8 --demos similar --out tuesday-similar
+printf '\n# Tuesday: eight demonstrations and calibration.\n'
+show promptkit eval tickets.csv --model "$model" --shots 8 --folds 5 --calibrate contextual,batch --out tuesday
 
-printf '\n# Wednesday: calibration, and a probe on the hidden states of the model.\n'
-show promptkit eval tickets.csv --model "$model" --shots 0 --calibrate contextual,batch,hidden --per-class 0 --out wednesday
+printf '\n# Wednesday: a probe on the hidden states of the model. It is also fitted on all tickets and saved.\n'
+show promptkit eval tickets.csv --model "$model" --shots 0 --folds 5 --calibrate linear --out wednesday --save queue-predictor
 
 printf '\n# Thursday: what is better than what?\n'
-show promptkit compare monday/* tuesday/* tuesday-similar/* wednesday/*:hidden wednesday/*:tfidf
+monday=$(echo monday/*) tuesday=$(echo tuesday/*) wednesday=$(echo wednesday/*)
+show promptkit compare "$wednesday:tfidf" "$monday" "$tuesday:batch" "$wednesday:linear"
 
-printf '\n# Friday: save the best one with its estimate, and predict new tickets. Unsure tickets go to a person.\n'
-show promptkit eval tickets.csv --model "$model" --shots 0 --calibrate hidden --per-class 0 --out friday --save queue-predictor
+printf '\n# Friday: predict new tickets. Unsure ones go to a person, so that at most one in ten answers is wrong.\n'
 show promptkit predict queue-predictor new.csv -o predicted.csv --risk 0.1
 show head -n 3 predicted.csv
 show python "$here/check.py" predicted.csv new_gold.csv
