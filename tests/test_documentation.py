@@ -65,8 +65,8 @@ def test_every_guide_is_linked_and_most_have_programs() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_options_of_a_command_exist(command: str) -> None:
-    name = command.split()[1]
-    done = subprocess.run([sys.executable, "-m", "promptkit", name, "--help"], capture_output=True, text=True, check=True)
+    name = re.findall(r"\S+", command)[1 : 3 if command.startswith("promptkit task ") else 2]
+    done = subprocess.run([sys.executable, "-m", "promptkit", *name, "--help"], capture_output=True, text=True, check=True)
     for option in re.findall(r"--[a-z][a-z-]*", command.partition("  #")[0]):
         assert option in done.stdout
 
