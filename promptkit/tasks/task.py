@@ -322,7 +322,9 @@ class Task:
         return LabeledExample(id="", inputs=inputs, label=self._label(text(row, self.source.label, where), where, split))
 
     def _label(self, value: str, where: str, split: str) -> str:
-        names = {label: label for label in self.labels}
+        # booleans are written true and false, and may be declared as True and False
+        names = {label.lower(): label for label in self.labels if label.lower() in ("true", "false")}
+        names |= {label: label for label in self.labels}
         if self.source.label_ids is not None:
             # label_ids takes precedence over label names
             names |= {cell_text(key): label for key, label in self.source.label_ids.items()}

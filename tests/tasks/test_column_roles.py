@@ -100,6 +100,17 @@ def test_numbers_are_labels_in_the_order_of_their_values() -> None:
     assert pk.task([{**row, "kind": row["kind"] > 4} for row in data], label="kind", labels=[True, False]).labels[0] == "true"
 
 
+@pytest.mark.parametrize(("words", "labels"), [("True,False", ("True", "False")), ("", ("false", "true"))])
+def test_booleans_in_a_csv_file_are_labels(tmp_path: Path, words: str, labels: tuple[str, ...]) -> None:
+    lines = [f"text {number},{number % 2 == 0}" for number in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,kind", *lines]))
+    task = pk.task(tmp_path / "rows.csv", label="kind", labels=words.split(",") if words else ())
+    assert task.labels == labels
+    by_text = {row.inputs["text"]: row.label for split in ("train", "test") for row in task.rows(split)}
+    assert by_text["text 4"].lower() == "true"
+    assert set(by_text.values()) == set(labels)
+
+
 @pytest.mark.parametrize(
     ("value", "names"),
     [
