@@ -34,6 +34,7 @@ SHARED_CODES = {
     "too-few-labels",
     "too-few-rows",
     "unreadable-file",
+    "unsupported-file-type",
 }
 """Codes shared by several error types: the same problem with different objects, such as a missing task or model file."""
 
