@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -356,6 +357,21 @@ class ShowsPixels(Protocol):
 
         Returns:
             Arrays of shape (channels, height, width) of the model's size, with values between 0 and 1.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsPrefixes(Protocol):
+    """A model that can keep what it has computed for the beginning of a prompt, from one call to the next."""
+
+    def reusing(self, prefix: tuple[int, ...]) -> AbstractContextManager[None]:
+        """Returns a context manager within which requests that begin with these tokens reuse what was computed for them.
+
+        Without it, the outputs of requests do not depend on earlier calls.
+
+        Args:
+            prefix: The first token ids of the prompts.
         """
         ...
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypedDict
 
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.core.sequences import common_prefix_length
@@ -54,7 +55,16 @@ class Plan:
     batches: tuple[Batch, ...]
 
 
-def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool) -> Plan:
+class BatchBounds(TypedDict):
+    """The limits of a batch, as keywords of `make_plan`."""
+
+    batch_tokens: int
+    batch_pairs: int
+
+
+def make_plan(
+    requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool, known: tuple[int, ...] = ()
+) -> Plan:
     """Groups requests of similar lengths into batches.
 
     A request that exceeds a limit by itself is a batch of its own. Requests to generate have separate batches. A request that
@@ -65,8 +75,11 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
         batch_tokens: The maximum number of tokens that a batch computes.
         batch_pairs: The maximum number of query-key pairs of a batch.
         share: Whether to reuse shared prefixes.
+        known: A prefix that is computed already. It is used if all requests begin with it and share hardly more than it.
     """
     prefix, reuse = _reuse(requests, share=share)
+    if share and known and len(prefix) < len(known) + MIN_SHARED and _all_begin_with(requests, known):
+        prefix, reuse = known, [len(known)] * len(requests)
     generates = [isinstance(request.verb, Generate) for request in requests]
     sizes = [_size(request, len(request.text.ids) - shared) for request, shared in zip(requests, reuse, strict=True)]
     order = sorted(
@@ -96,6 +109,12 @@ def _reuse(requests: Sequence[Request], *, share: bool) -> tuple[tuple[int, ...]
     spine, cuts = _shared_prefixes([_shareable_ids(request) for request in requests if share and not _reads_mean(request)])
     reuse = [0 if _reads_mean(request) else _longest_cut(_shareable_ids(request), spine, cuts) for request in requests]
     return spine, reuse
+
+
+def _all_begin_with(requests: Sequence[Request], known: tuple[int, ...]) -> bool:
+    """Returns whether all requests can reuse a prefix."""
+    shareable = [() if _reads_mean(request) else _shareable_ids(request) for request in requests]
+    return all(len(ids) > len(known) and ids[: len(known)] == known for ids in shareable)
 
 
 def _shareable_ids(request: Request) -> tuple[int, ...]:

@@ -256,10 +256,13 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
-        return self.session()
+        return self.session(keep_prefix=True)
 
-    def session(self) -> Session:
+    def session(self, *, keep_prefix: bool = False) -> Session:
         """Prepares what all rows share, for predictions one chunk after another.
+
+        Args:
+            keep_prefix: Whether the model keeps what it has computed for the beginning that prompts share.
 
         Raises:
             InputError: The predictor is not fitted.
@@ -267,7 +270,7 @@ class Predictor:
         check_fitted(self.manipulate, self.chain, "predict")
         ask = CachedModel(self.model)
         encode = self.manipulate.bind(BindContext(ask=ask, reader=self.reader, other_models=self._other_models(None)))
-        return Session(self.model, self.chain, encode, ask, self.columns.sample())
+        return Session(self.model, self.chain, encode, ask, self.columns.sample(), keep_prefix=keep_prefix)
 
     def _other_models(self, cache: ScoreCache | None, load_model: Callable[[str], Model] = load) -> dict[str, Ask]:
         return {name: CachedModel(load_model(name), cache) for name in self.manipulate.models}

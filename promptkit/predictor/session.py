@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,11 +17,13 @@ from promptkit.collect.records import Query, row_record
 from promptkit.collect.requirements import needs_of
 from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import Ask, Encode
-from promptkit.core.model import Model
+from promptkit.core.manipulation import Encode
+from promptkit.core.model import KeepsPrefixes, Model
 from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord, answered
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
+from promptkit.core.sequences import common_prefix_length
+from promptkit.models.client import CachedModel
 from promptkit.predictor.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ KEPT_CONTEXTS = 256
 """Number of contexts of which a session keeps the answers to further inputs of aligners, such as content-free texts."""
 ROW_ERRORS = (InputError, TaskError, TemplateError)
 """The errors that a single row can cause. Others, such as a model that fails, stop a prediction."""
+UNSETTLED = 4
+"""Number of tokens at the end of a prompt's beginning that another row may change."""
 SKIPPED = "The prompt does not fit the model's context"
 
 Progress = Callable[[int], None]
@@ -63,10 +68,17 @@ class Session:
         encode: Renders rows.
         ask: The model, which aligners may query while requests are planned.
         sample: A row that can be rendered. If it fails like another row, the error is not that row's.
+        keep_prefix: Whether the model keeps what it has computed for the beginning that prompts share, so that single rows are
+            answered fast. Outputs then differ by rounding (1e-4) from those without it.
     """
 
-    def __init__(self, model: Model, chain: Chain, encode: Encode, ask: Ask, sample: Example) -> None:
-        self._model, self._chain, self._sample = model, chain, sample
+    def __init__(
+        self, model: Model, chain: Chain, encode: Encode, ask: CachedModel, sample: Example, *, keep_prefix: bool = False
+    ) -> None:
+        self._model, self._chain, self._sample, self._ask = model, chain, sample, ask
+        self._keep_prefix = keep_prefix and isinstance(model, KeepsPrefixes)
+        self._prefix: tuple[int, ...] | None = None
+        """The token ids that all prompts began with so far; None before the first one."""
         others = other_models_of(needs_of((chain,)), None)
         self._purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
         self._kept: OrderedDict[tuple[Request, ...], list[Output]] = OrderedDict()
@@ -86,7 +98,8 @@ class Session:
         """
         rendered = self._render(rows)
         queries = self._queries(rows, rendered)
-        outputs = {} if queries is None else self._outputs(queries, progress or _ignore)
+        with self._reusing_prefix(rendered):
+            outputs = {} if queries is None else self._outputs(queries, progress or _ignore)
         records: list[RowRecord] = []
         errors = [prompt.reason if isinstance(prompt, Unreadable) else None for prompt in rendered]
         for query in [] if queries is None else queries.evaluated:
@@ -129,6 +142,20 @@ class Session:
                 if other.code == error.code:
                     raise error from None
             self._codes_of_rows.add(error.code)
+
+    def _reusing_prefix(self, rendered: Sequence[Rendered | Unreadable]) -> AbstractContextManager[None]:
+        """Returns a context manager within which the model reuses the beginning that all prompts had so far."""
+        prompts = [prompt.text.ids for prompt in rendered if isinstance(prompt, Rendered)] if self._keep_prefix else []
+        if not (prompts and isinstance(self._model, KeepsPrefixes)):
+            return nullcontext()
+        if self._prefix is None:
+            self._prefix = prompts[0]
+            if not self._ask.computed:  # rendering a row does not query the model
+                prompts += [prompt.text.ids for prompt in self._encode([self._sample]) if isinstance(prompt, Rendered)]
+        for ids in prompts:
+            length = min(common_prefix_length(self._prefix, ids), len(ids) - UNSETTLED)
+            self._prefix = self._prefix[: max(0, length)]
+        return self._model.reusing(self._prefix)
 
     def _queries(self, rows: Sequence[Example | Unreadable], rendered: Sequence[Rendered | Unreadable]) -> Queries | None:
         """Returns the requests for the rows that are rendered; None if there are none. The id of a query is its row's index."""

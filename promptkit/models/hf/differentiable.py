@@ -17,7 +17,7 @@ from promptkit.core.hashing import Hasher
 from promptkit.core.interventions import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
-from promptkit.models.batching import MIN_SHARED, make_plan, tree_of, unshared_tokens
+from promptkit.models.batching import MIN_SHARED, BatchBounds, make_plan, tree_of, unshared_tokens
 from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.forward import Forward
 
@@ -61,7 +61,7 @@ class TorchScores:
             )
         self._forward, self._requests = forward, requests
         self._checkpointing, self._precision = checkpointing, precision
-        self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}
+        self._bounds = BatchBounds(batch_tokens=batch_tokens, batch_pairs=batch_pairs)
         shared = _shared_constant_ids(requests) if forward.shares_prefixes else ()
         self._reuse = len(shared) if len(shared) >= MIN_SHARED else 0
         self._prefix = forward.prefill(shared[: self._reuse])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal
 
 import torch
@@ -19,7 +21,7 @@ from promptkit.core.model import Precision, TextCard
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
 from promptkit.models.base import BaseEngine
-from promptkit.models.batching import Plan, make_plan
+from promptkit.models.batching import BatchBounds, Plan, make_plan
 from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
@@ -39,6 +41,8 @@ BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """The most tokens of a batch by default, for each type of device."""
 PAIRS_PER_BATCH = 2**22
 """The most query-key pairs of a batch, per head."""
+KEPT_TOKENS = 8192
+"""Number of tokens of several prefixes that are kept; the prefix that was used last is always kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +76,9 @@ class TransformersModel(BaseEngine):
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
+        self._reused: tuple[int, ...] = ()
+        self._kept_prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
+        """The keys and values of the latest prefixes that were reused."""
         self._config = read_config(self._source, name)
         self._backend = backend_of(self._config, name)
         self.capabilities = self._backend.capabilities
@@ -147,9 +154,22 @@ class TransformersModel(BaseEngine):
                 if finished.issuperset(batch_indices):
                     continue
                 if prefix is None:
-                    prefix = self._prefill(plan, [requests[i] for i in indices])
+                    prefix = self._prefix_of(plan, [requests[i] for i in indices])
                 outputs = self._answer_or_split([requests[i] for i in batch_indices], batch.reuse, prefix)
                 yield batch_indices, tuple(outputs)
+
+    @contextmanager
+    def reusing(self, prefix: tuple[int, ...]) -> Iterator[None]:
+        """Keeps the keys and values of a prefix for the next calls; see `KeepsPrefixes.reusing`.
+
+        Requests with learned prefixes or edits, which change the keys and values of all tokens, reuse nothing.
+        """
+        texts = takewhile(lambda token: token >= 0, prefix)  # not the learned vectors, which are negative ids
+        self._reused = tuple(texts)
+        try:
+            yield
+        finally:
+            self._reused = ()
 
     def differentiable(
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
@@ -184,13 +204,26 @@ class TransformersModel(BaseEngine):
 
         Prefixes and edits change the keys and values of the tokens that a plan shares.
         """
-        groups: dict[object, list[int]] = {}
+        groups: dict[tuple[tuple[object, ...], tuple[object, ...]], list[int]] = {}
         for index, request in enumerate(requests):
             groups.setdefault((request.interventions.prefixes, request.interventions.edits), []).append(index)
         share = self._forward.shares_prefixes
-        return [
-            (indices, make_plan([requests[i] for i in indices], share=share, **self._bounds)) for indices in groups.values()
-        ]
+        plans = []
+        for interventions, indices in groups.items():
+            known = () if any(interventions) else self._reused
+            plans.append((indices, make_plan([requests[i] for i in indices], share=share, known=known, **self._bounds)))
+        return plans
+
+    def _prefix_of(self, plan: Plan, requests: Sequence[Request]) -> KeyValues:
+        """Returns the keys and values of a plan's shared prefix; those of the prefix that is reused are kept."""
+        if not plan.prefix or plan.prefix != self._reused:
+            return self._prefill(plan, requests)
+        if plan.prefix not in self._kept_prefixes:
+            self._kept_prefixes[plan.prefix] = self._prefill(plan, requests)
+        self._kept_prefixes.move_to_end(plan.prefix)
+        while len(self._kept_prefixes) > 1 and sum(map(len, self._kept_prefixes)) > KEPT_TOKENS:
+            self._kept_prefixes.popitem(last=False)
+        return self._kept_prefixes[plan.prefix]
 
     def _prefill(self, plan: Plan, requests: Sequence[Request]) -> KeyValues:
         tokens = len(plan.prefix)
@@ -283,6 +316,6 @@ class TransformersModel(BaseEngine):
         return self._settings.batch_tokens or BATCH_TOKENS.get(self._device.type, BATCH_TOKENS["cpu"])
 
     @property
-    def _bounds(self) -> dict[str, int]:
+    def _bounds(self) -> BatchBounds:
         """The most tokens and query-key pairs of a batch, as keywords."""
         return {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
