@@ -12,7 +12,7 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
-from promptkit.tasks.columns import cell, read_choices, text
+from promptkit.tasks.columns import cell, input_text, read_choices
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import ChoicesSource, Column, RegexColumn
@@ -58,7 +58,15 @@ class Columns:
         if self.modality == "image":
             images = {name: self._image(row, column_name(column), where, folder) for name, column in self.inputs.items()}
             return self._identified(images, ())
-        inputs = {variable: text(row, column, where) for variable, column in self.inputs.items()}
+        inputs = {variable: input_text(row, column, where) for variable, column in self.inputs.items()}
+        if not any(content.strip() for content in inputs.values()):
+            raise TaskError(
+                f"The columns {', '.join(self.names)} are empty in {where}",
+                code="empty-cell",
+                hint="Fill one of them in or remove the row",
+                columns=self.names,
+                where=where,
+            )
         choices = () if self.choices is None else read_choices(row, self.choices, inputs, where)
         return self._identified(inputs, choices)
 

@@ -168,8 +168,8 @@ class Predictor:
         """Predicts rows without labels.
 
         Args:
-            rows: The rows: a list of mappings from columns to values, or any iterable of them, such as a `datasets.Dataset`.
-                If the predictor reads one column, its values suffice: a list of texts, or of images.
+            rows: The rows: a list of mappings from columns to values, a data frame of pandas or polars, or a
+                `datasets.Dataset`. If the predictor reads one column, its values suffice: a list of texts, or of images.
             threshold: Abstain from rows whose likeliest label has a probability below this.
             risk: Abstain from as few rows as possible, so that at most this share of the answers is wrong, with 95%
                 confidence.

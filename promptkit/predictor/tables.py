@@ -1,4 +1,4 @@
-"""New rows from a list of mappings, texts or images, or from any other iterable of them, such as a dataset."""
+"""New rows from any container: a list of mappings, texts or images, a data frame, or a dataset."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from promptkit.core.arguments import shortened
 from promptkit.core.arrays import Array, as_array, as_uint8_array
-from promptkit.core.errors import InputError
+from promptkit.core.errors import InputError, TaskError
 from promptkit.predictor.columns import Columns
+from promptkit.tasks.frames import is_frame, table_in_memory
 from promptkit.tasks.readers import Row
 
 T = TypeVar("T")
@@ -21,17 +22,29 @@ def rows_of(data: object, columns: Columns) -> Iterator[Row]:
     """Yields rows as mappings from columns to values.
 
     Args:
-        data: Rows in any container. If the predictor reads one column, a row may also be the value of that column alone: a
-            text, the path of an image, or the pixels of an image.
+        data: Rows in any container that `pk.task` accepts. If the predictor reads one column, a row may also be the value of
+            that column alone: a text, the path of an image, or the pixels of an image.
         columns: The columns that the predictor reads.
 
     Raises:
         InputError: The data are no rows.
     """
+    if is_frame(data):
+        yield from _frame_rows(data)
+        return
     if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
         raise _not_rows(data, columns)
     for row in data:
         yield row if isinstance(row, Mapping) else _single(row, columns)
+
+
+def _frame_rows(data: object) -> Sequence[Row]:
+    try:
+        return table_in_memory(data).rows
+    except TaskError as error:
+        if error.code != "no-rows":
+            raise
+        return ()
 
 
 def chunks(rows: Iterable[T], size: int) -> Iterator[Sequence[T]]:

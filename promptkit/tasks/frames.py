@@ -75,6 +75,12 @@ def table_in_memory(data: object) -> Table:
     )
 
 
+def is_frame(data: object) -> bool:
+    """Returns whether data are a data frame, a dataset or an Arrow table, and not a plain sequence of rows."""
+    is_known = _is_instance(data, "pandas", "DataFrame") or _is_instance(data, "datasets", "Dataset")
+    return is_known or isinstance(data, _ArrowStream)
+
+
 def _is_instance(data: object, package: str, name: str) -> bool:
     """Whether data are an instance of a class of a package, which is not imported for the check."""
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ == name for kind in type(data).__mro__)

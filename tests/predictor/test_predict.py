@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas
+import pyarrow
 import pytest
+from PIL import Image
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TemplateError, Unsupported
 from promptkit.predictor import predictor as module
+from tests.models.vision.tiny import NAMES, convolutional
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -132,3 +137,30 @@ def test_generated_texts_have_predictions_and_no_probabilities() -> None:
     assert predictions[1].error is not None
     with refused(Unsupported, "no-probabilities", aligner="first_line"):
         predictor.predict_proba(["fine"])
+
+
+def test_frames_and_datasets_give_the_same_predictions_as_mappings() -> None:
+    rows = [{"id": number, "text": text} for number, text in enumerate(TEXTS)]
+    expected = predictor().predict(rows)
+    frame, dataset, table = pandas.DataFrame(rows), datasets.Dataset.from_list(rows), pyarrow.Table.from_pylist(rows)
+    for data in (frame, dataset, table):
+        predictions = predictor().predict(data)
+        assert predictions.predictions == expected.predictions
+        assert np.array_equal(predictions.probabilities, expected.probabilities)
+    assert len(predictor().predict(frame[:0])) == 0
+
+
+def test_images_are_predicted_from_arrays_and_files(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    task = pk.image_task(pixels, labels=["a", "b"] * 3)
+    model = convolutional()
+    labels = pk.Classes(["a", "b"], classes={"a": [NAMES[0]], "b": [NAMES[1]]})
+    predictor = pk.Predictor(model, pk.ImageProcessor(), labels).fit(task)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    arrays = predictor.predict(pixels)
+    paths = predictor.predict([str(tmp_path / f"{number}.png") for number in range(6)])
+    assert arrays.predictions == paths.predictions
+    assert arrays.probabilities == pytest.approx(paths.probabilities, abs=1e-6)
+    broken = predictor.predict([str(tmp_path / "0.png"), str(tmp_path / "missing.png")])
+    assert [error is None for error in broken.errors] == [True, False]
