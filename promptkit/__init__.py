@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from promptkit.analysis.image_views import view_images as view_images
     from promptkit.analysis.label_maps import label_maps as label_maps
     from promptkit.config.evaluation import EvalConfig as EvalConfig
+    from promptkit.config.predict import PredictConfig as PredictConfig
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
     from promptkit.core.errors import CheckpointError as CheckpointError
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from promptkit.models.registry import load as load
     from promptkit.models.vision import operations as operations
     from promptkit.models.vision.module import load_module as load_module
+    from promptkit.predictor.predictions import Prediction as Prediction
+    from promptkit.predictor.predictions import Predictions as Predictions
     from promptkit.predictor.predictor import Predictor as Predictor
     from promptkit.runs.run import Run as Run
     from promptkit.runs.shard import Shard as Shard
@@ -142,6 +145,9 @@ _ATTRIBUTES = {
     "load_module": ("promptkit.models.vision.module", "load_module"),
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "merge": ("promptkit.evaluation.merge", "merge"),
+    "PredictConfig": ("promptkit.config.predict", "PredictConfig"),
+    "Prediction": ("promptkit.predictor.predictions", "Prediction"),
+    "Predictions": ("promptkit.predictor.predictions", "Predictions"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),

@@ -19,6 +19,7 @@ from promptkit.cli.labelmap import labelmap
 from promptkit.cli.listing import cache, kinds, models, tasks
 from promptkit.cli.merge import merge
 from promptkit.cli.options import Command
+from promptkit.cli.predict import predict
 from promptkit.cli.render import render
 from promptkit.cli.search import search
 from promptkit.cli.study import study
@@ -46,6 +47,7 @@ def _task() -> None:
 app.command("eval", cls=Command)(eval_)
 for command in (
     render,
+    predict,
     train,
     search,
     study,

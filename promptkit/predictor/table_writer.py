@@ -62,7 +62,7 @@ def suffix_of(path: Path) -> str:
     if suffix not in SUFFIXES:
         raise InputError(
             f"Predictions cannot be written to a file of type {path.suffix or path.name!r}",
-            code="unsupported-file-type",
+            code="unsupported-output-type",
             hint=f"Use {', '.join(SUFFIXES)}",
             file=str(path),
             suffix=path.suffix,

@@ -40,7 +40,7 @@ def test_a_value_that_is_not_a_predictor_is_refused(call: Callable[[object, pk.T
         call(value, pk.task("sentiment"))
 
 
-@pytest.mark.parametrize("call", [pk.Prompt, pk.task])
+@pytest.mark.parametrize("call", [pk.Prompt])
 def test_a_value_that_is_not_a_path_is_refused(call: Callable[[object], object]) -> None:
     with refused(InputError, "not-a-path", value="5"):
         call(5)

@@ -156,7 +156,7 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out.parquet", "out.txt", "out"])
 def test_other_types_of_files_are_not_written(tmp_path: Path, name: str) -> None:
     source = write(tmp_path / "rows.csv", ROWS)
-    with refused(InputError, "unsupported-file-type", file=str(tmp_path / name)):
+    with refused(InputError, "unsupported-output-type", file=str(tmp_path / name)):
         predict_file(predictor(), source, tmp_path / name)
 
 

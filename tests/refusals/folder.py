@@ -220,6 +220,10 @@ class Given:
 
         self._patch.setattr(Path, "mkdir", raise_no_space)
 
+    def a_saved_predictor(self) -> None:
+        pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.Verbalizer(LABELS)).save(self._folder / "predictor")
+        (self._folder / "new.csv").write_text("text\nfine\n", "utf-8")
+
     def a_learned_prompt(self) -> None:
         from promptkit.core.arrays import zeros
         from promptkit.manipulate.learned.storage import save as save_manipulation
