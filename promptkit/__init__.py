@@ -72,8 +72,6 @@ if TYPE_CHECKING:
     from promptkit.models.registry import load as load
     from promptkit.models.vision import operations as operations
     from promptkit.models.vision.module import load_module as load_module
-    from promptkit.predictor.predictions import Prediction as Prediction
-    from promptkit.predictor.predictions import Predictions as Predictions
     from promptkit.predictor.predictor import Predictor as Predictor
     from promptkit.runs.run import Run as Run
     from promptkit.runs.shard import Shard as Shard
@@ -146,8 +144,6 @@ _ATTRIBUTES = {
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "merge": ("promptkit.evaluation.merge", "merge"),
     "PredictConfig": ("promptkit.config.predict", "PredictConfig"),
-    "Prediction": ("promptkit.predictor.predictions", "Prediction"),
-    "Predictions": ("promptkit.predictor.predictions", "Predictions"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
