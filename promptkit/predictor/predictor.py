@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import TaskError, Unsupported
+from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
@@ -32,7 +32,7 @@ from promptkit.predictor.hub import download, is_on_hub, push
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
 from promptkit.predictor.saved_stages import check_no_words, first_of
-from promptkit.predictor.session import Progress, Session, Unreadable
+from promptkit.predictor.session import Progress, Session, Unreadable, read_rows
 from promptkit.predictor.tables import chunks, rows_of
 from promptkit.tasks.readers import Row
 from promptkit.tasks.task import Task
@@ -229,13 +229,7 @@ class Predictor:
             first: The number of the first row, for error messages.
             folder: The folder that the paths of images are relative to; by default the current folder.
         """
-        examples: list[Example | Unreadable] = []
-        for number, row in enumerate(rows, start=first):
-            try:
-                examples.append(self.columns.example(row, f"row {number}", folder or Path()))
-            except TaskError as error:
-                examples.append(Unreadable.of(error))
-        return examples
+        return read_rows(self.columns, rows, first, folder or Path())
 
     def as_sklearn(self) -> PromptClassifier:
         """Returns a classifier of scikit-learn that predicts with this predictor, and fits it on labeled rows.

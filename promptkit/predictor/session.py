@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from promptkit.align.chain import Chain
@@ -24,7 +25,9 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.sequences import common_prefix_length
 from promptkit.models.client import CachedModel
+from promptkit.predictor.columns import Columns
 from promptkit.predictor.predictions import Predictions
+from promptkit.tasks.readers import Row
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -216,6 +219,24 @@ class Session:
         reads += [read_record(query, outputs[query.id]) for query in queries.queries if isinstance(query, ReadQuery)]
         data = collect_fit_data((self._chain,), records, support, ReadOutputs.from_records(reads))
         return calibration.fit(data).apply(data.items)
+
+
+def read_rows(columns: Columns, rows: Sequence[Row], first: int, folder: Path) -> list[Example | Unreadable]:
+    """Returns rows as examples; one that cannot be read is `Unreadable`.
+
+    Args:
+        columns: The columns that are read.
+        rows: The rows, as mappings from columns to values.
+        first: The number of the first row, for error messages.
+        folder: The folder that the paths of images are relative to.
+    """
+    examples: list[Example | Unreadable] = []
+    for number, row in enumerate(rows, start=first):
+        try:
+            examples.append(columns.example(row, f"row {number}", folder))
+        except TaskError as error:
+            examples.append(Unreadable.of(error))
+    return examples
 
 
 def answer_all(model: Model, requests: Sequence[Request], progress: Progress) -> list[Output]:
