@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from promptkit.analysis.image_views import view_images as view_images
     from promptkit.analysis.label_maps import label_maps as label_maps
     from promptkit.config.evaluation import EvalConfig as EvalConfig
-    from promptkit.config.predict import PredictConfig as PredictConfig
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
     from promptkit.core.errors import CheckpointError as CheckpointError
@@ -143,7 +142,6 @@ _ATTRIBUTES = {
     "load_module": ("promptkit.models.vision.module", "load_module"),
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "merge": ("promptkit.evaluation.merge", "merge"),
-    "PredictConfig": ("promptkit.config.predict", "PredictConfig"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),

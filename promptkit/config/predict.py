@@ -1,4 +1,4 @@
-"""The configuration of a prediction: `promptkit predict`, a YAML file and `pk.PredictConfig` are three spellings of it."""
+"""The configuration of a prediction, which `promptkit predict` and a YAML file spell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PredictConfig(Options):
     """The configuration of a prediction.
 
-    `pk.PredictConfig(predictor="tickets-predictor", data="new.csv", threshold=0.8).run("answers.csv")` equals
+    `PredictConfig(predictor="tickets-predictor", data="new.csv", threshold=0.8).run("answers.csv")` equals
     `promptkit predict tickets-predictor new.csv --threshold 0.8 -o answers.csv`.
     """
 
