@@ -25,4 +25,5 @@ class RowOptions(StrictModel):
     allow_seen: bool = False
     """Also evaluate rows that a learned prompt or a predictor was fitted on, and mark the figures."""
     folds: PositiveInt | None = None
-    """Divide the rows into N folds and predict each fold from the rows of the others; 1 for no folds."""
+    """Divide the rows into N folds and predict each fold from the others (1 for no folds); by default 5 for a single file of
+    fewer than 500 rows."""

@@ -53,6 +53,7 @@ def evaluate(
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: Divide the rows into this number of folds, and predict each fold from the rows of the others; 1 for no folds.
+            By default 5 for a task with one table of fewer than 500 rows, whose train rows are not declared.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.

@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample
 
+FOLDS = 5
+"""Number of folds of a task with few rows and no train split."""
+FEW_ROWS = 500
+"""With fewer labeled rows than this, a task without a train split is evaluated by folds."""
+HOLD_OUT = 0.5
+"""The fraction of the rows of a task without a train split that is held out for training, if there are no folds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:

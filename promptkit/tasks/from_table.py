@@ -20,8 +20,6 @@ from promptkit.tasks.source import Source
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
 
-HOLD_OUT = 0.5
-"""The fraction of the rows that becomes the train split of a table without train rows."""
 _EVALUATED = ("test", "validation", "val", "valid", "dev")
 """The splits that are evaluated by default, in this order; a single table is evaluated under any name."""
 
@@ -90,7 +88,6 @@ def task_from_tables(
         inputs=layout.variables,
         label=layout.label,
         splits={} if default == "test" else {"test": default},
-        hold_out=None if has_train else HOLD_OUT,
     )
     spec = TaskSpec(
         description=f"rows of {name}",

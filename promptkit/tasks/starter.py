@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptkit.core.paths import expanded
 from promptkit.tasks.frames import Table
-from promptkit.tasks.from_table import HOLD_OUT, Columns, TableLayout, read_layout
+from promptkit.tasks.from_table import Columns, TableLayout, read_layout
 from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import data_suffix, read_file
 
@@ -63,10 +63,7 @@ def _answers(layout: TableLayout) -> str:
 
 
 def _files(path: Path) -> str:
-    return (
-        f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE and remove hold_out\n"
-        f"    hold_out: {HOLD_OUT}  # fraction of the rows, chosen by hash, to learn from\n"
-    )
+    return f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE\n"
 
 
 def _task_file_of_images(path: Path, name: str, layout: TableLayout) -> str:

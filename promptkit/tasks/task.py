@@ -18,7 +18,7 @@ from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.inputs.text.template import Template, is_template_text
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
-from promptkit.tasks.folds import Fold, make_fold
+from promptkit.tasks.folds import FEW_ROWS, FOLDS, HOLD_OUT, Fold, fold_of, make_fold
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import Source
@@ -117,11 +117,38 @@ class Task:
             TaskError: The split does not exist, or a row is invalid.
         """
         split = self.spec.split if split is None else split
-        if self.source.hold_out is None or split != "test":
+        if self.hold_out is None or split != "test":
             return self._examples(split)
         if "test and train" not in self._splits:
             self._splits["test and train"] = self._read("test")
         return self._splits["test and train"]
+
+    @property
+    def has_one_table(self) -> bool:
+        """Whether the source has a single table of rows and the task does not say which of them are for training."""
+        source, is_table = self.source, self.source.files is not None or self.source.memory is not None
+        only = tuple(known_splits(source, self.base) or ()) == (source.splits.get("test", "test"),)
+        return is_table and only and source.hold_out is None and "train" not in source.splits
+
+    @property
+    def hold_out(self) -> float | None:
+        """The number or fraction of the rows that are held out for training; None if there is a train split."""
+        return HOLD_OUT if self.has_one_table else self.source.hold_out
+
+    def default_folds(self, split: str) -> int | None:
+        """Returns the number of folds by which a split is evaluated by default; None if rows are held out for training.
+
+        A task with one table of fewer than `FEW_ROWS` rows has `FOLDS` folds, so that all of its rows are used.
+        """
+        if self.held_out is not None or not self.has_one_table or split != "test":
+            return None
+        rows = self.labeled_rows(split)
+        return FOLDS if len(rows) < FEW_ROWS and len({fold_of(row, FOLDS) for row in rows}) > 1 else None
+
+    def with_all_rows(self) -> Task:
+        """Returns the task with all labeled rows as its train split, for the last fit after they were evaluated by folds."""
+        rows = self.labeled_rows()
+        return replace(self, held_out=Fold(number=0, of=0, split=self.spec.split, rows=(), others=rows))
 
     @check_arguments("Task.fold")
     def fold(self, number: int, of: int, *, split: str | None = None, dev: bool = False) -> Task:
@@ -154,7 +181,7 @@ class Task:
         if self.held_out is not None:
             return rows_of_part(self.held_out.others, part, self.parts)
         source = self.source
-        known = known_splits(source, self.base) if source.hold_out is None else None
+        known = known_splits(source, self.base) if self.hold_out is None else None
         if known is not None and source.splits.get("train", "train") not in known:
             raise TaskError(
                 f"The task {self.name} has no train split, from which demonstrations and calibrations take their rows",
@@ -239,10 +266,12 @@ class Task:
 
     def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
-            if self.source.hold_out is not None and split in ("train", "test"):
+            if self.hold_out is not None and split in ("train", "test"):
                 rows = self._read("test")
+                if self.has_one_table and len({row.content for row in rows}) < 2:
+                    return rows if split == "test" else []
                 with errors_at(self.file, f"{self._source_key}.hold_out", only=("invalid-hold-out", "too-few-distinct-rows")):
-                    self._splits.update(divide_train_test(rows, self.source.hold_out))
+                    self._splits.update(divide_train_test(rows, self.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]

@@ -215,3 +215,14 @@ def test_analyses_fit_on_each_fold(task: pk.Task, tmp_path: Path) -> None:
 def test_the_number_of_folds_is_checked(task: pk.Task, tmp_path: Path) -> None:
     with refused(InputError, "out-of-range", folds=0):
         evaluate(predictors(pk.Prompt("sentiment/review")), task, folds=0, out=tmp_path)
+
+
+def test_a_data_file_of_few_rows_has_folds_by_default(tmp_path: Path) -> None:
+    rows = [{"text": f"row {number} {'x' * (number % 5)}", "label": "ab"[number % 2]} for number in range(40)]
+    task = pk.task(rows, template="{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer({"a": "a", "b": "b"}))
+    run = evaluate(predictor, task, out=tmp_path)
+    assert (run.folds, len(run.ids)) == (5, 40)
+    half = evaluate(predictor, task, folds=1, out=tmp_path)
+    assert half.folds == 0
+    assert set(half.ids) == {row.id for row in task.rows("test")}

@@ -90,3 +90,20 @@ def test_impossible_folds_are_refused(tmp_path: Path) -> None:
             task.fold(number, of)
     with refused(TaskError, "too-few-distinct-rows", rows=1):
         write_task(tmp_path / "one", rows=1).fold(1, 5)
+
+
+def test_a_single_table_of_few_rows_has_folds_by_default(tmp_path: Path) -> None:
+    few, many = write_task(tmp_path / "few", rows=499), write_task(tmp_path / "many", rows=500)
+    assert (few.default_folds("test"), many.default_folds("test")) == (5, None)
+    assert len(many.rows("test")) + len(many.rows("train")) == 500
+    assert 200 < len(many.rows("train")) < 300
+    declared = write_task(tmp_path / "declared", hold_out=0.5)
+    assert declared.default_folds("test") is None
+    assert few.fold(1, 5).default_folds("test") is None
+    assert write_task(tmp_path / "one", rows=1).default_folds("test") is None
+
+
+def test_all_rows_are_train_rows_of_the_last_fit(tmp_path: Path) -> None:
+    task = write_task(tmp_path)
+    whole = task.with_all_rows()
+    assert {row.id for row in (*whole.part("pool"), *whole.part("fit"))} == {row.id for row in task.labeled_rows()}

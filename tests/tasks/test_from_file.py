@@ -54,7 +54,7 @@ def test_a_data_file_is_evaluated_without_a_task_file(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert (printed["task"], printed["n"]) == ("tickets", 32)
+    assert (printed["task"], printed["n"]) == ("tickets", 60)
     assert list(printed["results"][0]["predicted"]) == ["bug", "feature", "question"]
 
 
@@ -168,7 +168,7 @@ def test_equal_texts_with_different_labels_are_counted(tmp_path: Path, contradic
     task = pk.task(path, template=template, labels=("a", "b"))
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {}))
     run = pk.evaluate(predictor, task, out=tmp_path / "out")
-    evaluated = task.rows("test")
+    evaluated = task.labeled_rows()
     even = sum(int(row.inputs["text"]) % 2 == 0 for row in evaluated)
     assert 0 < even < len(run.ids) == len(evaluated)
     notes = [note for note in run.notes if MESSAGES["contradictory-labels"] in note]
