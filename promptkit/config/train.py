@@ -15,7 +15,7 @@ from promptkit.config.evaluation import EvalConfig
 from promptkit.config.manipulations import build_fixed, is_fixed
 from promptkit.config.modality import build_first_stages
 from promptkit.config.model import ModelOptions
-from promptkit.config.options import Options
+from promptkit.config.options import Options, is_path
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.saving import SavingOptions
 from promptkit.config.task import TaskOptions
@@ -160,6 +160,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         fixed = [spelling for spelling in self.manipulation or () if is_fixed(spelling)]
         return EvalConfig(
             **shared,
+            folds=1 if is_path(self.task) and self.train is None else None,  # only the rows that are held out from training
             prompt=[str(folder) for folder in folders],
             manipulation=fixed or None,
             labelmap=self.labelmap or (),

@@ -56,8 +56,8 @@ def seen_rows(
             f"{len(seen)} of the {len(rows)} evaluated rows of {task.name} are demonstrations of the predictor, or were used "
             "to fit it, so its figures would be no estimate for new rows",
             code="seen-rows",
-            hint="Evaluate other rows, such as the split that was left out of the training; --allow-seen (allow_seen=True in "
-            "Python) evaluates them nevertheless, and marks the figures",
+            hint="Evaluate other rows, such as the split that was left out of the training (--folds 1 for a single file); "
+            "--allow-seen (allow_seen=True in Python) evaluates them nevertheless, and marks the figures",
             task=task.name,
             seen=len(seen),
             rows=len(rows),

@@ -102,7 +102,7 @@ def plan_run(
     split = task.spec.split if split is None else split
     checks.check_task_kind(task, reader)
     needs = needs_of([predictor.chain for predictor in branches])
-    of = number_of_folds(branches, task, split, folds)
+    of = number_of_folds(task, split, folds)
     rows = by_hash(task.labeled_rows(split) if of else task.rows(split), limit)
     dev = "dev" in branches[0].manipulate.parts
     tasks = {number: task.fold(number, of, split=split, dev=dev) for number in range(1, of + 1)} if of else {0: task}
@@ -124,13 +124,10 @@ def plan_run(
     )
 
 
-def number_of_folds(predictors: Sequence[Predictor], task: Task, split: str, folds: int | None) -> int:
+def number_of_folds(task: Task, split: str, folds: int | None) -> int:
     """Returns the number of folds of a run; 0 without folds.
 
-    By default, a task with one table of few rows has folds, unless a predictor was fitted on some of its rows already.
-
     Args:
-        predictors: The branches.
         task: The task.
         split: The evaluated split.
         folds: The requested number; 1 for no folds, and None for the default.
@@ -139,7 +136,7 @@ def number_of_folds(predictors: Sequence[Predictor], task: Task, split: str, fol
         InputError: The number is not positive.
     """
     check_limit(folds, "folds")
-    if folds is None and not any(predictor.fitted_on for predictor in predictors):
+    if folds is None:
         folds = task.default_folds(split)
     return 0 if folds is None or folds == 1 else folds
 

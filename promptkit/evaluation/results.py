@@ -114,7 +114,9 @@ def _joined_scores(collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fi
         for fold, scores in known
         for number, position in enumerate(p for p in fold.positions if is_answered(collected.samples[p]))
     }
-    return np.stack([by_row[position] for position in sorted(by_row)])
+    width = max(len(row) for row in by_row.values())  # rows of a fold can have fewer choices than those of another
+    padded = [np.pad(row, (0, width - len(row)), constant_values=-np.inf) for _, row in sorted(by_row.items())]
+    return np.stack(padded)
 
 
 def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fitted]]) -> Result:

@@ -185,7 +185,7 @@ def test_without_baselines_nothing_is_added(tmp_path: Path) -> None:
 
 def test_a_task_without_train_rows_has_a_note(tmp_path: Path) -> None:
     task = write_task(tmp_path, ANIMALS, TEST)
-    task.write_text(TASK.replace("train: train.csv, ", ""), "utf-8")
+    task.write_text("split: validation\n" + TASK.replace("train: train.csv, test:", "validation:"), "utf-8")
     run = evaluated(task, tmp_path / "runs", shots=0)
     assert run.baselines is None
     assert any("no baseline without a model" in note and "train split" in note for note in run.notes)

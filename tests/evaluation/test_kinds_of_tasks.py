@@ -190,7 +190,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[pk.Task, pk.Run]:
 
 def test_a_run_of_choices_predicts_the_likeliest_choice_of_each_row(chosen: tuple[pk.Task, pk.Run]) -> None:
     task, run = chosen
-    of_id = {row.id: row for row in task.rows("test")}
+    of_id = {row.id: row for row in task.labeled_rows()}
     for line in lines(run):
         assert tuple(line["logprobs"]) == of_id[line["id"]].choices
         assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].__getitem__)

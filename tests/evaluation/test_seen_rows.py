@@ -202,7 +202,7 @@ def test_no_path_evaluates_a_row_that_a_predictor_saw(
 
 def test_a_prompt_is_evaluated_on_the_split_that_it_was_not_trained_on(folder: Path, learned: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "tickets.yaml")
-    assert pk.evaluate(predictor(task, learned), task, out=tmp_path).seen_rows == 0
+    assert pk.evaluate(predictor(task, learned), task, folds=1, out=tmp_path).seen_rows == 0
     with refused(TaskError, "seen-rows", rows=len(task.rows("train"))):
         pk.evaluate(predictor(task, learned), task, split="train", out=tmp_path)
 
@@ -211,7 +211,7 @@ def test_a_bare_file_is_split_like_its_task_file(folder: Path, learned: Path, tm
     """The example of a leak: a prompt is trained from the task file, and evaluated on the data file."""
     task = pk.task(folder / "tickets.csv", template=template("subject", "body"), label="kind")
     assert [row.id for row in task.rows("test")] == [row.id for row in pk.task(folder / "tickets.yaml").rows("test")]
-    assert pk.evaluate(predictor(task, learned), task, out=tmp_path).seen_rows == 0
+    assert pk.evaluate(predictor(task, learned), task, folds=1, out=tmp_path).seen_rows == 0
 
 
 def test_allowed_rows_are_marked_everywhere(learned: Path, seen: list[Row], unseen: list[Row], tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_fitted_predictor_is_not_evaluated_on_its_rows(folder: Path, tmp_path:
     fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
     parts = {row.content for part in ("pool", "fit") for row in task.part(part)}  # type: ignore[arg-type]
     assert fitted.fitted_on == parts
-    assert pk.evaluate(fitted, task, out=tmp_path).seen_rows == 0
+    assert pk.evaluate(fitted, task, folds=1, out=tmp_path).seen_rows == 0
     with refused(TaskError, "seen-rows", seen=len(task.part("pool")) + len(task.part("fit"))):
         pk.evaluate(fitted, task, split="train", out=tmp_path)
 

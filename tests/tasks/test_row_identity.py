@@ -75,7 +75,7 @@ def test_a_row_is_the_same_in_every_form_of_its_data(
         for task in (
             csv_task(folder / "a", texts, ("subject", "body"), {}),
             csv_task(folder / "deep/er", shuffled, ("z", "a"), extra),
-            yaml_task(folder / "yaml", texts),
+            yaml_task(folder / "yaml", texts, hold_out=None),
         )
     ]
     assert results[0] == results[1] == results[2]
