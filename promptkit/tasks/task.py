@@ -268,7 +268,7 @@ class Task:
         if split not in self._splits:
             if self.hold_out is not None and split in ("train", "test"):
                 rows = self._read("test")
-                if self.has_one_table and len({row.content for row in rows}) < 2:
+                if self.has_one_table and len({row.content.fraction("hold out") for row in rows}) < 2:
                     return rows if split == "test" else []
                 with errors_at(self.file, f"{self._source_key}.hold_out", only=("invalid-hold-out", "too-few-distinct-rows")):
                     self._splits.update(divide_train_test(rows, self.hold_out))
