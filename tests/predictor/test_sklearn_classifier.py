@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import promptkit as pk
 from promptkit.core.errors import Unsupported
@@ -32,8 +32,11 @@ def build(labels: Sequence[str], columns: Sequence[str], *later: object, **optio
     return pk.Predictor(pk.load("fake"), pk.Prompt(template, **options), aligners)  # type: ignore[arg-type]
 
 
+CHECKS = [*estimator_checks_generator(PromptClassifier(build))]
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-@parametrize_with_checks([PromptClassifier(build)])
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=[check.func.__name__ for _, check in CHECKS])
 def test_the_checks_of_scikit_learn_pass(estimator: PromptClassifier, check: Callable[[PromptClassifier], None]) -> None:
     check(estimator)
 
