@@ -259,7 +259,7 @@ def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        documentation = kind.model_fields[field].description or ""
+        documentation = " ".join((kind.model_fields[field].description or "").split())
         raise InputError(
             f"Invalid value for the setting {field} of the {engine} engine: {first['msg']}",
             code="invalid-value",
