@@ -117,13 +117,13 @@ def first_of_each_label(lines: Sequence[str], most: int) -> list[str]:
 
 def one_pass(task: pk.Task, options: argparse.Namespace) -> Path:
     """Evaluates the task with everything that the maps need, and returns the folder of the run."""
-    first, prompt = reader_for(task), pk.Prompt(task.spec.template)
+    model, first, prompt = pk.load(options.model), reader_for(task), pk.Prompt(task.spec.template)
     names = ["linear:on=tokens", *(["linear", "semantic"] if task.name in HIDDEN_STATES_ARE_READ else [])]
     learned = [drawn(name, size, draw) for size in sizes(task.name) for draw in range(options.draws) for name in names]
     chains = [
         [first, build("calibration", CALIBRATIONS, each)] for each in [*learned, "batch", affine(task, max(sizes(task.name)))]
     ]
-    predictors = [pk.Predictor(pk.load(options.model), prompt, chain) for chain in chains]
+    predictors = [pk.Predictor(model, prompt, chain) for chain in chains]
     return Path(pk.evaluate(predictors, task, limit=options.limit, out=options.out).path)
 
 
