@@ -65,7 +65,7 @@ def _title(saved: SavedPredictor) -> str:
     reads = ", ".join(f"`{name}`" for name in saved.columns.names)
     answer = f"predicts one of {len(saved.labels)} labels ({labels})" if saved.labels else "answers rows"
     return (
-        f"{title}\n\nA predictor of [promptkit](https://pypi.org/project/promptkit/) that {answer} from the columns {reads}. "
+        f"{title}\n\nA predictor of promptkit that {answer} from the columns {reads}. "
         f"It repurposes the frozen model `{saved.model.name}`, whose weights are unchanged and not contained here."
     )
 
