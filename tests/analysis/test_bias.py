@@ -55,7 +55,7 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
     }
     folder = RunFolder(out, "made", settings)
     with folder.locked():
-        summary = {"task": "made", "split": "test", "n": len(rows), "results": [{"align": "verbalizer"}]}
+        summary = {"task": "made", "split": "test", "n": len(rows), "seen_rows": 0, "results": [{"align": "verbalizer"}]}
         folder.finish({"samples": samples, "support": support_records, "predictions": predictions}, summary)
     return folder.path
 

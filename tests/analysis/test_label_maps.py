@@ -29,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
 
 def test_the_maps_of_a_run_are_fitted_again_from_its_files(finished: pk.Run) -> None:
     maps = label_maps(finished.path).maps
-    of_run = {result.align: result.label_map for result in finished.results if result.label_map}
+    of_run = {result.align: result.label_maps[0] for result in finished.results if result.label_maps}
     assert [*maps] == [*of_run]
     assert len(maps) == len(MAPS)  # the probe has none
     for name, label_map in maps.items():
@@ -41,8 +41,8 @@ def test_tables_and_json_have_the_highest_weights(finished: pk.Run) -> None:
     name = finished.results[0].align
     maps = label_maps(f"{finished.path}:{name}")
     (weights,) = maps.to_json(3).values()
-    assert weights == finished.results[0].label_map.table(3)
-    assert finished.to_json()["label_maps"][name] == finished.results[0].label_map.table()
+    assert weights == finished.results[0].label_maps[0].table(3)
+    assert finished.to_json()["label_maps"][name] == finished.results[0].label_maps[0].table()
     (table,) = maps.tables(3)
     for label, *cells in table.rows:
         expected = [f"{source!r} {weight:.2f}" for source, weight in weights[label].items()]
@@ -50,7 +50,7 @@ def test_tables_and_json_have_the_highest_weights(finished: pk.Run) -> None:
 
 
 def test_classes_that_are_chosen_by_name_are_printed_with_the_results(finished: pk.Run) -> None:
-    by_name = {result.align: result.label_map.named for result in finished.results if result.label_map}
+    by_name = {result.align: result.label_maps[0].named for result in finished.results if result.label_maps}
     semantic, anchored = finished.results[1].align, finished.results[3].align
     assert [name for name, named in by_name.items() if named] == [semantic, anchored]
     for name in (semantic, anchored):
@@ -58,7 +58,7 @@ def test_classes_that_are_chosen_by_name_are_printed_with_the_results(finished: 
             note = f"{name}, label {label}: {', '.join(by_name[name][label])}"
             assert note in finished.notes
             assert note in align(finished.path).notes()
-    semantic_map = finished.results[1].label_map
+    semantic_map = finished.results[1].label_maps[0]
     assert all(semantic_map.table()[label].keys() == set(semantic_map.named[label]) for label in WORDS)
 
 

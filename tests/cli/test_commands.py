@@ -33,6 +33,7 @@ KEYS = [
     "run",
     "too_long",
     "no_answer",
+    "seen_rows",
     "notes",
     "results",
     "baselines",
@@ -60,6 +61,7 @@ def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
         assert set(result["metrics"]) == {"accuracy", "macro_f1", "ece", "brier"}
         assert all(m["low"] <= m["value"] <= m["high"] for m in result["metrics"].values())
         assert sum(result["predicted"].values()) == printed["n"] == 12
+    assert printed["seen_rows"] == 0
     assert (Path(printed["run"]) / "summary.json").is_file()
 
 

@@ -69,13 +69,13 @@ def test_cached_requests_do_not_change_the_batches(scripted: Any) -> None:
 
 
 def test_many_requests_are_logged_before_they_are_computed(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
-    client = CachedModel(scripted())
+    client = CachedModel(scripted(), purpose="The calibration")
     with caplog.at_level(logging.WARNING):
         client(requests(LOG_EVERY - 1))
         assert not caplog.messages
         client(requests(2, begin=LOG_EVERY))
         client(requests(5, begin=2 * LOG_EVERY))
-        assert [record.args for record in caplog.records] == [(2, LOG_EVERY - 1)]
+        assert [record.args for record in caplog.records] == [("The calibration", 2, LOG_EVERY - 1)]
         client(requests(2 * LOG_EVERY, begin=3 * LOG_EVERY))
     assert len(caplog.messages) == 2
 
