@@ -201,7 +201,7 @@ def write_task(folder: Path, rows: list[dict[str, Any]], **source: Any) -> Path:
 def test_booleans_are_labels_as_in_yaml_and_json(tmp_path: Path) -> None:
     path = write_task(tmp_path, [{"text": "a", "label": True}, {"text": "b", "label": False}])
     path.write_text(path.read_text().replace('"label": "label"', '"label": "label", "label_ids": {true: "yes", false: "no"}'))
-    assert [row.label for row in pk.task(path).rows("test")] == ["yes", "no"]
+    assert [row.label for row in pk.task(path).labeled_rows()] == ["yes", "no"]
 
 
 def test_nan_is_a_missing_value_and_not_a_text(tmp_path: Path) -> None:

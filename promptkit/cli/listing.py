@@ -75,7 +75,7 @@ def models(as_json: opts.Json = False) -> None:
 
 
 def kinds(as_json: opts.Json = False) -> None:
-    """List everything that has a name: demonstration selectors, manipulations, calibrations, label maps, metrics and others."""
+    """List everything that has a name, such as calibrations and metrics."""
     from dataclasses import asdict
 
     from promptkit.config.kinds import named_kinds

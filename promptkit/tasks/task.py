@@ -127,8 +127,9 @@ class Task:
     def has_one_table(self) -> bool:
         """Whether the source has a single table of rows and the task does not say which of them are for training."""
         source, is_table = self.source, self.source.files is not None or self.source.memory is not None
-        only = tuple(known_splits(source, self.base) or ()) == (source.splits.get("test", "test"),)
-        return is_table and only and source.hold_out is None and "train" not in source.splits
+        if not is_table or source.hold_out is not None or "train" in source.splits:
+            return False
+        return tuple(self._known_splits or ()) == (source.splits.get("test", "test"),)
 
     @property
     def hold_out(self) -> float | None:
@@ -180,9 +181,8 @@ class Task:
         """
         if self.held_out is not None:
             return rows_of_part(self.held_out.others, part, self.parts)
-        source = self.source
-        known = known_splits(source, self.base) if self.hold_out is None else None
-        if known is not None and source.splits.get("train", "train") not in known:
+        known = self._known_splits if self.hold_out is None else None
+        if known is not None and self.source.splits.get("train", "train") not in known:
             raise TaskError(
                 f"The task {self.name} has no train split, from which demonstrations and calibrations take their rows",
                 code="no-train-split",
@@ -290,13 +290,19 @@ class Task:
     def _rows_of_source(self, source_split: str, split: str) -> Sequence[Row]:
         key, source = self._source_key, self.source
         with errors_at(self.file, f"{key}.folder", only=("unreadable-folder", "no-images")):
-            known = known_splits(source, self.base)
+            known = self._known_splits
             if known is not None and source_split not in known:
                 hint = f"The task is {self.name}"
                 error = unknown("split", split, known, hint=hint, error=TaskError, task=self.name)
                 raise error.at(self.file, "split") if self.file and split == self.spec.split else error
             with errors_at(self.file, f"{key}.files.{source_split}", only=("unreadable-file", "unsupported-file-type")):
                 return read_source(source, self.base, source_split, self.tables, self.spec.obtain)
+
+    @property
+    def _known_splits(self) -> Sequence[str] | None:
+        """The names of the source's splits, or None if they are not known before they are read."""
+        with errors_at(self.file, f"{self._source_key}.folder", only=("unreadable-folder",)):
+            return known_splits(self.source, self.base)
 
     @property
     def _source_key(self) -> str:

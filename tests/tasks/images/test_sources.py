@@ -170,6 +170,8 @@ def test_a_folder_without_images_names_its_key(tmp_path: Path) -> None:
     task = load_task(write_task(tmp_path / "task.yaml", folder="pictures"))
     with refused(TaskError, "unreadable-folder", place="sources[0].folder"):
         task.rows("test")
+    with refused(TaskError, "unreadable-folder", place="sources[0].folder"):
+        task.part("pool")
     (tmp_path / "pictures" / "left").mkdir(parents=True)
     with refused(TaskError, "no-images", place="sources[0].folder"):
         task.rows("test")
