@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from promptkit.config.build import predictor_builder
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.eval_options import EvalOptions
-from promptkit.config.evaluation import BaselineOptions, EvalConfig
+from promptkit.config.evaluation import EvalConfig
 from promptkit.config.key_paths import name_key
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Spelled
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SHARED = frozenset(
-    name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions, BaselineOptions) for name in group.model_fields
-)
+SHARED = frozenset(name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
 """The options that are the same for all cells of a study."""
 
 
@@ -173,11 +171,17 @@ def _study_path(name: str | Path) -> Path:
     return path
 
 
+def _check_grid_option(option: str) -> None:
+    """Raises InputError if an option does not differ between the cells of a study."""
+    known = [name for name in EvalOptions.model_fields if name not in SHARED]
+    if option not in known:
+        raise unknown("option of the grid", option, known)
+
+
 def _grid_value(path: Path, option: str, index: int, value: object) -> object:
     """Validates one value of the grid."""
-    known = [name for name in EvalConfig.model_fields if name not in SHARED]
-    if option not in known:
-        raise unknown("option of the grid", option, known).at(path, f"grid.{option}")
+    with errors_at(path, f"grid.{option}"):
+        _check_grid_option(option)
     config = EvalConfig._from_file(path, {"task": "", option: value}, within=f"grid.{option}[{index}]")
     return dict(config)[option]
 
@@ -214,6 +218,8 @@ def _load_task(spec: StudyConfig) -> Task:
 def _dimensions(spec: StudyConfig) -> Mapping[str, Sequence[object]]:
     from promptkit.studies.grid import dimensions
 
+    for option in spec.grid:
+        _check_grid_option(option)
     try:
         return dimensions(spec.grid)
     except InputError as error:

@@ -21,7 +21,7 @@ from promptkit.cli import main as cli
 from promptkit.cli.evaluate import eval_
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.study import StudyConfig
-from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.errors import InputError, PromptkitError, RunError, TaskError
 from promptkit.core.paths import STUDIES, folder
 from promptkit.core.registry import build as registered
 from promptkit.evaluation.evaluate import evaluate
@@ -259,11 +259,30 @@ def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     return 0
 
 
-def test_a_study_file_has_every_option_of_eval() -> None:
-    options = {name: info for name, info in EvalConfig.model_fields.items() if name != "baselines"}  # a study has its own
+OF_ONE_PREDICTOR = {"save", "predictor"}
+"""Options of an evaluation that apply to one predictor; a study evaluates a predictor for each cell."""
+
+
+def test_a_study_file_has_every_option_of_eval_for_several_predictors() -> None:
+    own = {"baselines"} | OF_ONE_PREDICTOR  # a study has its own baselines
+    options = {name: info for name, info in EvalConfig.model_fields.items() if name not in own}
+    assert own < EvalConfig.model_fields.keys()
     assert options.keys() == StudyConfig.model_fields.keys() - {"description", "baselines", "grid"}
-    assert options.keys() == signature(eval_).parameters.keys() - {"baselines", "shard", "no_cache", "out", "as_json", "plot"}
+    assert options.keys() == signature(eval_).parameters.keys() - own - {"shard", "no_cache", "out", "as_json", "plot"}
     assert all(StudyConfig.model_fields[name].default == info.default for name, info in options.items())
+
+
+@pytest.mark.parametrize("option", sorted(OF_ONE_PREDICTOR))
+@pytest.mark.parametrize("in_grid", [False, True])
+def test_a_study_file_refuses_options_that_apply_to_one_predictor(tmp_path: Path, option: str, in_grid: bool) -> None:
+    grid = {"shots": [0, 4], **({option: ["folder"]} if in_grid else {})}
+    path = write_study(tmp_path, grid=grid, **({} if in_grid else {option: "folder"}))
+    with refused(InputError if in_grid else TaskError, "unknown-name", name=option):
+        StudyConfig.from_yaml(path).run(out=tmp_path / "runs")
+    if in_grid:
+        with refused(InputError, "unknown-name", name=option):
+            StudyConfig(task="sentiment", model="fake", grid=grid).run(out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_cell_of_a_study_file_equals_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
