@@ -30,14 +30,15 @@ class Columns:
     """Where the answer choices of a row come from; None if all rows have the same labels or free answers."""
     modality: Literal["text", "image"] = "text"
     """What the inputs are."""
-    shown: frozenset[str] = frozenset()
-    """The variables that identify a row, as in a task; all if empty."""
+    shown: tuple[str, ...] = ()
+    """The variables that identify a row, as in a task, sorted; all if empty."""
 
     @classmethod
     def of_task(cls, task: Task) -> Columns:
         """Returns the columns of a task."""
         source = task.source
-        return cls(inputs=dict(source.inputs), choices=source.choices, modality=task.spec.modality, shown=task.shown_variables)
+        shown = tuple(sorted(task.shown_variables))
+        return cls(inputs=dict(source.inputs), choices=source.choices, modality=task.spec.modality, shown=shown)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.version import __version__
-from promptkit.predictor.saved_format import FORMAT, PREDICTOR, SavedPredictor
+from promptkit.predictor.saved_format import FORMAT, PREDICTOR, SavedPredictor, digest_of
 
 
 def digest(content: bytes) -> str:
@@ -128,7 +128,7 @@ def _read_json(folder: Path) -> SavedPredictor:
         key = ".".join(map(str, first["loc"]))
         reason = f"{PREDICTOR} does not describe a predictor: {key}: {first['msg']}"
         raise _damaged(folder, "invalid-manifest", reason, "Copy it again", file=PREDICTOR, key=key) from None
-    if saved.sha256 != saved.digest():
+    if saved.sha256 != digest_of(entries):
         reason = f"{PREDICTOR} was changed after it was saved"
         raise _damaged(folder, "changed-since-saved", reason, "Save it again", file=PREDICTOR)
     return saved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -147,11 +148,12 @@ class SavedPredictor(_Strict):
     sha256: str = ""
     """The SHA-256 of everything else in this file."""
 
-    def digest(self) -> str:
-        """Returns the hash that `sha256` must be; the order of labels and of other entries counts."""
-        return sha256_hex(json.dumps(self.model_dump(mode="json", exclude={"sha256"})))
-
     def to_bytes(self) -> bytes:
         """Returns the content of `predictor.json`, with its hash."""
-        sealed = self.model_copy(update={"sha256": self.digest()})
-        return (json.dumps(sealed.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+        entries = self.model_dump(mode="json")
+        return (json.dumps({**entries, "sha256": digest_of(entries)}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def digest_of(entries: Mapping[str, object]) -> str:
+    """Returns the hash that `sha256` must be in the entries of `predictor.json`; the order of labels and of entries counts."""
+    return sha256_hex(json.dumps({key: value for key, value in entries.items() if key != "sha256"}))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.saved_format import SavedPredictor
 from tests.models.vision.tiny import save_vit
 from tests.support.errors import refused
+from tests.support.paths import ROOT
 from tests.support.probe_runs import WORDS, write_task
 from tests.support.tables import isolate
 from tests.support.tiny import save
@@ -92,6 +96,25 @@ def test_saving_twice_writes_the_same_bytes(task: pk.Task, original: Path, tmp_p
     reloaded = pk.Predictor.load(saved).save(tmp_path / "reloaded", command="promptkit eval reviews.csv --save folder")
     for path in original.iterdir():
         assert path.read_bytes() == (reloaded / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_processes_with_another_order_of_sets_load_it_and_save_the_same_bytes(seed: str, tmp_path: Path) -> None:
+    """The variables that identify a row are a set, which each process of Python orders differently."""
+    columns = [f"column{number}" for number in range(8)]
+    template = "{% block input %}" + " ".join(f"{{{{ {name} }}}}" for name in columns)
+    template += " =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    rows = [{**{name: f"{name} {row}" for name in columns}, "label": ("no", "yes")[row % 2]} for row in range(12)]
+    task = pk.task(rows, label="label", template=template)
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer({"no": "no", "yes": "yes"}))
+    saved = predictor.fit(task, cache=False).save(tmp_path / "saved")
+    script = "import sys, promptkit; promptkit.Predictor.load(sys.argv[1]).save(sys.argv[2])"
+    command = [sys.executable, "-c", script, str(saved), str(tmp_path / "again")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for path in saved.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_a_loaded_predictor_has_the_same_settings_and_estimate(task: pk.Task, original: Path) -> None:
