@@ -11,6 +11,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.errors import Unsupported
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.inputs import Span, TextInput
 from promptkit.core.requests import Generate, Prepared, Read
 from promptkit.manipulate.cot import COT
@@ -76,6 +77,7 @@ class AddsSpan:
     def __init__(self, slots: dict[str, int]) -> None:
         self.slots = slots
         self.base: dict[str, str | int] = {}
+        self.fitted_on: frozenset[Fingerprint] = frozenset()
 
     def settings(self) -> dict[str, object]:
         return {"name": self.name}

@@ -215,8 +215,12 @@ class TransformersModel(BaseEngine):
         return plans
 
     def _prefix_of(self, plan: Plan, requests: Sequence[Request]) -> KeyValues:
-        """Returns the keys and values of a plan's shared prefix; those of the prefix that is reused are kept."""
-        if not plan.prefix or plan.prefix != self._reused:
+        """Returns the keys and values of a plan's shared prefix; those of the prefix that is reused are kept.
+
+        Learned prefixes and edits change them, also if the tokens are those of the prefix that is reused.
+        """
+        given = requests[0].interventions
+        if not plan.prefix or plan.prefix != self._reused or given.prefixes or given.edits:
             return self._prefill(plan, requests)
         if plan.prefix not in self._kept_prefixes:
             self._kept_prefixes[plan.prefix] = self._prefill(plan, requests)

@@ -108,6 +108,23 @@ def test_learned_keys_and_values_reuse_nothing(load_model: LoadModel) -> None:
     assert outputs == [answer(fresh, [request]) for request in changed]
 
 
+def test_learned_values_of_prompts_that_share_the_reused_tokens_are_not_kept(load_model: LoadModel) -> None:
+    """The tokens that several prompts with interventions share can be exactly those that are reused."""
+    model, fresh = load_model("gemma3"), load_model("gemma3")
+    requests = requests_of(rows_of(model))
+    learned = [Interventions(prefixes=(model.keys_values(requests[0].text.ids[begin : begin + 5]),)) for begin in (0, 9)]
+    first, *others = (request.text.ids for request in requests)
+    prefix = first[: min(common_prefix_length(first, ids) for ids in others)]
+    groups = [requests, *([replace(request, interventions=each) for request in requests] for each in learned)]
+    expected = [answer(fresh, group) for group in groups]
+    assert not np.allclose(numbers(expected[1][0]), numbers(expected[2][0]), atol=1e-4)
+    for order in ((0, 1, 2), (2, 1, 0)):
+        with model.reusing(prefix):
+            for number in order:
+                for output, without in zip(answer(model, groups[number]), expected[number], strict=True):
+                    assert numbers(output) == pytest.approx(numbers(without), abs=1e-5)
+
+
 def test_memory_is_bounded(load_model: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("promptkit.models.hf.engine.KEPT_TOKENS", 60)
     model = load_model("gemma3")
