@@ -93,10 +93,15 @@ def bare_file(path: Path, rows: Sequence[Row], *columns: str) -> Task:
 
 
 def yaml_file(path: Path, rows: Sequence[Row]) -> Task:
-    """A task file with other names of variables, in another format."""
+    """A task file with other names of variables, in another format, whose test rows are all given."""
     path.mkdir(parents=True)
+    (path / "others.jsonl").write_text("".join(json.dumps({**row, "new": "column"}) + "\n" for row in OTHERS))
     (path / "rows.jsonl").write_text("".join(json.dumps({**row, "new": "column"}) + "\n" for row in rows))
-    source = {"files": {"test": "rows.jsonl"}, "inputs": {"x": "body", "y": "subject"}, "label": "kind"}
+    source = {
+        "files": {"train": "others.jsonl", "test": "rows.jsonl"},
+        "inputs": {"x": "body", "y": "subject"},
+        "label": "kind",
+    }
     words = {"bug": "bug", "question": "question"}
     (path / "t.yaml").write_text(
         json.dumps({"description": "d", "template": template("x", "y"), "labels": words, "sources": [source]})
