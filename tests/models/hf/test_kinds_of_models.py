@@ -114,7 +114,8 @@ def test_gradients_of_soft_prompts_equal_finite_differences(load: LoadModel, kin
     rows = data.batch(0)
     ((name, start),) = data.initial_parameters().items()
     _, slopes = losses.gradient({name: start}, rows)
-    direction = np.random.default_rng(0).normal(size=start.shape)
+    gradient, random = slopes[name].numpy(), np.random.default_rng(0).normal(size=start.shape)
+    direction = random / np.linalg.norm(random) + gradient / np.linalg.norm(gradient)  # a random one alone can be almost level
     direction /= np.linalg.norm(direction)
     step = 8e-3
 
@@ -122,9 +123,9 @@ def test_gradients_of_soft_prompts_equal_finite_differences(load: LoadModel, kin
         (values,) = losses.row_losses([{name: as_array(start.numpy() + sign * step * direction)}], rows)
         return float(np.mean([value.loss for value in values]))
 
-    slope = float((slopes[name].numpy() * direction).sum())
-    assert abs(slope) > 1e-3
-    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(slope, rel=0.03, abs=6e-4)
+    slope = float((gradient * direction).sum())
+    assert abs(slope) > 1e-2
+    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(slope, rel=0.01)
     _, again = GradientLosses(data, model, checkpointing=True).gradient({name: start}, rows)
     assert again[name].numpy() == pytest.approx(slopes[name].numpy(), abs=1e-6)
 
@@ -172,7 +173,7 @@ def promptkit(*arguments: object) -> Any:
 @pytest.mark.parametrize("kind", ["t5", "bert"])
 def test_commands_train_evaluate_and_resume(load: LoadModel, kind: str, tmp_path: Path) -> None:
     folder = load(kind).name
-    save_reviews(tmp_path, 60)
+    save_reviews(tmp_path, 120)
     common = (tmp_path / "task.yaml", "--model", folder, "--out", tmp_path / "runs", "--json")
     shown = promptkit("render", *common[:3], "--json", "--shots", 0, "--tokens")["rows"][0]
     assert ("[MASK]" in shown["prompt"]) == (kind == "bert")
