@@ -62,9 +62,9 @@ class Columns:
         inputs = {variable: input_text(row, column, where) for variable, column in self.inputs.items()}
         if not any(content.strip() for content in inputs.values()):
             raise TaskError(
-                f"The columns {', '.join(self.names)} are empty in {where}",
+                f"There is no text in {' or '.join(self.names)}, in {where}",
                 code="empty-cell",
-                hint="Fill one of them in or remove the row",
+                hint="Fill it in or remove the row",
                 columns=self.names,
                 where=where,
             )

@@ -35,7 +35,7 @@ from tests.support.probe_runs import WORDS, write_task
 from tests.support.tiny import save
 
 TEMPLATE = "sentiment/review"
-ROWS = [{"text": text} for text in ("a fine evening", "train0", "test3", "never again", "it was so so", "")]
+ROWS = [{"text": text} for text in ("a fine evening", "train0", "test3", "never again", "it was so so", "?")]
 SPELLED = {
     "mdl": "mdl:k=2:candidates=4:organizations=3",
     "influence": "influence:k=2:candidates=6:contexts=6:rows=4",
@@ -188,7 +188,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, An
 def test_a_fresh_process_predicts_the_same_bytes(results: dict[str, tuple[Any, Any]]) -> None:
     different = [name for name, (before, after) in results.items() if before != after]
     assert not different
-    assert all(not any(before[0]["error"]) for before, _ in results.values())
+    failed = {name: before[0]["error"] for name, (before, _) in results.items() if any(before[0]["error"])}
+    assert not failed
 
 
 def test_every_name_in_the_tables_is_covered(results: dict[str, tuple[Any, Any]]) -> None:
