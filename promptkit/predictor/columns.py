@@ -62,7 +62,7 @@ class Columns:
         inputs = {variable: input_text(row, column, where) for variable, column in self.inputs.items()}
         if not any(content.strip() for content in inputs.values()):
             raise TaskError(
-                f"There is no text in {' or '.join(self.names)}, in {where}",
+                f"There is no text in the column{'s' * (len(self.names) > 1)} {', '.join(self.names)} of {where}",
                 code="empty-cell",
                 hint="Fill it in or remove the row",
                 columns=self.names,
