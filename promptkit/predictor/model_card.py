@@ -60,12 +60,11 @@ def _index(saved: SavedPredictor, estimate: Estimate) -> JsonValue:
 
 def _title(saved: SavedPredictor) -> str:
     task = saved.estimate.task if saved.estimate else "A"
-    title = f"# {task} predictor" if saved.estimate else "# A predictor"
     labels = ", ".join(saved.labels[:MOST_LABELS]) + (", ..." if len(saved.labels) > MOST_LABELS else "")
     reads = ", ".join(f"`{name}`" for name in saved.columns.names)
     answer = f"predicts one of {len(saved.labels)} labels ({labels})" if saved.labels else "answers rows"
     return (
-        f"{title}\n\nA predictor of promptkit that {answer} from the columns {reads}. "
+        f"# {task} predictor\n\nA predictor of promptkit that {answer} from the columns {reads}. "
         f"It repurposes the frozen model `{saved.model.name}`, whose weights are unchanged and not contained here."
     )
 

@@ -36,7 +36,7 @@ class Prediction:
     error: str | None
     """Why the row could not be read; None if it was."""
     label_set: tuple[str, ...] | None = None
-    """The labels that remain possible; None if no label sets were asked for."""
+    """The labels that remain possible; None if no label sets were requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,12 +52,10 @@ class Predictions:
     """The prediction for each row; None if it has no answer, the predictor abstains, or there is an error."""
     probabilities: Floats
     """The probabilities of the labels or choices, shape (rows, K); 0 in a row without an answer. K is 0 for generated texts."""
-    abstained: NDArray[np.bool_]
-    """Whether each row was read and no prediction is made, shape (rows,)."""
     errors: tuple[str | None, ...]
     """For each row, why it could not be read; None if it was."""
     sets: tuple[tuple[str, ...], ...] | None = None
-    """For each row, the labels that remain possible: all without an answer, none with an error. None if not asked for."""
+    """For each row, the labels that remain possible: all without an answer, none with an error. None if not requested."""
 
     @classmethod
     def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
@@ -75,14 +73,11 @@ class Predictions:
         candidates: list[tuple[str, ...]] = [labels] * len(errors)
         for index, prediction, names in zip(read, answers.predictions, answers.candidates, strict=True):
             predictions[index], candidates[index] = prediction, names
-        abstained = np.array([prediction is None for prediction in predictions], bool)
-        abstained &= np.array([error is None for error in errors], bool)
         return cls(
             labels=labels,
             candidates=tuple(candidates),
             predictions=tuple(predictions),
             probabilities=probabilities,
-            abstained=abstained,
             errors=tuple(errors),
         )
 
@@ -96,7 +91,6 @@ class Predictions:
             candidates=tuple(names for part in parts for names in part.candidates),
             predictions=tuple(prediction for part in parts for prediction in part.predictions),
             probabilities=np.concatenate([np.zeros((0, width)), *padded]),
-            abstained=np.concatenate([np.zeros(0, bool), *(part.abstained for part in parts)]),
             errors=tuple(error for part in parts for error in part.errors),
         )
 
@@ -112,16 +106,20 @@ class Predictions:
         members = rule.members(self.probabilities)
         if members is not None:
             members = members & np.array([error is None for error in self.errors], bool)[:, None]
-        has_prediction = np.array([prediction is not None for prediction in predictions], bool)
         return replace(
             self,
             predictions=predictions,
-            abstained=~has_prediction & np.array([error is None for error in self.errors], bool),
             sets=None if members is None else tuple(self._labels(row) for row in members.tolist()),
         )
 
     def _labels(self, members: Sequence[bool]) -> tuple[str, ...]:
         return tuple(label for label, is_member in zip(self.labels, members, strict=True) if is_member)
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Whether each row was read and no prediction is made, shape (rows,)."""
+        pairs = zip(self.predictions, self.errors, strict=True)
+        return np.array([prediction is None and error is None for prediction, error in pairs], bool)
 
     @property
     def confidence(self) -> Floats:
@@ -133,15 +131,15 @@ class Predictions:
         return len(self.predictions)
 
     def __getitem__(self, index: int) -> Prediction:
-        prediction = self.predictions[index]
-        pairs = zip(self.candidates[index], self.probabilities[index].tolist(), strict=False)
-        has_scores = bool(self.confidence[index] > 0)
+        prediction, error, probabilities = self.predictions[index], self.errors[index], self.probabilities[index].tolist()
+        confidence = max(probabilities, default=0.0)
+        has_scores = confidence > 0
         return Prediction(
             prediction=prediction,
-            probability=float(self.confidence[index]) if has_scores and prediction is not None else None,
-            probabilities=dict(pairs) if has_scores else {},
-            abstained=bool(self.abstained[index]),
-            error=self.errors[index],
+            probability=confidence if has_scores and prediction is not None else None,
+            probabilities=dict(zip(self.candidates[index], probabilities, strict=False)) if has_scores else {},
+            abstained=prediction is None and error is None,
+            error=error,
             label_set=None if self.sets is None else self.sets[index],
         )
 
@@ -152,7 +150,7 @@ class Predictions:
         """Returns the columns of a table of predictions: name -> values.
 
         The columns are `prediction`, `probability`, `p_LABEL` for each label that all rows share, `label_set` (only if label
-        sets were asked for), `abstained` and `error`.
+        sets were requested), `abstained` and `error`.
         """
         columns: dict[str, Column] = {"prediction": self.predictions}
         confidence, has_scores = self.confidence.tolist(), (self.confidence > 0).tolist()

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.arguments import check_arguments
@@ -40,8 +40,6 @@ from promptkit.tasks.task import Task
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
     from promptkit.predictor.sklearn_classifier import PromptClassifier
-
-T = TypeVar("T")
 
 CHUNK = 1024
 """Number of rows that are predicted together."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from promptkit.align.chain import Chain
 from promptkit.collect.fit_data import collect_fit_data
@@ -31,8 +31,6 @@ from promptkit.tasks.readers import Row
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-
-T = TypeVar("T")
 
 KEPT_CONTEXTS = 256
 """Number of contexts of which a session keeps the answers to further inputs of aligners, such as content-free texts."""

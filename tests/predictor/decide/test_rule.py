@@ -16,7 +16,7 @@ from tests.predictor.decide.rows import trec, two_labels
 from tests.support.errors import refused
 
 
-def test_without_a_wish_every_row_with_an_answer_is_answered() -> None:
+def test_without_options_every_row_with_an_answer_is_answered() -> None:
     rule = rule_for(None)
     assert rule.answers(np.array([[0.1, 0.1], [0.0, 0.0]])).tolist() == [True, False]
     assert rule.members(np.array([[0.5, 0.5]])) is None
@@ -62,7 +62,6 @@ def test_the_set_of_a_row_without_an_answer_has_all_labels_and_that_of_an_error_
         candidates=(("a", "b"),) * 3,
         predictions=("a", None, None),
         probabilities=np.array([[0.95, 0.05], [0.0, 0.0], [0.0, 0.0]]),
-        abstained=np.array([False, True, False]),
         errors=(None, None, "The text is missing"),
     )
     decided = predictions.decided(rule_for(two_labels([0.9] * 20, [True] * 20), sets=0.9))
