@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
+from promptkit.collect.queries import sent_rows
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model, TextCard, text_card
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output
-from promptkit.predictor.bound import BoundPredictor, sent_rows
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task

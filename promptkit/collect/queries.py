@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from promptkit.align.chain import Chain
+from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.collect.read_plan import ReadPlan, plan_reads
-from promptkit.collect.read_records import ReadQuery
-from promptkit.collect.records import Query
+from promptkit.collect.read_records import ReadQuery, read_record
+from promptkit.collect.records import Query, row_record
 from promptkit.collect.requirements import (
     calibrations_of,
     check_calibration,
@@ -24,11 +26,14 @@ from promptkit.core.manipulation import Ask, Encode
 from promptkit.core.model import Model
 from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import RECORD_FILES, RecordFile
-from promptkit.core.requests import Request
+from promptkit.core.records import RecordFile, RowRecord
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
+
+T = TypeVar("T")
 
 NO_FIT_PART = FitPart(rows=(), untested=())
 """The fit part of a pass whose aligners need no labeled rows."""
@@ -86,18 +91,23 @@ class Queries:
     read_plan: ReadPlan
     """What is read in addition to answers."""
 
-    @property
-    def skipped(self) -> list[Query]:
-        """The rows that are not sent to the model, because their prompts do not fit the context."""
-        return [query for query in self.evaluated if query.rendered.skipped]
+    def row_records(self, file: RecordFile, reader: OutputReader, outputs: Mapping[str, Output]) -> list[RowRecord]:
+        """Returns the records of the answers to the rows of a file.
 
-    def order(self) -> dict[RecordFile, list[str]]:
-        """Returns the ids of all records of the pass, by file."""
-        order: dict[RecordFile, list[str]] = {file: [] for file in RECORD_FILES}
-        order["outputs"] += [record["id"] for record in self.read_plan.records()]
-        for query in (*self.evaluated, *(query for query in self.queries if query.file != "samples")):
-            order[query.file].append(query.id)
-        return order
+        Args:
+            file: The file, `samples` or `support`.
+            reader: The first aligner, which reads the answers.
+            outputs: The output of each query by its id.
+        """
+        rows = [query for query in self.queries if isinstance(query, Query) and query.file == file]
+        return [row_record(query, reader, outputs[query.id]) for query in rows]
+
+    def read_outputs(self, outputs: Mapping[str, Output]) -> ReadOutputs | None:
+        """Returns what was read in addition to answers, if anything, given the output of each query by its id."""
+        reads = [query for query in self.queries if isinstance(query, ReadQuery)]
+        return ReadOutputs.from_records(
+            [*self.read_plan.records(), *(read_record(query, outputs[query.id]) for query in reads)]
+        )
 
 
 def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
@@ -111,7 +121,7 @@ def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
         TaskError: All rows are skipped (`all-rows-skipped`).
         InputError: An aligner cannot be fitted, because too few rows are left.
     """
-    sent = check_sent(evaluated)
+    sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
     asking = _asking(purpose, sent)
     support = [*further_rows(asking, purpose.needs), *asking.fit_rows]
     _check_calibrations(purpose, len(evaluated), len(sent), asking.fit_rows)
@@ -127,28 +137,28 @@ def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
     )
 
 
-def check_sent(evaluated: Sequence[Query]) -> list[Query]:
-    """Returns the rows that are not skipped.
+def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:
+    """Returns the rows that are not skipped, with their prompts.
+
+    Args:
+        rows: The rows.
+        rendered: The prompt of each row.
 
     Raises:
         TaskError: All rows are skipped.
     """
-    sent = [query for query in evaluated if not query.rendered.skipped]
-    if evaluated and not sent:
-        raise all_skipped([len(query.rendered.text.ids) for query in evaluated])
+    sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
+    if rendered and not sent:
+        shortest = min(len(prompt.text.ids) for prompt in rendered)
+        raise TaskError(
+            f"All {len(rows)} rows are skipped, because none fits the model's context: the shortest prompt has {shortest} "
+            "tokens",
+            code="all-rows-skipped",
+            hint="Use fewer demonstrations, a shorter instruction, or a model with a longer context",
+            rows=len(rows),
+            tokens=shortest,
+        )
     return sent
-
-
-def all_skipped(lengths: Sequence[int]) -> TaskError:
-    """Returns the error for rows of which none fits the model's context, given the lengths of their prompts."""
-    return TaskError(
-        f"All {len(lengths)} rows are skipped, because none fits the model's context: the shortest prompt has {min(lengths)} "
-        "tokens",
-        code="all-rows-skipped",
-        hint="Use fewer demonstrations, a shorter instruction, or a model with a longer context",
-        rows=len(lengths),
-        tokens=min(lengths),
-    )
 
 
 def _asking(purpose: Pass, sent: Sequence[Query]) -> Asking:

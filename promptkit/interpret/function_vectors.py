@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import PositiveInt
 
+from promptkit.collect.queries import sent_rows
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, LabeledExample
@@ -31,7 +32,6 @@ from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
 from promptkit.models.support import check_supports
-from promptkit.predictor.bound import sent_rows
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from promptkit.collect.queries import sent_rows
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
@@ -26,7 +27,6 @@ from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
-from promptkit.predictor.bound import sent_rows
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from promptkit.collect.queries import all_skipped
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Encode
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
-
-T = TypeVar("T")
-
-
-def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:
-    """Returns the rows that are not skipped, with their prompts.
-
-    Args:
-        rows: The rows.
-        rendered: The prompt of each row.
-
-    Raises:
-        TaskError: All rows are skipped.
-    """
-    sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
-    if rendered and not sent:
-        raise all_skipped([len(prompt.text.ids) for prompt in rendered])
-    return sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

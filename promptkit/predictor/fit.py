@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from promptkit.align.chain import Chain
 from promptkit.collect.fit_data import StoredAnswers, collect_fit_data
 from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
-from promptkit.collect.read_outputs import ReadOutputs
-from promptkit.collect.read_records import ReadQuery, read_record
-from promptkit.collect.records import Query, row_record
+from promptkit.collect.records import Query
 from promptkit.collect.requirements import (
     calibrations_of,
     check_calibration,
@@ -27,7 +25,6 @@ from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Encode, Manipulation
 from promptkit.core.model import Model
 from promptkit.core.needs import Needs
-from promptkit.core.records import ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.core.requests import Output
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -96,23 +93,21 @@ def fit_chain(chain: Chain, model: Model, encode: Encode, task: Task, cache: Sco
         ],
     )
     seen = frozenset(row.content for row in (*rows, *rows_affecting_results(needs, part)))
-    return _fitted(chain, queries, ask(queries.requests), fit, seen)
+    outputs = dict(zip([query.id for query in queries.queries], ask(queries.requests), strict=True))
+    return _fitted(chain, queries, outputs, fit, seen)
 
 
 def _fitted(
-    chain: Chain, queries: Queries, outputs: Sequence[Output], fit: Sequence[LabeledExample], fitted_on: frozenset[Fingerprint]
+    chain: Chain,
+    queries: Queries,
+    outputs: Mapping[str, Output],
+    fit: Sequence[LabeledExample],
+    fitted_on: frozenset[Fingerprint],
 ) -> Chain:
-    """Returns the chain, fitted on the answers to queries."""
-    pairs = [*zip(queries.queries, outputs, strict=True)]
-    reads: list[ReadRecord | ReadPlanRecord] = [*queries.read_plan.records()]
-    reads += [read_record(query, output) for query, output in pairs if isinstance(query, ReadQuery)]
-    read_outputs = ReadOutputs.from_records(reads)
-
-    def records(file: RecordFile) -> list[RowRecord]:
-        rows = [(query, output) for query, output in pairs if isinstance(query, Query) and query.file == file]
-        return [row_record(query, chain.reader, output) for query, output in rows]
-
-    samples, support = records("samples"), records("support")
+    """Returns the chain, fitted on the output of each query by its id."""
+    samples = queries.row_records("samples", chain.reader, outputs)
+    support = queries.row_records("support", chain.reader, outputs)
+    read_outputs = queries.read_outputs(outputs)
     stored = StoredAnswers((chain,), samples, support, read_outputs)
     data = collect_fit_data((chain,), samples, support, read_outputs)
     shown = [query.rendered for query in queries.evaluated]

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 from promptkit.align.chain import Chain
 from promptkit.collect.fit_data import collect_fit_data
 from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
-from promptkit.collect.read_outputs import ReadOutputs
-from promptkit.collect.read_records import ReadQuery, read_record
 from promptkit.collect.records import Query, row_record
 from promptkit.collect.requirements import needs_of
 from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Encode
 from promptkit.core.model import KeepsPrefixes, Model
-from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord, answered
+from promptkit.core.records import RowRecord, answered
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.sequences import common_prefix_length
@@ -208,14 +206,8 @@ class Session:
         calibration = self._chain.applied
         if calibration is None or not answered(records):
             return None
-        support = [
-            row_record(query, self._chain.reader, outputs[query.id])
-            for query in queries.queries
-            if isinstance(query, Query) and query.file == "support"
-        ]
-        reads: list[ReadRecord | ReadPlanRecord] = [*queries.read_plan.records()]
-        reads += [read_record(query, outputs[query.id]) for query in queries.queries if isinstance(query, ReadQuery)]
-        data = collect_fit_data((self._chain,), records, support, ReadOutputs.from_records(reads))
+        support = queries.row_records("support", self._chain.reader, outputs)
+        data = collect_fit_data((self._chain,), records, support, queries.read_outputs(outputs))
         return calibration.fit(data).apply(data.items)
 
 

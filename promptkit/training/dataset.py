@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from promptkit.collect.queries import sent_rows
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
@@ -19,7 +20,7 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.bound import BoundPredictor, sent_rows
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
