@@ -1,12 +1,19 @@
-"""Atomic file writes: after a crash a file has its old content or its new content, never a part of it."""
+"""Atomic file writes, and locks of files.
+
+After a crash a file has its old content or its new content, never a part of it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from promptkit.core.errors import CheckpointError
+from promptkit.core.errors import CheckpointError, PromptkitError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -41,3 +48,24 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             folder=str(folder),
             reason=error.strerror,
         ) from None
+
+
+def acquire_lock(path: Path, error: PromptkitError) -> BaseFileLock:
+    """Locks a file for this process and returns the lock, which must be released.
+
+    Args:
+        path: The lock file, which is created if necessary.
+        error: The error for a file that is locked by another process.
+
+    Raises:
+        PromptkitError: Another process has locked the file.
+        OSError: The lock file cannot be created.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise error from None
+    return lock

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import IO
 
 from promptkit.core.errors import RunError
-from promptkit.core.files import write_atomically
+from promptkit.core.files import acquire_lock, write_atomically
 
 
 @dataclass(slots=True)
 class JournaledFile:
     """A file whose steps are recorded in a journal next to it.
 
-    The content is written to `.NAME.part`, and becomes the file in one step when it is complete. `.NAME.journal` states the
-    complete rows and bytes, and the key of what is written.
+    The content is written to `.NAME.part`, which replaces the file when it is complete. `.NAME.journal` records the number of
+    complete rows and bytes, and the key.
 
     Args:
         path: The file.
@@ -31,7 +31,7 @@ class JournaledFile:
     rows: int = 0
     """Number of complete rows."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Figures about the complete rows, which the journal keeps."""
+    """Name -> count over the complete rows, stored in the journal."""
 
     @property
     def _partial(self) -> Path:
@@ -48,18 +48,15 @@ class JournaledFile:
         Raises:
             RunError: Another process is writing the file.
         """
-        import filelock
-
-        lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunError(
+        lock = acquire_lock(
+            self.path.with_name(f".{self.path.name}.lock"),
+            RunError(
                 f"Another process is writing {self.path}",
                 code="file-locked",
                 hint="Wait for it to finish, or write to another file",
                 file=str(self.path),
-            ) from None
+            ),
+        )
         try:
             length = self._resume()
             with self._partial.open("r+b" if length else "wb") as stream:
@@ -75,7 +72,7 @@ class JournaledFile:
         Args:
             stream: The stream of `writing`.
             content: The content.
-            rows: Number of the rows.
+            rows: The number of rows.
         """
         stream.write(content)
         stream.flush()
@@ -90,7 +87,7 @@ class JournaledFile:
         self._journal.unlink(missing_ok=True)
 
     def _resume(self) -> int:
-        """Returns the length of the complete content and restores the figures; 0 if there is none, or it has another key."""
+        """Restores `rows` and `counts`, and returns the number of complete bytes; 0 without a journal with this key."""
         try:
             state = json.loads(self._journal.read_bytes())
             length = self._partial.stat().st_size

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.files import write_atomically
+from promptkit.core.format_version import check_format
 from promptkit.core.hashing import sha256_hex
-from promptkit.core.version import __version__
 from promptkit.predictor.saved_format import FORMAT, PREDICTOR, SavedPredictor, digest_of
 
 
@@ -120,7 +120,7 @@ def _read_json(folder: Path) -> SavedPredictor:
     except (ValueError, RecursionError) as error:
         reason = f"{PREDICTOR} is not JSON: {json_reason(error)}"
         raise _damaged(folder, "not-json", reason, "Copy it again", file=PREDICTOR) from None
-    _check_version(folder, entries)
+    check_format(entries, FORMAT, folder, saved="predictor", hint="fit it again")
     try:
         saved = SavedPredictor.model_validate(entries)
     except ValidationError as error:
@@ -132,21 +132,6 @@ def _read_json(folder: Path) -> SavedPredictor:
         reason = f"{PREDICTOR} was changed after it was saved"
         raise _damaged(folder, "changed-since-saved", reason, "Save it again", file=PREDICTOR)
     return saved
-
-
-def _check_version(folder: Path, entries: object) -> None:
-    recorded = entries if isinstance(entries, dict) else {}
-    number = recorded.get("format")
-    if isinstance(number, int) and number != FORMAT:
-        raise CheckpointError(
-            f"The predictor in {folder} was saved by a different version of promptkit",
-            code="other-version",
-            got=f"format {number}, by promptkit {recorded.get('promptkit')}; this is promptkit {__version__}",
-            hint="Update promptkit (pip install -U promptkit), or fit it again",
-            folder=str(folder),
-            format=number,
-            version=str(recorded.get("promptkit")),
-        )
 
 
 def _damaged(folder: Path, code: str, description: str, hint: str, **fields: object) -> CheckpointError:

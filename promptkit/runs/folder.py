@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, overload
 
 from promptkit.core.errors import RunError
-from promptkit.core.files import write_atomically
+from promptkit.core.files import acquire_lock, write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
@@ -64,20 +64,15 @@ class RunFolder:
         Raises:
             RunError: If another process has locked the folder, it contains another run, or it cannot be written.
         """
-        import filelock
-
+        occupied = RunError(
+            f"Another process is working on the run {self.path}",
+            code="run-locked",
+            hint="Wait for it to finish, or choose another --out",
+            folder=str(self.path),
+        )
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise RunError(
-                    f"Another process is working on the run {self.path}",
-                    code="run-locked",
-                    hint="Wait for it to finish, or choose another --out",
-                    folder=str(self.path),
-                ) from None
+            lock = acquire_lock(self.path / ".lock", occupied)
         try:
             self._check_settings()
             self._write(SETTINGS, to_file(self._settings))

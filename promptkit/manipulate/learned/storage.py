@@ -21,6 +21,7 @@ from promptkit.core.arrays import Array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
 from promptkit.core.files import write_folder
 from promptkit.core.fingerprints import Fingerprint
+from promptkit.core.format_version import check_format
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
@@ -214,18 +215,7 @@ def _read_entries(path: Path) -> object:
 
 def _validated(path: Path, entries: object) -> tuple[dict[str, object], Manifest]:
     """Returns the manifest as stored and as validated; raises CheckpointError if it is invalid."""
-    recorded = entries if isinstance(entries, dict) else {}
-    number = recorded.get("format")
-    if isinstance(number, int) and number != FORMAT:
-        raise CheckpointError(
-            f"The learned manipulation in {path} was saved by a different version of promptkit",
-            code="other-version",
-            got=f"format {number}, by promptkit {recorded.get('promptkit')}; this is promptkit {__version__}",
-            hint="Update promptkit (pip install -U promptkit), or train it again",
-            folder=str(path),
-            format=number,
-            version=str(recorded.get("promptkit")),
-        )
+    check_format(entries, FORMAT, path, saved="learned manipulation", hint="train it again")
     try:
         manifest = Manifest.model_validate(entries)
     except ValidationError as error:
@@ -236,7 +226,8 @@ def _validated(path: Path, entries: object) -> tuple[dict[str, object], Manifest
     if not isinstance(manifest.manipulation.get("name"), str):
         reason = f"{MANIFEST} does not name a manipulation"
         raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key="manipulation.name", problem="string_type")
-    return recorded, manifest
+    assert isinstance(entries, dict)
+    return entries, manifest
 
 
 def _read_arrays(path: Path, entries: Mapping[str, object]) -> dict[str, Array]:
