@@ -1,4 +1,4 @@
-"""Measures predictions of files (rows per second against an evaluation, peak memory) and the latency of single rows.
+"""Measures predictions of files (rows per second and peak memory), and the latency of single rows.
 
 python benchmarks/predict/run.py --rows 100000 --out results.json
 python benchmarks/predict/run.py --latency demo --out latency.json
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     measured = latency(options.latency, 16) if options.latency else throughput("fake", options.rows, options.shots)
+    measured = {**measured, "versions": {"promptkit": pk.__version__}}
     options.out.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(measured))
 
