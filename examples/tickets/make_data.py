@@ -4,7 +4,7 @@
 
 `tickets.csv` and `new.csv` have the columns of an export of a help desk: a number, a date and the message; `tickets.csv` also
 has the queue that a person chose. The messages are questions of bank customers from BANKING77 (Casanueva et al. 2020, arXiv
-2003.04807, CC BY 4.0), of which 49 intents form five queues. Labeled tickets are from its train split, new ones from its test
+2003.04807, CC BY 4.0); 49 of its intents form five queues. Labeled tickets are from its train split, new ones from its test
 split.
 """
 

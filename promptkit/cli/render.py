@@ -46,16 +46,16 @@ def render(
     if plot is not None:
         write(view_images(predictor, task, n=n, split=config.split).plot(), plot)
     rows = views(predictor, task, split=config.split or task.spec.split, n=n)
-    made = None if config.template else task.inline_template
+    generated = None if config.template else task.inline_template
     if as_json:
-        template = {} if made is None else {"template": made}
+        template = {} if generated is None else {"template": generated}
         result = {"task": task.name, "model": predictor.model.name, **template, "rows": [row.to_json() for row in rows]}
         print(json.dumps(result))
         return
     for row in rows:
         row.show(tokens=tokens)
-    if made is not None:
-        print(f"\nThe template, which can be edited in a file and given with --template FILE.j2:\n\n{made}", end="")
+    if generated is not None:
+        print(f"\nThe template, which can be edited in a file and given with --template FILE.j2:\n\n{generated}", end="")
 
 
 def _complete(config: EvalConfig, task: Task) -> EvalConfig:

@@ -142,7 +142,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         return run
 
     def _record(self, folder: Path, task: Task) -> None:
-        """Writes the options into the folder of a run, and the template that was made for a table."""
+        """Writes the options into the folder of a run, and the template that was generated for a table."""
         record_options(folder, self.recorded())
         if self.template is None and task.inline_template is not None:
             record_template(folder, task.inline_template)

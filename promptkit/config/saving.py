@@ -67,8 +67,12 @@ class PredictorOptions(StrictModel):
     """Evaluate this saved predictor, a folder or hf://USER/NAME, instead of one that other options describe."""
 
     kept: ClassVar[frozenset[str]] = frozenset(
-        {"task", "model", "set", "template", "split", "limit", "allow_seen", "baselines", "predictor"}
-    ) | {"data", "label_column", "inputs", "labels", "answer_column", "train", "folds"}
+        {
+            *("task", "data", "label_column", "inputs", "labels", "answer_column", "train", "template"),
+            *("split", "limit", "folds", "allow_seen", "baselines"),
+            *("predictor", "model", "set"),
+        }
+    )
     """The options that can be combined with a saved predictor."""
 
     def saved_template(self) -> str | None:

@@ -31,7 +31,7 @@ class RelativePath:
     or_name: bool = False
     """Whether only values that end like a file are paths, and others are names."""
     after: str = ""
-    """A text that precedes the path; values that do not begin with it are no paths."""
+    """A text that precedes the path; values that do not begin with it are not paths."""
 
 
 def to_spelling(value: object) -> object:
