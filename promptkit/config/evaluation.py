@@ -15,7 +15,6 @@ from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.runs.recorded import record_options, record_template
 from promptkit.runs.words import command_words
-from promptkit.tasks.all_rows import with_all_rows
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
@@ -102,7 +101,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
         estimate = estimate_of(run, result, command=command)
         if run.folds:
-            task = with_all_rows(task, run.split, dev="dev" in predictor.manipulate.parts)
+            task = task.with_all_rows(split=run.split, dev="dev" in predictor.manipulate.parts)
         fitted = predictor.fit(task, cache=cache).with_estimate(estimate, out_of_fold_of(run, result))
         folder = fitted.save(self.save, command=command)
         return replace(run, notes=(*run.notes, f"saved in {folder}; use it: {predict_command(folder)}"))

@@ -146,10 +146,15 @@ class Task:
         rows = self.labeled_rows(split)
         return FOLDS if len(rows) < FEW_ROWS and len({fold_of(row, FOLDS) for row in rows}) > 1 else None
 
-    def with_all_rows(self) -> Task:
-        """Returns the task with all labeled rows as its train split, for the last fit after they were evaluated by folds."""
-        rows = self.labeled_rows()
-        return replace(self, held_out=Fold(number=0, of=0, split=self.spec.split, rows=(), others=rows))
+    def with_all_rows(self, *, split: str | None = None, dev: bool = False) -> Task:
+        """Returns the task with all labeled rows as its train split, for the last fit after they were evaluated by folds.
+
+        Args:
+            split: The split whose rows were divided into folds; the task's default if None.
+            dev: As for `fold`.
+        """
+        split = self.spec.split if split is None else split
+        return replace(self, held_out=Fold(number=0, of=0, split=split, rows=(), others=self.labeled_rows(split), dev=dev))
 
     @check_arguments("Task.fold")
     def fold(self, number: int, of: int, *, split: str | None = None, dev: bool = False) -> Task:
