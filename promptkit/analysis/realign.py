@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_score
 from promptkit.analysis.availability import Unavailable, available_calibrations
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.collect.requirements import EstimatesPrior
-from promptkit.core.answer_record import DECIMALS
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
@@ -66,7 +65,7 @@ class Alignments:
             "model": self.model,
             "run": str(self.path),
             "gold": dict(Counter(self.gold)),
-            "results": [{**result.to_json(), "difference": _rounded(difference)} for result, difference in pairs],
+            "results": [{**result.to_json(), "difference": each and each.rounded()} for result, each in pairs],
             "unavailable": [{"align": each.name, "code": each.code, "reason": each.reason} for each in self.unavailable],
             "command": self.command,
             "warnings": list(self.warnings),
@@ -190,7 +189,3 @@ def _collecting_command(stored: StoredRun, unavailable: Sequence[Unavailable]) -
     of_run = [spelling(chain.calibration) for chain in stored.chains if chain.calibration]
     recorded = read_options(stored.path)
     return eval_command(stored.settings, [*of_run, *collectable], out=stored.path.parent, recorded=recorded)
-
-
-def _rounded(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else {name: round(value, DECIMALS) for name, value in asdict(estimate).items()}

@@ -7,7 +7,7 @@ inputs are also evaluated. In a run with folds, each row is predicted from the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from promptkit.classical.baseline import Baseline, Rows, Scores, predicted
 from promptkit.classical.table import baselines_for
@@ -18,7 +18,7 @@ from promptkit.core.hashing import short_hash
 from promptkit.core.metric_input import OutputKind
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.version import __version__
-from promptkit.metrics.table import estimates
+from promptkit.metrics.table import rounded_estimates
 from promptkit.runs.baseline_files import BaselineRecord, metric_input, prediction_of, read_baselines, write_baselines
 from promptkit.runs.baselines import BaselineResult, Baselines, count_predictions
 from promptkit.runs.run import Run
@@ -164,10 +164,7 @@ def _result(baseline: Baseline, records: Sequence[BaselineRecord], kind: OutputK
     return BaselineResult(
         name=baseline.name,
         description=baseline.description,
-        metrics={
-            name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()}
-            for name, estimate in estimates(inputs).items()
-        },
+        metrics=rounded_estimates(inputs),
         predicted={} if kind == "texts" else count_predictions(predictions, labels),
         predictions=predictions,
         metric_input=inputs,

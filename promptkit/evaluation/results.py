@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
@@ -14,12 +14,11 @@ from promptkit.collect.collected import Collected, FoldOutputs
 from promptkit.collect.fit_data import collect_fit_data
 from promptkit.collect.read_outputs import to_bytes
 from promptkit.collect.requirements import calibrations_of, check_calibration
-from promptkit.core.answer_record import DECIMALS, is_answered
+from promptkit.core.answer_record import is_answered
 from promptkit.core.asking import Counts
-from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import RowRecord, answered, record_head
-from promptkit.metrics.table import estimates
+from promptkit.metrics.table import rounded_estimates
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long
@@ -124,7 +123,7 @@ def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutpu
     outcome = chain.reader.outcome(collected.samples, _joined_scores(collected, fitted))
     return Result(
         align=chain.name,
-        metrics=_metrics(outcome.metric_input),
+        metrics=rounded_estimates(outcome.metric_input),
         predicted=outcome.predicted,
         predictions=outcome.predictions,
         metric_input=outcome.metric_input,
@@ -142,13 +141,6 @@ def label_notes(reader: OutputReader, results: Sequence[Result]) -> list[str]:
     named = [(result.align, each.named) for result in results for each in result.label_maps.values() if each.named]
     by_name = [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
     return [*reader.notes(), *dict.fromkeys(by_name)]
-
-
-def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:
-    return {
-        name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()}
-        for name, estimate in estimates(metric_input).items()
-    }
 
 
 def _prediction_records(samples: Sequence[RowRecord], results: Sequence[Result]) -> list[PredictionRecord]:

@@ -8,12 +8,14 @@ a calibrated model above the ECE. All intervals are at the 95% level.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promptkit.core.answer_record import DECIMALS
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -34,6 +36,10 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    def rounded(self) -> dict[str, float]:
+        """Returns the value and the interval as they are written to files."""
+        return {name: round(value, DECIMALS) for name, value in asdict(self).items()}
 
 
 def wilson(successes: float, count: float) -> Estimate:

@@ -108,6 +108,11 @@ def estimates(rows: MetricInput) -> dict[str, Estimate]:
     return {name: estimate(metric, rows) for name, metric in applicable(rows).items()}
 
 
+def rounded_estimates(rows: MetricInput) -> dict[str, dict[str, float]]:
+    """Returns all metrics that apply to predictions, as they are written to files."""
+    return {name: each.rounded() for name, each in estimates(rows).items()}
+
+
 def difference(metric: Metric, minuend: MetricInput, subtrahend: MetricInput) -> Estimate:
     """Returns the difference of a metric between two predictions of the same rows, with its paired bootstrap interval.
 
