@@ -27,12 +27,7 @@ class Baseline(Protocol):
 
     @property
     def description(self) -> str:
-        """What it is, for the caption of a table."""
-        ...
-
-    @property
-    def max_rows(self) -> int | None:
-        """The largest number of labeled rows that it uses; None if there is no limit."""
+        """A short description for the caption of a table."""
         ...
 
     def applies_to(self, spec: TaskSpec) -> bool:
@@ -43,7 +38,7 @@ class Baseline(Protocol):
         """Returns the scores of each item; the answer with the highest score is its prediction.
 
         Args:
-            rows: The training rows, at least one and at most `max_rows`; their order has no effect.
+            rows: The training rows, at least one; their order has no effect.
             items: The rows to predict.
             labels: The labels of the task, in the declared order; empty if the task declares none.
         """

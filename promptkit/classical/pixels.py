@@ -36,7 +36,6 @@ class PixelRegression:
 
     name = "pixels"
     description = "logistic regression on pixels"
-    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether rows are images."""

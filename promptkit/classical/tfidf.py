@@ -21,7 +21,6 @@ class TfidfRegression:
 
     name = "tfidf"
     description = "logistic regression on TF-IDF of words"
-    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether rows are texts with the same labels."""

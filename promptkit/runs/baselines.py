@@ -18,9 +18,9 @@ class BaselineResult:
     """The results of one baseline on the rows of a run."""
 
     name: str
-    """Its name, such as `tfidf`."""
+    """Name of the baseline, such as `tfidf`."""
     description: str
-    """What it is."""
+    """Its description in captions of tables."""
     metrics: Mapping[str, Mapping[str, float]]
     """Metric -> `value`, and `low` and `high` of its 95% interval."""
     predicted: Mapping[str, int]
