@@ -9,10 +9,11 @@ from pathlib import Path
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded, names
+from promptkit.tasks.columns import cell_text
 from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_memory
 from promptkit.tasks.from_table import Columns, check_no_conflict, task_from_tables
 from promptkit.tasks.images.from_folder import task_from_folder
-from promptkit.tasks.readers import data_suffix, is_data, read_file
+from promptkit.tasks.readers import data_stem, is_data, read_file
 from promptkit.tasks.task import Task
 from promptkit.tasks.task_files import load_task
 
@@ -59,7 +60,7 @@ def task(
         TaskError: There is no such task, a file is invalid, or the rows have no suitable columns.
         TemplateError: The template shows the answer.
     """
-    columns = Columns(label=label, inputs=inputs, labels=tuple(map(_text, labels)), template=template, answer=answer)
+    columns = Columns(label=label, inputs=inputs, labels=tuple(map(cell_text, labels)), template=template, answer=answer)
     if isinstance(source, str | Path) and not is_data(str(source)):
         check_no_table_options(
             str(source), {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "train": train}
@@ -78,8 +79,7 @@ def table_task(source: object, columns: Columns, *, train: object = None, name: 
     check_no_conflict(columns, str(source))
     path = expanded(source)
     tables = _with_train({"test": Table(read_file(path))}, train)
-    stem = path.name[: path.name.lower().rindex(data_suffix(path))]
-    return _noted(task_from_tables(tables, name or stem, columns, where=str(source), base=path.parent))
+    return _noted(task_from_tables(tables, name or data_stem(path), columns, where=str(source), base=path.parent))
 
 
 def load_named(name: str | Path, data: str | Path | None) -> Task:
@@ -130,10 +130,6 @@ def _with_train(tables: dict[str, Table], train: object) -> dict[str, Table]:
     if train is None:
         return tables
     return {**tables, "train": Table(read_file(expanded(train))) if isinstance(train, str | Path) else table_in_memory(train)}
-
-
-def _text(label: str | int | float | bool) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _noted(task: Task) -> Task:

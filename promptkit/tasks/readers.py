@@ -129,6 +129,11 @@ def data_suffix(path: Path) -> str:
     return name.with_suffix("").suffix if name.suffix == GZIP and name.with_suffix("").suffix in _TEXT_READERS else name.suffix
 
 
+def data_stem(path: Path) -> str:
+    """Returns the name of a data file without its suffix: `rows` for `rows.csv.gz`."""
+    return path.name[: path.name.lower().rindex(data_suffix(path))]
+
+
 def _decompressed(path: Path) -> bytes:
     """Returns the contents of a file, decompressed if it is compressed with gzip under any name."""
     content = path.read_bytes()

@@ -10,7 +10,7 @@ from promptkit.core.paths import expanded
 from promptkit.tasks.frames import Table
 from promptkit.tasks.from_table import Columns, TableLayout, read_layout
 from promptkit.tasks.images.from_folder import task_from_folder
-from promptkit.tasks.readers import data_suffix, read_file
+from promptkit.tasks.readers import data_stem, read_file
 
 
 def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Path, str]:  # noqa: B008 - it is immutable
@@ -30,7 +30,7 @@ def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Pat
     if path.is_dir():
         return {path.resolve().with_name(f"{path.resolve().name}.yaml"): _image_task_file(path.resolve())}
     rows = read_file(path)
-    stem = path.name[: path.name.lower().rindex(data_suffix(path))]
+    stem = data_stem(path)
     layout = read_layout([Table(rows)], stem, columns, str(file))
     task_file = path.with_name(f"{stem}.yaml")
     if not layout.template:

@@ -9,6 +9,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, content_id
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
+from promptkit.tasks.columns import cell_text
 
 HandPicked = Sequence["LabeledExample | Mapping[str, object]"]
 """Demonstrations: rows of a task, or mappings of template variables, and `label`, to values."""
@@ -23,19 +24,19 @@ def hand_picked(rows: HandPicked, variables: Collection[str]) -> tuple[LabeledEx
         variables: The variables of the template that are not the label.
 
     Raises:
-        InputError: A row has no label, a value is no text or number, or two rows are equal.
+        InputError: A row has no label, a value is neither a text nor a number, or two rows have the same inputs.
     """
     examples = tuple(
         row if isinstance(row, LabeledExample) else _example(row, variables, number) for number, row in enumerate(rows, start=1)
     )
-    keys = [(row.inputs, row.label) for row in examples]
-    repeated = next((number for number, key in enumerate(keys) if key[0] in [inputs for inputs, _ in keys[:number]]), None)
+    inputs = [row.inputs for row in examples]
+    repeated = next((number for number, each in enumerate(inputs, start=1) if each in inputs[: number - 1]), None)
     if repeated is not None:
         raise InputError(
-            f"The demonstration {repeated + 1} repeats the inputs of an earlier one",
+            f"The demonstration {repeated} repeats the inputs of an earlier one",
             code="repeated-demonstration",
             hint="Give each demonstration once",
-            number=repeated + 1,
+            number=repeated,
         )
     return examples
 
@@ -65,10 +66,8 @@ def _example(row: Mapping[str, object], variables: Collection[str], number: int)
 
 
 def _text(value: object, name: str, number: int) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, str | int | float):
-        return str(value)
+        return cell_text(value)
     raise InputError(
         f"The value {name} of the demonstration {number} is not a text",
         code="invalid-demonstration",
