@@ -61,8 +61,8 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     def check(self, counts: Counts, aligner: str) -> None:
         """Refuses too few source classes for the labels, and a number of tokens for an image classifier."""
-        if counts.classes is not None and self.size != TOKENS:
-            raise tokens_of_classes(aligner, self.size)
+        if counts.classes is not None:
+            check_no_tokens(aligner, self.size)
         needed = self.per_label * counts.labels
         if counts.classes is not None and counts.classes < needed:
             raise _too_few_classes(aligner, counts, needed)
@@ -146,17 +146,18 @@ def stored_classes(stored: Stored) -> int | None:
     return None if names is None else len(names)
 
 
-def tokens_of_classes(aligner: str, tokens: int) -> InputError:
-    """Returns the error for a number of tokens that is set for an image classifier."""
-    return InputError(
-        f"The option tokens of {aligner} is for language models: of an image classifier all classes are used",
-        code="option-not-applicable",
-        got=f"tokens={tokens}",
-        hint="Leave it out",
-        option="tokens",
-        aligner=aligner,
-        value=tokens,
-    )
+def check_no_tokens(aligner: str, tokens: int) -> None:
+    """Raises InputError if a number of tokens is set for an image classifier."""
+    if tokens != TOKENS:
+        raise InputError(
+            f"The option tokens of {aligner} is for language models: of an image classifier all classes are used",
+            code="option-not-applicable",
+            got=f"tokens={tokens}",
+            hint="Leave it out",
+            option="tokens",
+            aligner=aligner,
+            value=tokens,
+        )
 
 
 def _too_few_classes(aligner: str, counts: Counts, needed: int) -> InputError:

@@ -12,7 +12,7 @@ from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.needs.name_vectors import NameEmbeddings
-from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, tokens_of_classes
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, check_no_tokens
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -171,8 +171,7 @@ class LabelMapping(LearnedAligner):
         """Raises an error if the map cannot be fitted on the classes of a classifier; see `TrainableMap.check_trainable`."""
         if self.sources == "words" or self.manual:
             raise untrainable(self.name, f"sources={self.sources}, manual={self.manual}", "Leave out sources and manual")
-        if self.tokens != TOKENS:
-            raise tokens_of_classes(self.name, self.tokens)
+        check_no_tokens(self.name, self.tokens)
 
     def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
         """Fits the map on all classes of a classifier; see `TrainableMap.fit_classes`."""

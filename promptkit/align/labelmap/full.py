@@ -37,7 +37,7 @@ from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.fit_rows import FitRows
 from promptkit.needs.labeled_rows import LabeledRows
 from promptkit.needs.name_vectors import NameVectors
-from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, tokens_of_classes
+from promptkit.needs.source_logprobs import TOKENS, SourceLogprobs, check_no_tokens
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -165,8 +165,7 @@ class Full(LearnedAligner):
         if self.sources == "words" or self.towards != "none":
             got = f"sources={self.sources}, towards={self.towards}"
             raise untrainable(self.name, got, "Leave out sources and towards, then evaluate with any map")
-        if self.tokens != TOKENS:
-            raise tokens_of_classes(self.name, self.tokens)
+        check_no_tokens(self.name, self.tokens)
 
     def fit_classes(self, labels: tuple[str, ...], classes: tuple[str, ...], logprobs: Floats, gold: Integers) -> LabelMap:
         """Fits the map on all classes of a classifier, without a correction of class shares; see `TrainableMap.fit_classes`."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
+from promptkit.align.probes.linear import scaled_rows
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.state import stateful
 from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
@@ -170,12 +171,7 @@ class Prototypes:
 
 def scaled(rows: Floats, scale: Scale) -> Floats:
     """Divides each row by its norm if the scale is `normalize`."""
-    if scale == "none":
-        return rows
-    from sklearn.preprocessing import normalize
-
-    normalized: Floats = normalize(rows)
-    return normalized
+    return rows if scale == "none" else scaled_rows(rows, scale)
 
 
 def class_means(rows: Floats, gold: Integers, labels: int) -> Floats:
