@@ -23,14 +23,13 @@ def workbook_rows(path: Path) -> list[Mapping[str, object]]:
         import openpyxl
     except ImportError:
         raise missing_extra("openpyxl", "xlsx", f"Reading {path.name}") from None
-    with path.open("rb"):  # an unreadable file is an error of the system, and not of the format
-        pass
-    try:
-        sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
-        table = [list(cells) for cells in sheet.iter_rows(values_only=True)]
-    except Exception as error:  # openpyxl passes on any error of zipfile and of its XML parser
-        reason = f"The file {path} cannot be read as an Excel workbook: {first_line(error)}"
-        raise TaskError(reason, code="not-xlsx", hint="Save it as .xlsx or .csv", file=str(path)) from None
+    with path.open("rb") as file:  # an unreadable file is an error of the system, and not of the format
+        try:
+            sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
+            table = [list(cells) for cells in sheet.iter_rows(values_only=True)]
+        except Exception as error:  # openpyxl passes on any error of zipfile and of its XML parser
+            reason = f"The file {path} cannot be read as an Excel workbook: {first_line(error)}"
+            raise TaskError(reason, code="not-xlsx", hint="Save it as .xlsx or .csv", file=str(path)) from None
     return _rows([cells for cells in table if any(cell is not None for cell in cells)], path)
 
 

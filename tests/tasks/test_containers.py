@@ -1,12 +1,14 @@
-"""Equal rows are equal tasks and runs, whatever file format or library they come from."""
+"""Equal rows are equal tasks and runs, in all file formats and libraries."""
 
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -229,3 +231,12 @@ def test_a_workbook_needs_openpyxl_and_names_for_its_columns(tmp_path: Path, mon
     path.write_bytes(b"PK")
     with refused(TaskError, "not-xlsx", file=str(path)):
         pk.task(path)
+
+
+def test_a_workbook_is_closed_after_it_is_read(tmp_path: Path) -> None:
+    path = workbook(TICKETS, tmp_path / "rows.xlsx")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pk.task(path)
+        gc.collect()
+    assert not [warning for warning in caught if issubclass(warning.category, ResourceWarning)]
