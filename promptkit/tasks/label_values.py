@@ -65,7 +65,7 @@ def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named:
             column=column,
             labels=alike,
         )
-    return tuple(sorted(counts, key=_label_order))
+    return tuple(sorted(counts, key=label_order))
 
 
 def value_text(value: object, column: str) -> str:
@@ -83,7 +83,7 @@ def labels_alike(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in labels if forms[label.strip().casefold()] > 1)
 
 
-def _label_order(label: str) -> tuple[float, str]:
+def label_order(label: str) -> tuple[float, str]:
     """Sorts numbers by value and before other labels, which are sorted as texts."""
     try:
         number = float(label)

@@ -16,6 +16,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.hashing import short_hash
 from promptkit.core.values import value_identity
 from promptkit.tasks.columns import cell_text
+from promptkit.tasks.label_values import label_order
 from promptkit.tasks.readers import Row
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
@@ -72,7 +73,7 @@ def image_task(
         "label": "label",
         "hold_out": None if "train" in tables else hold_out if hold_out is not None else 0.5,
     }
-    spec = _spec(label_names or sorted(found, key=_label_order), classes, source)
+    spec = _spec(label_names or sorted(found, key=label_order), classes, source)
     return Task(name, spec, spec.sources[0], Path(), tables=tables)
 
 
@@ -94,11 +95,6 @@ def _spec(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]] | No
         details = error.errors()[0]
         reason = f"The task of images is invalid: {details['msg']}"
         raise InputError(reason, code="invalid-image-task", got=", ".join(labels), reason=details["type"]) from None
-
-
-def _label_order(label: str) -> tuple[float, str]:
-    """Sorts whole numbers by value and before other labels, which are sorted as texts."""
-    return (int(label) if label.isdecimal() else float("inf"), label)
 
 
 def _table(images: NDArray[np.generic], labels: Labels, label_names: Sequence[str] | None) -> list[Row]:

@@ -246,6 +246,12 @@ def test_test_images_are_the_test_split() -> None:
     assert {row.id for row in changed.rows("test")} != {row.id for row in task.rows("test")}
 
 
+@pytest.mark.parametrize("labels", [("9", "10"), ("-1", "1"), ("0.5", "1"), ("2", "b")])
+def test_numbers_as_labels_are_sorted_by_value(labels: tuple[str, str]) -> None:
+    given = [labels[index] for index in LABELS]
+    assert pk.image_task(IMAGES, given).labels == labels
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
