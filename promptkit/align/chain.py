@@ -66,7 +66,7 @@ class Chain:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether nothing needs labeled rows any more."""
+        """Whether the chain needs no further labeled rows."""
         return self.calibration is None or self.fitted is not None
 
     @property

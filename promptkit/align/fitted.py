@@ -1,4 +1,4 @@
-"""Calibrations after fitting: they need no labeled rows any more, so that they can be saved and applied to new rows."""
+"""Calibrations after fitting, which need no further labeled rows and can be saved and applied to new rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Baselines without a pretrained model, one file for each: what accuracy a classifier must exceed to be worth its cost."""
+"""Baselines without a pretrained model, one per file. A classifier must exceed their accuracy to be worth its cost."""

@@ -1,4 +1,4 @@
-"""The results of a run as what is known of the quality of a predictor."""
+"""Converts the results of a run to the estimate that is saved with a predictor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptkit.runs.run import Result, Run
 
 
 def estimate_of(run: Run, result: Result, *, command: str = "") -> Estimate:
-    """Returns the results of one branch of a run, with those of baselines on the same rows.
+    """Returns the results of one branch of a run, with the results of the baselines on the same rows.
 
     Args:
         run: The run.
@@ -38,7 +38,7 @@ def out_of_fold_of(run: Run, result: Result) -> OutOfFold | None:
 
 
 def _notes(run: Run) -> Iterator[str]:
-    """Yields what a reader of the figures should know, which does not depend on how the run was executed."""
+    """Yields warnings about the figures; they do not depend on how the run was executed."""
     if run.seen_rows:
         yield f"{run.seen_rows} of the rows were used for fitting, so the figures are too high"
     if run.no_answer:

@@ -52,7 +52,7 @@ def evaluate(
         split: The split to evaluate; the task's default if None.
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
-        folds: Predict each of so many folds from the others; by default 5 for one table of fewer than 500 rows; 1 for none.
+        folds: Number of folds, each predicted from the others; by default 5 for one table of fewer than 500 rows; 1 for none.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.

@@ -37,14 +37,14 @@ class ClassSkew:
 
 
 def fit_warnings(chains: Sequence[Chain], collected: Collected) -> list[str]:
-    """Returns warnings about the rows that the calibrations of a run are fitted on; one of several folds is given once."""
+    """Returns warnings about the rows that calibrations are fitted on; a warning of several folds is given once."""
     warnings = dict.fromkeys((fold.fold, warning) for fold in collected.folds() for warning in _fold_warnings(chains, fold))
     folds: dict[str, list[int]] = {}
     for fold, warning in warnings:
         folds.setdefault(warning, []).append(fold)
-    every = len(collected.folds())
+    count = len(collected.folds())
     return [
-        warning if len(numbers) == every else f"In fold {', '.join(map(str, numbers))}: {warning}"
+        warning if len(numbers) == count else f"In fold {', '.join(map(str, numbers))}: {warning}"
         for warning, numbers in folds.items()
     ]
 

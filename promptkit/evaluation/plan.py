@@ -19,16 +19,16 @@ from promptkit.tasks.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldPlan:
-    """The rows of one fold, and of those that it is predicted from; or all rows of a run without folds."""
+    """The rows of one fold and the rows that it is predicted from, or all rows of a run without folds."""
 
     number: int
     """The fold, from 1; 0 for a run without folds."""
     task: Task
-    """The task with the fold as the evaluated split, whose train rows are those of the other folds."""
+    """The task with the fold as its evaluated split and the rows of the other folds as its train split."""
     split: Sequence[LabeledExample]
     """All rows of the fold, whose labels no fit may use."""
     rows: tuple[LabeledExample, ...]
-    """The evaluated ones among them, in the run's order."""
+    """The evaluated rows of the fold, in the run's order."""
     fit: tuple[LabeledExample, ...]
     """The rows of the fit part, if a calibration uses them."""
 

@@ -1,4 +1,4 @@
-"""The model requests of a run, in order: those of each fold, or of the only pass of a run without folds."""
+"""The model requests of a run, in order, fold by fold."""
 
 from __future__ import annotations
 

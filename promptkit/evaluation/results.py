@@ -69,7 +69,7 @@ def compute_results(chains: Sequence[Chain], collected: Collected) -> tuple[Resu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fitted:
-    """What a branch's calibration has given for the rows of a fold."""
+    """The outputs of a branch's calibration for the rows of a fold."""
 
     scores: Floats | None = None
     """The label scores of the rows with an answer, shape (rows with an answer, K); None without a calibration."""
@@ -132,7 +132,7 @@ def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutpu
 
 
 def fold_notes(folds: int) -> list[str]:
-    """Returns what the figures of a run with folds are; nothing without folds."""
+    """Returns a note on how the rows of a run with folds are predicted; none without folds."""
     return [f"{folds} folds: each row is predicted without its own label, from the rows of the other folds"] if folds else []
 
 

@@ -102,15 +102,15 @@ class Prompt:
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
         if not isinstance(self.demos, Selector):
-            self._use(hand_picked(self.demos, self.variables))
+            self._set_demonstrations(hand_picked(self.demos, self.variables))
         self._check_order()
         self._check_chat()
         self._check_channel()
         if self.rows:
             object.__setattr__(self, "fitted_on", self.fitted_on | _fingerprints(self.rows))
 
-    def _use(self, rows: Demonstrations) -> None:
-        """Sets the demonstrations that all rows are shown with."""
+    def _set_demonstrations(self, rows: Demonstrations) -> None:
+        """Sets the demonstrations that are shown with all rows."""
         if self.rows is not None:
             raise InputError(
                 "A prompt has a list of demonstrations, or rows to choose them from, but not both",
@@ -272,7 +272,7 @@ class Prompt:
         if not self.selector.is_shared:
             return replace(self, rows={part: tuple(self._rows(bind_context).get(part, ())) for part in self._row_parts})
         context = self._selection_context(bind_context)
-        new_row = Example(id="new row", inputs={})  # unlike every row of the pool
+        new_row = Example(id="new row", inputs={})  # it equals no row of the pool
         (chosen,) = self.selector.bind(context)([new_row])
         order = self.resolved_order
         if not order.depends_on_row:

@@ -75,7 +75,7 @@ def make_plan(
         batch_tokens: The maximum number of tokens that a batch computes.
         batch_pairs: The maximum number of query-key pairs of a batch.
         share: Whether to reuse shared prefixes.
-        known: A prefix that is computed already. It is used if all requests begin with it and share hardly more than it.
+        known: A prefix that is computed already. It is used if all requests begin with it and share few tokens beyond it.
     """
     prefix, reuse = _reuse(requests, share=share)
     if share and known and len(prefix) < len(known) + MIN_SHARED and _all_begin_with(requests, known):

@@ -66,7 +66,7 @@ class Baselines:
 
     @property
     def best(self) -> BaselineResult:
-        """The baseline with the most correct rows; of equal ones the last, which learns more than those before it."""
+        """The baseline with the most correct rows; ties go to the last, which learns more than the ones before it."""
         return max(reversed(self.results), key=lambda result: result.metric_input.correct.sum())
 
     def to_json(self, branches: Mapping[str, Floats]) -> dict[str, object]:
@@ -83,13 +83,13 @@ class Baselines:
         }
 
     def differences(self, branches: Mapping[str, Floats]) -> list[BaselineDifference]:
-        """Returns the difference of each branch from each baseline; the argument is that of `to_json`."""
+        """Returns the difference of each branch from each baseline; see `to_json` for the argument."""
         return [difference_from(result, align, correct) for align, correct in branches.items() for result in self.results]
 
     def notes(self, branches: Mapping[str, Floats]) -> list[str]:
         """Returns a note if a baseline is better than every branch, each by a difference whose interval is below 0.
 
-        The argument is that of `to_json`.
+        See `to_json` for the argument.
         """
         differences = [difference_from(self.best, align, correct) for align, correct in branches.items()]
         if not all(difference.estimate.high < 0 for difference in differences):

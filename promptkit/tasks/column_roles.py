@@ -25,7 +25,7 @@ Rows = Sequence[Mapping[str, object]]
 
 
 def guess_label_column(rows: Rows, where: str) -> str:
-    """Returns `label`, or the only column with few different values, each of which occurs twice on average.
+    """Returns `label`, or the only column with few different values, each of which occurs at least twice on average.
 
     Args:
         rows: The rows.

@@ -30,7 +30,7 @@ from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 _IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled")
 """What names the data of a source on every machine."""
 _SCALARS = (str, int, float)
-"""The types of cells that are compared with those of other rows."""
+"""The types of cells that are part of a row's fingerprint."""
 HIDDEN_LABEL = "-1"
 """The value that datasets on the hub use for labels that are not published."""
 
@@ -56,7 +56,7 @@ class Task:
     division: Division | None = None
     """How the train rows are divided into parts; None for the division of the task file, or else the default."""
     held_out: Fold | None = field(default=None, repr=False)
-    """The fold that is evaluated, whose train rows are those of the other folds; None without folds."""
+    """The evaluated fold; the rows of the other folds are the train split. None without folds."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class Task:
 
     @check_arguments("Task.labeled_rows")
     def labeled_rows(self, split: str | None = None) -> Sequence[LabeledExample]:
-        """Returns the rows that folds are made of: those of a split, and also those that are held out from it for training.
+        """Returns the rows that are divided into folds: a split, including the rows that are held out from it for training.
 
         Args:
             split: The split; the task's default if None.

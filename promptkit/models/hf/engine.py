@@ -215,9 +215,9 @@ class TransformersModel(BaseEngine):
         return plans
 
     def _prefix_of(self, plan: Plan, requests: Sequence[Request]) -> KeyValues:
-        """Returns the keys and values of a plan's shared prefix; those of the prefix that is reused are kept.
+        """Returns the keys and values of a plan's shared prefix, and keeps them if it is the reused prefix.
 
-        Learned prefixes and edits change them, also if the tokens are those of the prefix that is reused.
+        With learned prefixes or edits they are not kept, because these change them even if the tokens are the same.
         """
         given = requests[0].interventions
         if not plan.prefix or plan.prefix != self._reused or given.prefixes or given.edits:
