@@ -237,6 +237,6 @@ def test_a_workbook_is_closed_after_it_is_read(tmp_path: Path) -> None:
     path = workbook(TICKETS, tmp_path / "rows.xlsx")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pk.task(path)
+        pk.task(path, label="kind")
         gc.collect()
     assert not [warning for warning in caught if issubclass(warning.category, ResourceWarning)]
