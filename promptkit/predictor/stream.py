@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
 from promptkit.core.hashing import file_sha256_hex, short_hash
 from promptkit.core.version import __version__
 from promptkit.predictor.decide.drift import Drift
@@ -136,8 +137,13 @@ def _add(counts: Mapping[str, int], predictions: Predictions, drift: Drift | Non
 
 
 def _predict(predictor: Predictor, session: Session, rows: Sequence[InputRow], first: int, folder: Path) -> Predictions:
-    read = iter(predictor.read_rows([row.values for row in rows if row.problem is None], first=first, folder=folder))
-    return session.predict([next(read) if row.problem is None else Unreadable(row.problem) for row in rows])
+    examples: list[Example | Unreadable] = []
+    for number, row in enumerate(rows, start=first):
+        if row.problem is None:
+            examples += predictor.read_rows([row.values], first=number, folder=folder)
+        else:
+            examples.append(Unreadable(row.problem))
+    return session.predict(examples)
 
 
 def _values(predictions: Predictions, prefix: str) -> list[Row]:

@@ -45,8 +45,9 @@ def test_another_sentence_encoder_is_refused(tiny: Path, tmp_path: Path) -> None
     encoder = Path(shutil.copytree(tiny, tmp_path / "encoder"))
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.similar(k=2, encoder=str(encoder)))
     predictor = pk.Predictor(pk.load("fake"), prompt, pk.Verbalizer(WORDS))
-    folder = predictor.fit(write_task(tmp_path / "task"), cache=False).save(tmp_path / "predictor")
-    assert pk.Predictor.load(folder).predict(ROWS).predictions == pk.Predictor.load(folder).predict(ROWS).predictions
+    fitted = predictor.fit(write_task(tmp_path / "task"), cache=False)
+    folder = fitted.save(tmp_path / "predictor")
+    assert pk.Predictor.load(folder).predict(ROWS).predictions == fitted.predict(ROWS).predictions
     change_weights(encoder)
     with refused(CheckpointError, "other-model", model=str(encoder)):
         pk.Predictor.load(folder)

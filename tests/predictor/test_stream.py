@@ -118,6 +118,7 @@ def test_bad_rows_are_error_cells(tmp_path: Path) -> None:
     assert [*rows[0]][:3] == ["text", "other", "more"]
     assert [row["error"] == "" for row in rows] == [True, False, False, False, False, True]
     assert [row["prediction"] == "" for row in rows] == [False, True, True, True, True, False]
+    assert [f"row {number}" in rows[number - 1]["error"] for number in (4, 5)] == [True, True]
     assert rows[5]["more"] == '[1, "a"]'
     assert result.errors == 4
 
