@@ -16,7 +16,7 @@ class FoldOutputs:
     fold: int
     """The fold, from 1; 0 for a run without folds."""
     positions: Sequence[int]
-    """The indices of its evaluated rows among those of the run."""
+    """The indices of its evaluated rows among all evaluated rows of the run."""
     samples: Sequence[RowRecord]
     """Records of its evaluated rows."""
     support: Sequence[RowRecord]

@@ -41,7 +41,7 @@ NO_FIT_PART = FitPart(rows=(), untested=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What a pass of a model over rows is for: the aligners, and the rows that they may be fitted on."""
+    """A pass of a model over rows: the aligners that it is for, and the rows that they may be fitted on."""
 
     model: Model
     """The model that answers the rows."""

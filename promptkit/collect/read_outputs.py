@@ -61,7 +61,7 @@ def _stacked(records: Sequence[ReadRecord], field: ReadField) -> NDArray[np.floa
 
 
 def outputs_by_fold(records: Sequence[ReadRecord | ReadPlanRecord]) -> dict[int, ReadOutputs]:
-    """Returns the outputs of each fold in records of `outputs.jsonl`; those of a run without folds have the key 0."""
+    """Returns the outputs in records of `outputs.jsonl`, by fold; the key is 0 for a run without folds."""
     folds: dict[int, list[ReadRecord | ReadPlanRecord]] = {}
     for record in records:
         folds.setdefault(record.get("fold", 0), []).append(record)

@@ -31,7 +31,7 @@ class Example:
 
     @property
     def content(self) -> Fingerprint:
-        """The fingerprint of the row, which is that of all its inputs unless it has its own."""
+        """The fingerprint of the row: `fingerprint`, or by default the fingerprint of all inputs."""
         return self.fingerprint or Fingerprint.of(self.inputs.values())
 
     @property

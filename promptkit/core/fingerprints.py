@@ -36,7 +36,7 @@ class Fingerprint:
 
     @classmethod
     def parse(cls, text: str) -> Fingerprint:
-        """Returns the fingerprint that `str` has written."""
+        """Returns the fingerprint from its text, as returned by `str`."""
         shown, _, other = text.partition("|")
         return cls(frozenset(filter(None, shown.split("+"))), frozenset(filter(None, other.split("+"))))
 
@@ -72,7 +72,7 @@ def hash_value(value: Value) -> str:
 
 
 class SeenRows:
-    """A set of rows that is asked whether it contains other rows.
+    """A set of rows, whose members are recognized by `Fingerprint.is_same_row`.
 
     Args:
         fingerprints: The rows.
@@ -86,7 +86,7 @@ class SeenRows:
             for value in row.all:
                 self._containing[value].append(row)
         self._showing: dict[str, list[Fingerprint]] = defaultdict(list)
-        """Value -> the rows of which it is the rarest value shown."""
+        """Value -> the rows whose rarest shown value it is."""
         for row in self._rows:
             self._showing[self._rarest(row)].append(row)
 

@@ -363,10 +363,10 @@ class ShowsPixels(Protocol):
 
 @runtime_checkable
 class KeepsPrefixes(Protocol):
-    """A model that can keep what it has computed for the beginning of a prompt, from one call to the next."""
+    """A model that can cache its computation for a prefix of prompts between calls."""
 
     def reusing(self, prefix: tuple[int, ...]) -> AbstractContextManager[None]:
-        """Returns a context manager within which requests that begin with these tokens reuse what was computed for them.
+        """Returns a context manager within which requests that begin with the prefix reuse its computation.
 
         Without it, the outputs of requests do not depend on earlier calls.
 

@@ -207,7 +207,7 @@ class Need(Generic[T_co]):
 
     @property
     def contains_texts(self) -> bool:
-        """Whether it contains texts of rows, which are not to be published unasked."""
+        """Whether it contains texts of rows, which must not be published by default."""
         return False
 
     @property

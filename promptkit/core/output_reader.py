@@ -74,7 +74,7 @@ class OutputReader(Protocol):
 
     @property
     def branch(self) -> str:
-        """The name of a run's branch that has no other aligner: its own name, or that of a vote."""
+        """The name of a run's branch that has no other aligner: its own name, or the name of a vote."""
         ...
 
     @property

@@ -30,7 +30,7 @@ def record_key(record: Record) -> str:
 
 
 def fold_key(fold: int, record_id: str) -> str:
-    """Returns the key of the record with an id in a fold; fold 0 stands for a run without folds."""
+    """Returns the key of the record with an id in a fold; fold 0 means a run without folds."""
     return f"fold {fold} {record_id}" if fold else record_id
 
 

@@ -262,7 +262,7 @@ def parameters_field() -> dict[str, V]:
 def trained_rows_field() -> frozenset[Fingerprint]:
     """Returns a dataclass field for the rows that something was trained on, which is empty by default and not a keyword.
 
-    It does not take part in comparisons, which are about what something does.
+    Comparisons ignore it, because they compare behavior.
     """
     return field(default=frozenset(), repr=False, compare=False, metadata={LEARNED: True})
 

@@ -29,7 +29,7 @@ class Columns:
     choices: ChoicesSource | None = None
     """Where the answer choices of a row come from; None if all rows have the same labels or free answers."""
     modality: Literal["text", "image"] = "text"
-    """What the inputs are."""
+    """The modality of the inputs."""
     shown: tuple[str, ...] = ()
     """The variables that identify a row, as in a task, sorted; all if empty."""
 
@@ -105,5 +105,5 @@ class Columns:
 
 
 def column_name(column: Column) -> str:
-    """Returns the name of a column; for a part of a column, that of the whole column."""
+    """Returns the name of a column, also for a part of a column."""
     return column.column if isinstance(column, RegexColumn) else column

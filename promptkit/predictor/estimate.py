@@ -1,4 +1,4 @@
-"""What is known of the quality of a predictor: its results on labeled rows that it was not fitted on."""
+"""The estimated quality of a predictor: its results on labeled rows that it was not fitted on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaces what a predictor takes from the rows of a task by its results, so that it predicts rows without the task."""
+"""Fits a predictor: stores everything that it takes from the rows of a task, so that it predicts new rows without the task."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
 ESTIMATE_ROWS = 128
-"""Number of rows that stand for new rows in the fit of a calibration that reads no rows of the fit part."""
+"""Number of rows that represent new rows while a calibration is fitted that selects no rows of the fit part."""
 
 
 def unfitted_stages(manipulation: Manipulation, chain: Chain) -> list[str]:
-    """Returns what in a predictor takes rows from a task: the demonstrations, or the calibration by its name."""
+    """Returns the parts of a predictor that take rows from a task: the demonstrations, or the calibration by its name."""
     demonstrations = ["the demonstrations"] if manipulation.parts else []
     uses_rows = any(need.uses_other_rows for need in needs_of((chain,)))
     return [*demonstrations, *([f"the calibration {chain.name}"] if uses_rows else [])]
 
 
 def check_fitted(manipulation: Manipulation, chain: Chain, purpose: str) -> None:
-    """Raises InputError if something in a predictor takes rows from a task.
+    """Raises InputError if a part of a predictor takes rows from a task.
 
     Args:
         manipulation: The manipulation.
@@ -120,12 +120,12 @@ def _fitted(
 
 
 def _is_transductive(needs: Needs) -> bool:
-    """Whether a calibration is fitted on the rows that it is applied to, so that other rows must take their place."""
+    """Whether a calibration is fitted on the rows that it is applied to, so that fitting it in advance needs other rows."""
     return any(need.uses_other_rows and not need.uses_fit_part for need in needs)
 
 
 def _new_rows(needs: Needs, part: FitPart, task: Task) -> list[LabeledExample]:
-    """Returns the rows that take the place of the rows to predict while a calibration is fitted.
+    """Returns the rows that represent the rows to predict while a calibration is fitted.
 
     For a transductive calibration these are all rows of the fit part. Others use them only for the context and the variables
     of rows.

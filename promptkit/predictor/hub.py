@@ -46,7 +46,7 @@ def push(write: Callable[[Path], object], name: str, *, private: bool) -> str:
     Args:
         write: Writes the predictor into a folder.
         name: `user/name`, with or without `hf://`.
-        private: Whether only the user can see a repository that is created.
+        private: Whether a newly created repository is private.
 
     Returns:
         The address of the commit.

@@ -1,4 +1,4 @@
-"""Predictions for labeled rows that the predictor was not fitted on, which every statement about new rows rests on."""
+"""Predictions for labeled rows that the predictor was not fitted on: the basis of statements about new rows."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ class OutOfFold:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each row's likeliest label is its own, shape (N,); False without an answer."""
+        """Whether each row's likeliest label is correct, shape (N,); False without an answer."""
         correct: NDArray[np.bool_] = self.answered & (self.predicted == self.gold)
         return correct

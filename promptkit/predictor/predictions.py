@@ -59,7 +59,7 @@ class Predictions:
 
     @classmethod
     def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
-        """Returns the predictions for rows of which some could not be read.
+        """Returns the predictions for rows, some of which could not be read.
 
         Args:
             answers: The answers to the rows that were read, in their order.
@@ -83,7 +83,7 @@ class Predictions:
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions], labels: tuple[str, ...]) -> Predictions:
-        """Returns the predictions of several parts in one; rows of choices are padded to the largest number of choices."""
+        """Concatenates predictions; rows of choices are padded to the largest number of choices."""
         width = max((part.probabilities.shape[1] for part in parts), default=len(labels))
         padded = [np.pad(part.probabilities, ((0, 0), (0, width - part.probabilities.shape[1]))) for part in parts]
         return cls(

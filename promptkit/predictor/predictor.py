@@ -83,7 +83,7 @@ class Predictor:
         self.estimate: Estimate | None = None
         """Its results on labeled rows that it was not fitted on, if they are known."""
         self.out_of_fold: OutOfFold | None = None
-        """The probabilities of these rows, on which statements about new rows rest."""
+        """The probabilities of these rows, the basis of statements about new rows."""
 
     def with_estimate(self, estimate: Estimate, out_of_fold: OutOfFold | None = None) -> Predictor:
         """Returns the predictor with its results on labeled rows that it was not fitted on.
@@ -135,11 +135,11 @@ class Predictor:
         return not unfitted_stages(self.manipulate, self.chain)
 
     def fit(self, task: Task, *, cache: bool = True) -> Predictor:
-        """Returns the predictor with everything that it takes from the rows of a task, so that it predicts rows without it.
+        """Returns a fitted predictor, which contains everything that it takes from the rows of a task.
 
-        The prompt keeps its demonstrations, or the rows that it retrieves them from. A calibration is fitted on the fit part
-        of the train split, also if it is otherwise fitted on the evaluated rows. The columns of the task become those that
-        `predict` reads.
+        The fitted predictor predicts new rows without the task. Its prompt keeps the demonstrations, or the rows that they are
+        retrieved from. A calibration is fitted on the fit part of the train split, even if an evaluation fits it on the
+        evaluated rows. `predict` then reads the columns of the task.
 
         Args:
             task: The task.
@@ -175,8 +175,8 @@ class Predictor:
             progress: Called after each batch with the number of requests that the model has just answered.
 
         Raises:
-            InputError: The predictor is not fitted (`not-fitted`), these are no rows, or the predictor has no held-out rows
-                that `risk` or `sets` can rest on.
+            InputError: The predictor is not fitted (`not-fitted`), these are not rows, or the predictor has no held-out
+                rows for `risk` or `sets`.
             PromptkitError: The model fails. A row that cannot be read, or whose prompt is too long, has an error instead of a
                 prediction.
         """
@@ -251,10 +251,10 @@ class Predictor:
         return self.session(keep_prefix=True)
 
     def session(self, *, keep_prefix: bool = False) -> Session:
-        """Prepares what all rows share, for predictions one chunk after another.
+        """Returns a session, which predicts rows in chunks and computes only once what all rows share.
 
         Args:
-            keep_prefix: Whether the model keeps what it has computed for the beginning that prompts share.
+            keep_prefix: Whether the model caches its computation for the common prefix of the prompts.
 
         Raises:
             InputError: The predictor is not fitted.
@@ -359,13 +359,13 @@ class Predictor:
     def push_to_hub(self, name: str, *, rows: bool = False, private: bool = True, command: str = "") -> str:
         """Publishes the predictor on the Hugging Face hub.
 
-        Without `rows` the demonstrations, which are your labeled rows, are left out; a predictor that shows demonstrations then
-        predicts only for those who have the file: `pk.Predictor.load("hf://user/name", demonstrations=FILE)`.
+        Without `rows` the demonstrations, which are your labeled rows, are left out; a predictor that shows demonstrations can
+        then be loaded only with the file: `pk.Predictor.load("hf://user/name", demonstrations=FILE)`.
 
         Args:
             name: `user/name`.
             rows: Whether to publish the rows that demonstrations are taken from, and words that were drawn from rows.
-            private: Whether a repository that is created can be seen only by its owner.
+            private: Whether a newly created repository is private.
             command: The command that made the predictor, for the model card.
 
         Returns:

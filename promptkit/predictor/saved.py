@@ -51,7 +51,7 @@ GOLD, PROBABILITIES = "out_of_fold.gold", "out_of_fold.probabilities"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a folder contains of a predictor."""
+    """The parts of a predictor that a folder contains."""
 
     model: Model
     first: Manipulation
@@ -143,7 +143,7 @@ def read(folder: str | Path, *, model: Model | None = None, demonstrations: str 
         demonstrations: The file `demonstrations.jsonl` of a predictor that was published without it.
 
     Raises:
-        CheckpointError: A file is missing or was changed, the model is another one, or demonstrations were left out.
+        CheckpointError: A file is missing or was changed, the model is a different one, or demonstrations were left out.
         ModelError: The model cannot be found.
     """
     path = expanded(folder)

@@ -38,7 +38,7 @@ def check_new(folder: Path) -> None:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder in one step, on disk before it has its name.
+    """Writes a folder atomically: it gets its name when all files are on disk.
 
     Args:
         folder: The folder, which must not contain anything.
@@ -96,7 +96,7 @@ def read(folder: Path, given: Mapping[str, bytes] | None = None) -> tuple[SavedP
 
 
 def _files_of(folder: Path) -> list[str]:
-    """Returns the relative paths of all files, without those of version control and caches, whose names begin with a dot."""
+    """Returns the relative paths of all files except hidden ones, such as the files of version control and caches."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
 

@@ -55,7 +55,7 @@ class SavedModel(_Strict):
     settings: Settings
     """The settings that it was loaded with."""
     base: Base
-    """What another model must share to be used in its place."""
+    """The identity that another model must share to replace it."""
     identity: Settings
     """Everything about it that determined results, including the versions of libraries; for readers."""
 

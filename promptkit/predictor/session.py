@@ -1,4 +1,4 @@
-"""Predicts rows one chunk after another. What all rows share is prepared once and kept."""
+"""Predicts rows in chunks. What all rows share is computed only once."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 KEPT_CONTEXTS = 256
-"""Number of contexts of which a session keeps the answers to further inputs of aligners, such as content-free texts."""
+"""Number of contexts for which a session caches the answers to further inputs of aligners, such as content-free texts."""
 ROW_ERRORS = (InputError, TaskError, TemplateError)
 """The errors that a single row can cause. Others, such as a model that fails, stop a prediction."""
-UNSETTLED = 4
-"""Number of tokens at the end of a prompt's beginning that another row may change."""
+UNSTABLE_TOKENS = 4
+"""Number of tokens at the end of a prompt that are never part of the common prefix, because another row may change them."""
 SKIPPED = "The prompt does not fit the model's context"
+"""The error of a row whose prompt is skipped."""
 
 Progress = Callable[[int], None]
 """Called with the number of requests that the model has just answered."""
@@ -66,9 +67,9 @@ class Session:
         chain: The aligners, which must need no labeled rows.
         encode: Renders rows.
         ask: The model, which aligners may query while requests are planned.
-        sample: A row that can be rendered. If it fails like another row, the error is not that row's.
-        keep_prefix: Whether the model keeps what it has computed for the beginning that prompts share, so that single rows are
-            answered fast. Outputs then differ by rounding (1e-4) from those without it.
+        sample: A row with short inputs. An error that it causes too comes from the prompt, and not from a single row.
+        keep_prefix: Whether the model caches its computation for the common prefix of the prompts, so that single rows are
+            answered fast. Outputs then differ by rounding (1e-4) from outputs without the cache.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class Session:
         self._model, self._chain, self._sample, self._ask = model, chain, sample, ask
         self._keep_prefix = keep_prefix and isinstance(model, KeepsPrefixes)
         self._prefix: tuple[int, ...] | None = None
-        """The token ids that all prompts began with so far; None before the first one."""
+        """The common prefix of the token ids of all prompts so far; None before the first one."""
         others = other_models_of(needs_of((chain,)), None)
         self._purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
         self._kept: OrderedDict[tuple[Request, ...], list[Output]] = OrderedDict()
         """The answers to the further inputs in the latest contexts."""
         self._codes_of_rows: set[str] = set()
-        """The codes of errors that the sample row does not have."""
+        """The codes of errors that the sample row does not cause."""
 
     def predict(self, rows: Sequence[Example | Unreadable], progress: Progress | None = None) -> Predictions:
         """Predicts rows, which are computed together.
@@ -133,7 +134,7 @@ class Session:
         return [Unreadable(SKIPPED) if prompt.skipped else prompt for prompt in prompts]
 
     def _check_sample(self, error: PromptkitError) -> None:
-        """Raises an error of a row if the sample row has it too: then the prompt is at fault, and every row would have it."""
+        """Raises the error of a row if the sample row causes it too: it comes from the prompt, and every row would cause it."""
         if error.code not in self._codes_of_rows:
             try:
                 self._purpose.encode([self._sample])
@@ -143,7 +144,7 @@ class Session:
             self._codes_of_rows.add(error.code)
 
     def _reusing_prefix(self, rendered: Sequence[Rendered | Unreadable]) -> AbstractContextManager[None]:
-        """Returns a context manager within which the model reuses the beginning that all prompts had so far."""
+        """Returns a context manager within which the model reuses the common prefix of all prompts so far."""
         prompts = [prompt.text.ids for prompt in rendered if isinstance(prompt, Rendered)] if self._keep_prefix else []
         if not (prompts and isinstance(self._model, KeepsPrefixes)):
             return nullcontext()
@@ -152,7 +153,7 @@ class Session:
             if not self._ask.computed:  # rendering a row does not query the model
                 prompts += [prompt.text.ids for prompt in self._encode([self._sample]) if isinstance(prompt, Rendered)]
         for ids in prompts:
-            length = min(common_prefix_length(self._prefix, ids), len(ids) - UNSETTLED)
+            length = min(common_prefix_length(self._prefix, ids), len(ids) - UNSTABLE_TOKENS)
             self._prefix = self._prefix[: max(0, length)]
         return self._model.reusing(self._prefix)
 
@@ -169,7 +170,7 @@ class Session:
     def _outputs(self, queries: Queries, progress: Progress) -> dict[str, Output]:
         """Returns the output of each query by its id.
 
-        Further inputs without choices of their own are the same for all rows of a context. They are computed separately, so
+        Further inputs without answer choices are the same for all rows of a context. They are computed separately, so
         that their outputs can be kept, and do not change the batches of the rows.
         """
         requests = dict(zip([query.id for query in queries.queries], queries.requests, strict=True))

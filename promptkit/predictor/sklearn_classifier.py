@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Fittable(Protocol):
-    """What the classifier needs of a predictor."""
+    """The interface of a predictor that the classifier uses."""
 
     @property
     def reader(self) -> OutputReader:
@@ -62,11 +62,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Data are a data frame with the columns of the predictor, a two-dimensional array whose columns are called `x0`, `x1` and so
     on, or a sequence of texts. The column of a sequence, or of an array with one column, is the only column of the predictor.
-    Missing values are empty texts. Labels are those of the predictor; numbers and truth values stand for the labels that are
-    written like them.
+    Missing values are empty texts. The classes are the labels of the predictor; numbers and booleans are matched with labels by
+    their text.
 
-    `fit` uses all rows as the train split of a task, whose parts serve demonstrations and calibrations. A predictor that is
-    fitted already, such as a loaded one, can predict at once. The probabilities of a row without an answer are all equal.
+    `fit` uses all rows as the train split of a task, whose parts are used for demonstrations and calibrations. A predictor that
+    is fitted already, such as a loaded one, can predict without `fit`. The probabilities of a row without an answer are
+    equal.
 
     Attributes:
         predictor_: The fitted predictor.
@@ -133,12 +134,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = tags.input_tags.allow_nan = True
-        tags.classifier_tags.poor_score = True  # on numbers, which are no language
+        tags.classifier_tags.poor_score = True  # on numbers, which are not language
         tags.requires_fit = callable(self.predictor) or not self.predictor.is_fitted
         return tags
 
     def _fitted(self) -> Fittable | None:
-        """The fitted predictor: that of `fit`, or the given one; None if there is none."""
+        """Returns the predictor that `fit` has fitted, or the given one if it is fitted; None otherwise."""
         if "predictor_" in vars(self):
             fitted: Fittable = self.predictor_
             return fitted
@@ -203,12 +204,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def label_text(value: object) -> str:
-    """Returns a label as the labels of a task are written: truth values in lower case."""
+    """Returns a label as the labels of a task are written: booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _values_of(labels: Sequence[str], found: Mapping[str, object], dtype: np.dtype[np.generic]) -> Values:
-    """Returns the value of `y` that stands for each label; for a label that `y` does not have, what it would be."""
+    """Returns each label as a value of the type of `y`, whether `y` contains it or not."""
     if dtype.kind in "OUS":
         return np.array([found.get(label, label) for label in labels], object if dtype.kind == "O" else str)
     if dtype.kind == "b":

@@ -32,7 +32,7 @@ from promptkit.tasks.readers import Row
 Progress = Callable[[int, int], None]
 """Called with the number of predicted rows and the number of all rows."""
 PREDICTED = "predicted "
-"""Begins the name of a figure: the number of rows for which a label is predicted."""
+"""The prefix of a count's name: the number of rows for which a label is predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class PredictedFile:
     seconds: float
     rows_per_second: float
     notes: tuple[str, ...]
-    """What is guaranteed of the predictions, how the rows differ from the labeled ones, and remarks of the model."""
+    """The guarantees of the predictions, differences from the labeled rows, and notes of the model."""
 
     def to_json(self) -> dict[str, object]:
         """Returns the result as a JSON object."""
@@ -77,12 +77,12 @@ def predict_file(
         source: A .csv, .tsv, .jsonl or .parquet file with the columns that the predictor reads.
         target: A .csv, .tsv or .jsonl file. An existing file is replaced when all rows are predicted.
         rule: Decides which rows are answered; every row by default.
-        prefix: Begins the names of the columns of the predictions.
+        prefix: The prefix of the names of the columns of the predictions.
         progress: Called after each chunk.
 
     Raises:
         InputError: The predictor is not fitted, or the columns of the predictions are columns of the source already.
-        TaskError: The source cannot be read, or lacks a column.
+        TaskError: The source cannot be read, or a column is missing.
         RunError: Another process is writing the target.
     """
     started = time.perf_counter()
@@ -124,7 +124,7 @@ def predict_file(
 
 
 def _add(counts: Mapping[str, int], predictions: Predictions, drift: Drift | None) -> dict[str, int]:
-    """Returns the figures of a file with those of further rows, and adds the rows to the comparison with labeled rows."""
+    """Returns the counts of a file after further rows, and adds the rows to the comparison with labeled rows."""
     labels = [label for label in predictions.predictions if label is not None] if predictions.labels else []
     total = Counter(counts)
     total.update(f"{PREDICTED}{label}" for label in labels)
@@ -156,7 +156,7 @@ def _values(predictions: Predictions, prefix: str) -> list[Row]:
 
 
 def _added_columns(predictor: Predictor, rule: Rule | None, prefix: str, size: TableSize) -> list[str]:
-    """Returns the names of the columns of the predictions, and refuses those that the source has."""
+    """Returns the names of the columns of the predictions; raises InputError if the source has one of them."""
     empty = Predictions.joined([], predictor.reader.labels)
     names = [f"{prefix}{name}" for name in (empty if rule is None else empty.decided(rule)).to_columns()]
     taken = tuple(name for name in names if name in size.columns)

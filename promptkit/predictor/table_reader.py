@@ -117,7 +117,7 @@ class SeparatedReader:
 
 
 class JsonlReader:
-    """Reads a file with one JSON object per line. A line that is not one has a problem."""
+    """Reads a file with one JSON object per line. Any other line has a problem."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -27,7 +27,7 @@ def rows_of(data: object, columns: Columns) -> Iterator[Row]:
         columns: The columns that the predictor reads.
 
     Raises:
-        InputError: The data are no rows.
+        InputError: The data are not rows.
     """
     if is_frame(data):
         yield from _frame_rows(data)

@@ -1,4 +1,4 @@
-"""Predictors on the Hugging Face hub: a folder takes the place of the hub."""
+"""Predictors on the Hugging Face hub: a folder replaces the hub."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_rows_are_published_if_asked_for(hub: Path, tmp_path: Path) -> None:
     assert not (hub / "user" / "name" / "demonstrations.jsonl").exists()
 
 
-def test_words_that_were_drawn_from_rows_are_not_published_unasked(hub: Path, tmp_path: Path) -> None:
+def test_words_that_were_drawn_from_rows_are_not_published_by_default(hub: Path, tmp_path: Path) -> None:
     retrieving = predictor(tmp_path, demos=pk.demos.bm25(k=2), calibration=pk.calibrate.Domain(bags=2))
     with refused(InputError, "contains-words", calibration="domain:bags=2"):
         retrieving.push_to_hub("user/name")

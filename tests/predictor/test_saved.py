@@ -176,7 +176,7 @@ def test_every_edited_file_is_refused(name: str, change: Callable[[bytes], bytes
     assert caught.value.code in ("changed-since-saved", "invalid-manifest")
 
 
-def test_every_byte_of_the_description_counts(folder: Path) -> None:
+def test_every_entry_of_the_description_counts(folder: Path) -> None:
     for key, value in entries(folder).items():
         if key in ("sha256", "files") or not isinstance(value, str | dict | list | int):
             continue

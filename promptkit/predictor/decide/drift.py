@@ -28,19 +28,19 @@ FALSE_ALARMS = 0.01
 LEAST_DIFFERENCE = 0.05
 """The least difference of shares that is noted."""
 LEAST_DIFFERENCE_FROM_FOLDS = 0.2
-"""The same where the labeled rows are predicted by several folds."""
+"""The same if the labeled rows are predicted by several folds."""
 Statistic = Callable[["Integers", "Integers"], "Floats"]
 """Computes the difference of each of T pairs of samples, shape (T,), from their counts, shape (T, categories) each."""
 PERMUTATIONS = 1999
 """Permutations of a test, drawn with the seed 0."""
 _LABEL, _INTERVAL = "drift label ", "drift interval "
-"""The names of counts begin with this."""
+"""The prefixes of the names of counts."""
 _EDGES = 1 / (1 + np.exp(-np.linspace(-6, 12, 109)))
 """The limits of the intervals of confidence: log-odds from -6 to 12."""
 
 
 class Drift:
-    """Compares new rows with labeled ones. Add the probabilities of new rows with `add`; `notes` says what differs."""
+    """Compares new rows with labeled ones. Add the probabilities of new rows with `add`; `notes` describes the differences."""
 
     def __init__(self, rows: OutOfFold, counts: Mapping[str, int] | None = None) -> None:
         """Creates a comparison.

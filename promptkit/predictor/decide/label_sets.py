@@ -98,6 +98,6 @@ def _rank(rows: int, level: float) -> int:
 
 
 def _rows_needed(level: float) -> int:
-    """Returns the least number of rows whose rank is not above it."""
+    """Returns the smallest n with `_rank(n, level) <= n`."""
     exact = Fraction(repr(level))
     return ceil(exact / (1 - exact))

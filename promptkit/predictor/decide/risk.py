@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 """The confidence of a certificate."""
 SHARES = 10
-"""The most shares of answered rows that are tested."""
+"""The maximum number of shares of answered rows that are tested."""
 _MOST_ROWS = 10_000_000
-"""The most labeled rows that `rows_needed` considers."""
+"""The maximum number of labeled rows that `rows_needed` considers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Certificate:
     answered: int
     """The number of labeled rows that are answered at the threshold."""
     errors: int
-    """The number of those whose answer is wrong."""
+    """The number of answered rows whose answer is wrong."""
     bound: float
     """The upper confidence bound of the error rate, corrected for all shares that were tested."""
 
@@ -134,7 +134,7 @@ def _least_rows(risk: float, significance: float) -> int:
 
 
 def _certificate(rows: OutOfFold, count: int, level: float, risk: float) -> Certificate:
-    """Returns the figures of the threshold that answers at most `count` rows: those above the confidence of the next."""
+    """Returns the certificate of the threshold that answers at most `count` rows."""
     threshold = _threshold(rows.confidence, count)
     answered = rows.confidence >= threshold
     number, errors = int(answered.sum()), int((answered & ~rows.correct).sum())

@@ -1,4 +1,4 @@
-"""The decision that a user asks for: a threshold, a certified error rate, label sets, or several of them."""
+"""The decision rule that a user requests: a threshold, a certified error rate, label sets, or several of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rule:
     threshold: float = 0.0
     """Rows are answered if the probability of their likeliest label is at least this."""
     certificate: Certificate | None = None
-    """What is known of the error rate at the threshold, if a risk was given."""
+    """The certified error rate at the threshold, if a risk was given."""
     label_sets: LabelSets | None = None
     """The rule for label sets, if a level was given."""
     folds: int = 0
@@ -58,7 +58,7 @@ class Rule:
 def rule_for(
     rows: OutOfFold | None, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None
 ) -> Rule:
-    """Returns the rule for what a user asks for.
+    """Returns the rule for the options that a user gives.
 
     Args:
         rows: Labeled rows that the predictor was not fitted on, which `risk` and `sets` need.

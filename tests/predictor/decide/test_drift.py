@@ -76,10 +76,10 @@ def test_smaller_differences_from_folds_are_not_noted() -> None:
 
 def test_a_comparison_can_be_continued_from_its_counts() -> None:
     rows = trec()
-    whole, begun = Drift(rows), Drift(rows)
+    whole, interrupted = Drift(rows), Drift(rows)
     whole.add(rows.probabilities[:900] ** 2)
-    begun.add(rows.probabilities[:500] ** 2)
-    continued = Drift(rows, begun.counts())
+    interrupted.add(rows.probabilities[:500] ** 2)
+    continued = Drift(rows, interrupted.counts())
     continued.add(rows.probabilities[500:900] ** 2)
     assert continued.counts() == whole.counts()
     assert continued.notes() == whole.notes() != ()
