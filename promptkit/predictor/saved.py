@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.chain import Chain
 from promptkit.core.errors import CheckpointError, PromptkitError
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.core.model import Model
 from promptkit.core.paths import expanded
@@ -104,7 +105,7 @@ def write(contents: Contents, folder: str | Path, *, command: str = "", rows: bo
     if arrays:
         files[ARRAYS] = _serialized(arrays)
     files[CARD] = model_card(saved).encode()
-    saved = saved.model_copy(update={"files": {name: saved_files.digest(files[name]) for name in sorted(files)}})
+    saved = saved.model_copy(update={"files": {name: sha256_hex(files[name]) for name in sorted(files)}})
     kept = {name: content for name, content in files.items() if name not in saved.withheld}
     saved_files.write(path, {**kept, PREDICTOR: saved.to_bytes()})
     return path

@@ -16,11 +16,6 @@ from promptkit.core.hashing import sha256_hex
 from promptkit.predictor.saved_format import FORMAT, PREDICTOR, SavedPredictor, digest_of
 
 
-def digest(content: bytes) -> str:
-    """Returns the hash of a file that `predictor.json` records."""
-    return sha256_hex(content)
-
-
 def check_new(folder: Path) -> None:
     """Checks that a predictor can be saved into a folder.
 
@@ -90,7 +85,7 @@ def read(folder: Path, given: Mapping[str, bytes] | None = None) -> tuple[SavedP
     for name, expected in saved.files.items():
         if name not in contents and name not in saved.withheld:
             raise _damaged(folder, "missing-file", f"{name} does not exist", "Copy it again", file=name)
-        if name in contents and digest(contents[name]) != expected:
+        if name in contents and sha256_hex(contents[name]) != expected:
             raise _damaged(folder, "changed-since-saved", f"{name} was changed after it was saved", "Save it again", file=name)
     return saved, contents
 
