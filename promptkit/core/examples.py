@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from promptkit.core.fingerprints import Fingerprint
+from promptkit.core.hashing import short_hash
 from promptkit.core.values import Value, as_text, value_identity
 
 ID_DIGITS = 12
@@ -83,3 +84,8 @@ def content_id(row: Example) -> str:
 def inputs_of(row_id: str) -> str:
     """Returns the id without its repeat number. It is equal for all rows that show the same to a model, in every split."""
     return row_id.partition("#")[0]
+
+
+def rows_hash(rows: Iterable[LabeledExample]) -> str:
+    """Returns a hash of everything about rows that can determine a result, in their order."""
+    return short_hash("\n".join(row.identity() for row in rows))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from promptkit.collect.requirements import fit_part, rows_affecting_results
-from promptkit.core.examples import LabeledExample
-from promptkit.core.hashing import short_hash
+from promptkit.core.examples import rows_hash
 from promptkit.core.version import __version__
 from promptkit.evaluation.plan import RunPlan
 from promptkit.models.registry import load
@@ -22,9 +19,9 @@ def run_settings(plan: RunPlan) -> RunSettings:
         "task": dict(task.identity()),
         "split": plan.split,
         "limit": plan.limit,
-        "rows": _digest(plan.rows),
-        "parts": {part: _digest(row for fold in plan.folds for row in fold.task.part(part)) for part in manipulation.parts},
-        "fit": _digest(
+        "rows": rows_hash(plan.rows),
+        "parts": {part: rows_hash(row for fold in plan.folds for row in fold.task.part(part)) for part in manipulation.parts},
+        "fit": rows_hash(
             row for fold in plan.folds for row in rows_affecting_results(plan.needs, fit_part(fold.fit, fold.split))
         ),
         "model": dict(plan.model.identity()),
@@ -35,7 +32,3 @@ def run_settings(plan: RunPlan) -> RunSettings:
     if plan.of:
         settings["folds"] = plan.of
     return settings
-
-
-def _digest(rows: Iterable[LabeledExample]) -> str:
-    return short_hash("\n".join(row.identity() for row in rows))

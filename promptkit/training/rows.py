@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import LabeledExample, Part
-from promptkit.core.hashing import short_hash
+from promptkit.core.examples import LabeledExample, Part, rows_hash
 from promptkit.needs.labeled_rows import draw_per_class
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
@@ -76,7 +75,7 @@ class TrainingRows:
 
     def digests(self) -> dict[str, str]:
         """Returns a hash of the rows of each part."""
-        return {"pool": _digest(self.pool), "dev": _digest(self.dev)}
+        return {"pool": rows_hash(self.pool), "dev": rows_hash(self.dev)}
 
 
 def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[LabeledExample]:
@@ -85,7 +84,3 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
         return [*rows]
     labels = [(row.id, row.label) for row in rows]
     return [rows[index] for index in draw_per_class(config.per_class, config.seed, labels)]
-
-
-def _digest(rows: Sequence[LabeledExample]) -> str:
-    return short_hash("\n".join(row.identity() for row in rows))
