@@ -46,7 +46,7 @@ CASES = [
 ]
 """Every aligner that can follow a first aligner, and three of other packages."""
 THIRD_PARTY = ("sharpen", "mirrored", "manhattan")
-"""The names of those of other packages."""
+"""The names of the aligners of other packages."""
 
 
 @pytest.fixture(autouse=True)

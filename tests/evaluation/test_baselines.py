@@ -107,7 +107,7 @@ def test_branches_are_paired_with_each_baseline_and_shown_with_the_best(tmp_path
         expected = paired_difference(run.correct[each["align"]], by_name[each["baseline"]])
         assert (each["value"], each["low"], each["high"]) == (expected.value, expected.low, expected.high)
         assert 0 <= each["p"] <= 1
-    best = max(reversed(by_name), key=lambda name: by_name[name].sum())  # of equal ones the last
+    best = max(reversed(by_name), key=lambda name: by_name[name].sum())  # ties go to the last
     text = str(run)
     assert f"vs. {best}" in text
     assert all(f"  {name}" in text for name in by_name)
@@ -147,20 +147,21 @@ def test_the_files_are_read_again_and_do_not_depend_on_the_run(tmp_path: Path, m
     assert str(again).splitlines()[:-1] == str(first).splitlines()[:-1]
 
 
-@pytest.mark.parametrize("file", ["baselines.json", "baselines.jsonl"])
-def test_an_edited_or_missing_file_is_written_again(file: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "is_missing"), [("baselines.json", True), ("baselines.jsonl", True), ("baselines.jsonl", False)]
+)
+def test_an_edited_or_missing_file_is_written_again(file: str, is_missing: bool, tmp_path: Path) -> None:
     run = evaluated("sentiment", tmp_path, limit=20)
-    content = (run.path / file).read_bytes()
-    for edited in (content.replace(b"negative", b"positive"), None):
-        if edited is None:
-            (run.path / file).unlink()
-        else:
-            (run.path / file).write_bytes(edited)
-        assert file == "baselines.json" or read_baselines(run.path) is None
-        if file == "baselines.jsonl" or edited is None:
-            again = evaluated("sentiment", tmp_path, limit=20)
-            assert (run.path / file).read_bytes() == content
-            assert again.to_json()["baselines"] == run.to_json()["baselines"]
+    path = run.path / file
+    content = path.read_bytes()
+    if is_missing:
+        path.unlink()
+    else:
+        path.write_bytes(content.replace(b"negative", b"positive"))
+    assert read_baselines(run.path) is None
+    again = evaluated("sentiment", tmp_path, limit=20)
+    assert path.read_bytes() == content
+    assert again.to_json()["baselines"] == run.to_json()["baselines"]
 
 
 def test_changed_train_rows_change_them(tmp_path: Path) -> None:

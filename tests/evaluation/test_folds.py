@@ -132,7 +132,7 @@ def test_a_run_with_folds_has_all_rows_and_says_which_fold_each_belongs_to(task:
     assert {record["fold"] for record in support} == {1, 2, 3, 4, 5}
 
 
-def test_the_results_of_folds_are_those_of_separate_runs(task: pk.Task, tmp_path: Path) -> None:
+def test_the_results_of_folds_equal_the_results_of_separate_runs(task: pk.Task, tmp_path: Path) -> None:
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
     chains = (pk.calibrate.Batch(rows=4), pk.calibrate.Contextual(), pk.probes.LinearProbe(per_class=4))
     run = evaluate(predictors(prompt, *chains), task, folds=3, out=tmp_path)

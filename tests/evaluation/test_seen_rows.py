@@ -1,4 +1,4 @@
-"""Rows that a predictor was fitted on are not evaluated unnoticed, in whatever form they are given."""
+"""Rows that a predictor was fitted on are not evaluated unnoticed, in any form."""
 
 from __future__ import annotations
 

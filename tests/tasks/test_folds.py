@@ -40,7 +40,7 @@ def write_task(folder: Path, rows: int = 40, **source: object) -> pk.Task:
 
 
 @given(TEXTS, st.integers(2, 7))
-def test_a_row_is_in_one_fold_with_its_equals_whatever_its_label_and_the_other_rows(texts: list[str], of: int) -> None:
+def test_equal_rows_are_in_one_fold_which_does_not_depend_on_labels_or_other_rows(texts: list[str], of: int) -> None:
     rows = examples(texts)
     numbers = {row.id: fold_of(row, of) for row in rows}
     assert set(numbers.values()) <= set(range(1, of + 1))
@@ -107,3 +107,6 @@ def test_all_rows_are_train_rows_of_the_last_fit(tmp_path: Path) -> None:
     task = write_task(tmp_path)
     whole = task.with_all_rows()
     assert {row.id for row in (*whole.part("pool"), *whole.part("fit"))} == {row.id for row in task.labeled_rows()}
+    parts = [{row.id for row in task.with_all_rows(split="test", dev=True).part(part)} for part in ("pool", "fit", "dev")]
+    assert all(parts)
+    assert set.union(*parts) == {row.id for row in task.labeled_rows()}

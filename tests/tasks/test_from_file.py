@@ -160,7 +160,7 @@ def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, 
 
 @pytest.mark.parametrize("contradictory", [True, False])
 def test_equal_texts_with_different_labels_are_counted(tmp_path: Path, contradictory: bool) -> None:
-    """Every text is in two rows; in those of an even number, the labels differ if `contradictory`."""
+    """Every text is in two rows, with different labels for even numbers if `contradictory`."""
     rows = [(number, "ab"[contradictory and number % 2 == 0 and repeat]) for number in range(24) for repeat in range(2)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"{number}", "label": label}) + "\n" for number, label in rows))
