@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METADATA = "read_plan"
 """The key of the metadata in the file of tensors."""
 ALWAYS: Mapping[str, Sequence[object]] = {"token_ids": (), "names": (), "sets": (), "layers": (), "texts": ()}
-"""The metadata that every file has, in this order, with the values for a run that read nothing of the kind."""
+"""The metadata that every file has, in this order, with the values for a run without such reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

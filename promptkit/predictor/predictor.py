@@ -112,7 +112,7 @@ class Predictor:
         return self.manipulate.fitted_on | self.chain.fitted_on
 
     def rows_read(self, task: Task) -> frozenset[Fingerprint]:
-        """Returns the labeled rows that its prompts depend on: those it contains, and the parts of a task that it reads.
+        """Returns the labeled rows that its prompts depend on: the rows it contains, and the parts of a task that it reads.
 
         Args:
             task: The task.
@@ -306,7 +306,7 @@ class Predictor:
 
     @check_arguments("Predictor.save")
     def save(self, folder: str | Path, *, command: str = "") -> Path:
-        """Saves the predictor, which must be fitted, as a folder of plain files: nothing is pickled.
+        """Saves the predictor, which must be fitted, as a folder of plain files without pickle.
 
         The weights of the model are not saved; the predictor is loaded with the same model.
 

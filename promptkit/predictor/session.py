@@ -90,7 +90,7 @@ class Session:
         """Predicts rows, which are computed together.
 
         Args:
-            rows: The rows; those that could not be read have an error instead of a prediction.
+            rows: The rows. Unreadable rows have an error instead of a prediction.
             progress: Called after each batch of the model.
 
         Raises:

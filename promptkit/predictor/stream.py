@@ -1,4 +1,4 @@
-"""Predicts the rows of a file and writes them with their predictions, chunk by chunk.
+"""Predicts the rows of a file in chunks, and writes them with their predictions.
 
 Memory does not grow with the number of rows. An interrupted prediction continues with the first chunk that is not complete, and
 gives the same bytes as one that was not interrupted.

@@ -1,4 +1,4 @@
-"""Reads the rows of a table one after another, so that a file of any size needs little memory."""
+"""Reads the rows of a table lazily, so that a file of any size needs little memory."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_columns_of_probabilities_are_in_the_order_of_the_classes() -> None:
 
 
 @pytest.mark.parametrize("values", [(0, 1), (False, True), (2.0, 1.0)])
-def test_labels_may_be_numbers_and_truth_values(values: tuple[float, float]) -> None:
+def test_labels_may_be_numbers_and_booleans(values: tuple[float, float]) -> None:
     classifier = build([*map(label_text, values)], ("text",)).as_sklearn().fit(TEXTS, [*values] * 30)
     assert classifier.classes_.tolist() == sorted(values)
     named = {label_text(value): value for value in values}
@@ -97,7 +97,7 @@ def test_missing_values_are_empty_texts() -> None:
     assert np.array_equal(classifier.predict_proba(frame), expected)
 
 
-def test_a_predictor_that_needs_no_rows_predicts_at_once() -> None:
+def test_a_predictor_that_needs_no_rows_predicts_without_fit() -> None:
     predictor = build(("b", "a"), ("text",))
     classifier = predictor.as_sklearn()
     assert classifier.classes_.tolist() == ["a", "b"]

@@ -40,7 +40,7 @@ class Rule:
         return None if self.label_sets is None else self.label_sets.members(probabilities)
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what is guaranteed, for readers of the predictions."""
+        """Returns the guarantees, for readers of the predictions."""
         notes = [f"{self.certificate}"] if self.certificate else []
         if self.label_sets:
             level, least = self.label_sets.level, self.label_sets.least
