@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from promptkit.core.arrays import zeros
 from promptkit.core.errors import TaskError, unknown
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.examples import Example, content_id
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
 from promptkit.tasks.columns import cell, input_text, read_choices
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import ChoicesSource, Column, RegexColumn
-from promptkit.tasks.splits import assign_ids
 from promptkit.tasks.task import Task
 
 
@@ -81,9 +80,8 @@ class Columns:
         """Returns the row with the id that it has in a task."""
         shown = [value for variable, value in inputs.items() if variable in (self.shown or inputs)]
         fingerprint = Fingerprint.of(shown, inputs.values())
-        example = LabeledExample(id="", inputs=inputs, choices=choices, label="", fingerprint=fingerprint)
-        (row_id,) = assign_ids([example])
-        return Example(id=row_id, inputs=inputs, choices=choices, fingerprint=fingerprint)
+        example = Example(id="", inputs=inputs, choices=choices, fingerprint=fingerprint)
+        return replace(example, id=content_id(example))
 
     def _image(self, row: Row, column: str, where: str, folder: Path) -> Value:
         return image_value(cell(row, column, where), column, where, folder)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part, content_id
 from promptkit.tasks.division import DEFAULT, Division
 
 
-def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
-    """Returns the id of each row: a hash of what it shows to a model and of its choices.
+def with_ids(rows: Sequence[LabeledExample]) -> list[LabeledExample]:
+    """Returns rows with their ids: hashes of what they show to a model and of their choices.
 
     Repeats are numbered in the order of their labels, so ids do not depend on the order of the rows.
     """
@@ -19,11 +20,12 @@ def assign_ids(rows: Sequence[LabeledExample]) -> list[str]:
     repeated = {digest for digest, count in Counter(digests).items() if count > 1}
     ids = [*digests]
     numbers: Counter[str] = Counter()
-    for index in sorted((i for i, digest in enumerate(digests) if digest in repeated), key=lambda i: _repeat_order(rows[i])):
+    repeats = [index for index, digest in enumerate(digests) if digest in repeated]
+    for index in sorted(repeats, key=lambda index: _repeat_order(rows[index])):
         digest = digests[index]
         numbers[digest] += 1
         ids[index] = digest if numbers[digest] == 1 else f"{digest}#{numbers[digest]}"
-    return ids
+    return [replace(row, id=row_id) for row, row_id in zip(rows, ids, strict=True)]
 
 
 def rows_of_part(rows: Sequence[LabeledExample], part: Part, division: Division = DEFAULT) -> list[LabeledExample]:

@@ -24,7 +24,7 @@ from promptkit.tasks.readers import Row
 from promptkit.tasks.source import Source
 from promptkit.tasks.sources import Tables, folder_of_files, known_splits, read_source
 from promptkit.tasks.spec import TaskSpec
-from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
+from promptkit.tasks.splits import divide_train_test, rows_of_part, with_ids
 from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
 _IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled")
@@ -233,8 +233,9 @@ class Task:
             TaskError: A row is invalid.
         """
         places = (f"row {number} of {name}" for number in range(1, len(rows) + 1))
-        examples = [self._example(row, where, self.spec.split, self.base) for row, where in zip(rows, places, strict=True)]
-        return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
+        return with_ids(
+            [self._example(row, where, self.spec.split, self.base) for row, where in zip(rows, places, strict=True)]
+        )
 
     def pool(self) -> Sequence[LabeledExample]:
         """Returns the rows that demonstrations are chosen from."""
@@ -290,7 +291,7 @@ class Task:
             examples = [self._example(row, f"row {number} {suffix}", split, folder) for number, row in enumerate(rows, start=1)]
         except TaskError as error:
             raise self._name_column_key(error) from None
-        return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
+        return with_ids(examples)
 
     def _rows_of_source(self, source_split: str, split: str) -> Sequence[Row]:
         key, source = self._source_key, self.source

@@ -16,7 +16,7 @@ from promptkit.core.arrays import as_array, as_uint8_array
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.values import FileReference, Value, describe_value, value_identity
-from promptkit.tasks.splits import assign_ids
+from promptkit.tasks.splits import with_ids
 from tests.support.errors import refused
 
 shapes = array_shapes(min_dims=1, max_dims=3, max_side=3)
@@ -44,7 +44,7 @@ def key(content: str | bytes | np.ndarray) -> object:
 
 
 def row_id(**inputs: Value) -> str:
-    return assign_ids([LabeledExample(id="", inputs=inputs, label="a")])[0]
+    return with_ids([LabeledExample(id="", inputs=inputs, label="a")])[0].id
 
 
 @given(contents, contents)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -14,15 +13,14 @@ import promptkit as pk
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.tasks.folds import fold_of, make_fold
-from promptkit.tasks.splits import assign_ids
+from promptkit.tasks.splits import with_ids
 from tests.support.errors import refused
 
 TEXTS = st.lists(st.text("abcdef ", max_size=3), min_size=8, max_size=60)
 
 
 def examples(texts: list[str], labels: str = "no") -> list[LabeledExample]:
-    rows = [LabeledExample(id="", inputs={"text": text}, label=labels) for text in texts]
-    return [replace(row, id=row_id) for row, row_id in zip(rows, assign_ids(rows), strict=True)]
+    return with_ids([LabeledExample(id="", inputs={"text": text}, label=labels) for text in texts])
 
 
 def write_task(folder: Path, rows: int = 40, **source: object) -> pk.Task:
