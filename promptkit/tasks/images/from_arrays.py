@@ -16,6 +16,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.hashing import short_hash
 from promptkit.core.values import value_identity
 from promptkit.tasks.columns import cell_text
+from promptkit.tasks.folds import HOLD_OUT
 from promptkit.tasks.label_values import label_order
 from promptkit.tasks.readers import Row
 from promptkit.tasks.spec import TaskSpec
@@ -71,7 +72,7 @@ def image_task(
         "memory": {split: _digest(rows) for split, rows in tables.items()},
         "inputs": {"image": "image"},
         "label": "label",
-        "hold_out": None if "train" in tables else hold_out if hold_out is not None else 0.5,
+        "hold_out": None if "train" in tables else HOLD_OUT if hold_out is None else hold_out,
     }
     spec = _spec(label_names or sorted(found, key=label_order), classes, source)
     return Task(name, spec, spec.sources[0], Path(), tables=tables)

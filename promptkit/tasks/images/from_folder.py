@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from promptkit.core.errors import TaskError
+from promptkit.tasks.folds import HOLD_OUT
 from promptkit.tasks.images.cells import SUFFIXES
 from promptkit.tasks.images.folder import class_folders, folder_of_split, splits_of_folder
 from promptkit.tasks.source import Source
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
-
-HOLD_OUT = 0.5
-"""The fraction of the images that becomes the train split of a folder without a folder `train`."""
 
 
 def labels_of_folder(root: Path) -> tuple[str, ...]:
