@@ -208,7 +208,14 @@ class CandidateScorer:
         answers = self.answers(records, scores)
         pairs = zip(answers.candidates, records, strict=True)
         gold = np.array([names.index(record["gold"]) if names else 0 for names, record in pairs])
-        metric_input = MetricInput.of_scores(gold, answers.logprobs, kind="labels" if self.labels else "choices")
+        metric_input = MetricInput.of_scores(
+            gold,
+            answers.logprobs,
+            kind="labels" if self.labels else "choices",
+            labels=self.labels,
+            predictions=answers.predictions,
+            accepted=[(record["gold"],) for record in records],
+        )
         counts = Counter(prediction for prediction in answers.predictions if prediction is not None)
         predicted = {label: counts[label] for label in self.labels or sorted(counts)}
         return Outcome(metric_input=metric_input, predictions=answers.predictions, predicted=predicted)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
 
 D = TypeVar("D", bound="np.float32 | np.uint8", default="np.float32")
 """The type of the numbers in an array."""

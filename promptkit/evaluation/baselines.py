@@ -15,17 +15,25 @@ from promptkit.core.answer_record import DECIMALS
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.hashing import short_hash
-from promptkit.core.metric_input import OutputKind
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.version import __version__
 from promptkit.metrics.table import rounded_estimates
-from promptkit.runs.baseline_files import BaselineRecord, metric_input, prediction_of, read_baselines, write_baselines
+from promptkit.runs.baseline_files import (
+    BaselineKind,
+    BaselineRecord,
+    metric_input,
+    prediction_of,
+    read_baselines,
+    write_baselines,
+)
 from promptkit.runs.baselines import BaselineResult, Baselines, count_predictions
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task, untested
 
-OUTPUTS: Mapping[str, OutputKind] = {"classification": "labels", "choice": "choices", "generation": "texts"}
+OUTPUTS: Mapping[str, BaselineKind] = {"classification": "labels", "choice": "choices", "generation": "texts"}
 """Kind of a task -> what its baselines predict."""
+FORMAT = "2"
+"""Changes if baselines are computed or stored in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
     rows = min(len(division.train) for division in divisions)
     evaluated = Baselines(rows=rows, folds=run.folds, results=results)
-    write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind)
+    write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind, labels=task.labels)
     return evaluated
 
 
@@ -120,7 +128,7 @@ def _division(task: Task, split: str, evaluated: Rows) -> _Division:
 
 
 def _identity(divisions: Sequence[_Division], baselines: Sequence[Baseline]) -> str:
-    lines = [__version__, *(baseline.name for baseline in baselines)]
+    lines = [__version__, FORMAT, *(baseline.name for baseline in baselines)]
     for division in divisions:
         lines += sorted(f"{row.id} {row.answers}" for row in division.train)
         lines += ["", *(f"{row.id} {row.answers}" for row in division.evaluated)]
@@ -144,7 +152,7 @@ def _record(row: LabeledExample, scores: Mapping[str, Scores], labels: Sequence[
     if row.accepted:
         predictions = {name: predicted(each) for name, each in scores.items()}
         correct = {name: reader.is_correct(answer, row.accepted) for name, answer in predictions.items()}
-        return {"id": row.id, "predictions": predictions, "correct": correct}
+        return {"id": row.id, "accepted": [*row.accepted], "predictions": predictions, "correct": correct}
     logprobs = {
         name: [round(each[answer], DECIMALS) if answer in each else None for answer in answers] for name, each in scores.items()
     }
@@ -152,14 +160,15 @@ def _record(row: LabeledExample, scores: Mapping[str, Scores], labels: Sequence[
     return {
         "id": row.id,
         "gold": answers.index(row.label),
+        "accepted": [row.label],
         "predictions": predictions,
         "correct": {name: answer == row.label for name, answer in predictions.items()},
         "logprobs": logprobs,
     }
 
 
-def _result(baseline: Baseline, records: Sequence[BaselineRecord], kind: OutputKind, labels: Sequence[str]) -> BaselineResult:
-    inputs = metric_input(records, baseline.name, kind)
+def _result(baseline: Baseline, records: Sequence[BaselineRecord], kind: BaselineKind, labels: Sequence[str]) -> BaselineResult:
+    inputs = metric_input(records, baseline.name, kind, labels)
     predictions = tuple(record["predictions"][baseline.name] for record in records)
     return BaselineResult(
         name=baseline.name,

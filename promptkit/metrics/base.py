@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.metric_input import MetricInput, OutputKind
@@ -29,8 +31,8 @@ class Metric(Protocol):
         ...
 
     @property
-    def outputs(self) -> frozenset[OutputKind]:
-        """The kinds of predictions that it applies to."""
+    def is_default(self) -> bool:
+        """Whether it is computed for every run that it applies to, without being asked for."""
         ...
 
     @property
@@ -48,9 +50,23 @@ class Metric(Protocol):
         """Whether a higher value is better."""
         ...
 
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether the metric is defined for predictions, such as those of labels, or those with values on a scale."""
+        ...
+
     def values(self, rows: MetricInput) -> Floats | Statistic:
         """Returns the value of each row, shape (N,), if the metric is their mean, and otherwise a statistic of the rows."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Metrics of which there is one for each member of something in the predictions, such as each field of a JSON answer."""
+
+    prefix: str
+    """The beginning of the metrics' names."""
+    members: Callable[[MetricInput], Sequence[Metric]]
+    """Returns the metrics that predictions have."""
 
 
 SCORED: frozenset[OutputKind] = frozenset({"labels", "choices"})

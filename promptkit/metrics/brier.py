@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import SCORED, Interval
 
 if TYPE_CHECKING:
@@ -18,10 +18,14 @@ class Brier:
 
     name: ClassVar[str] = "brier"
     title: ClassVar[str] = "Brier"
-    outputs: ClassVar[frozenset[OutputKind]] = SCORED
+    is_default: ClassVar[bool] = True
     interval: ClassVar[Interval] = "bootstrap"
     bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
     higher_is_better: ClassVar[bool] = False
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether labels or choices were scored."""
+        return rows.kind in SCORED
 
     def values(self, rows: MetricInput) -> Floats:
         """Returns the squared distance of each row."""

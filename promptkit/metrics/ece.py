@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import SCORED, Interval
 
 if TYPE_CHECKING:
@@ -22,10 +22,14 @@ class ECE:
 
     name: ClassVar[str] = "ece"
     title: ClassVar[str] = "ECE"
-    outputs: ClassVar[frozenset[OutputKind]] = SCORED
+    is_default: ClassVar[bool] = True
     interval: ClassVar[Interval] = "bootstrap"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether labels or choices were scored."""
+        return rows.kind in SCORED
 
     def values(self, rows: MetricInput) -> Statistic:
         """Returns the weighted mean gap for each resample of the rows."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import Interval
 
 if TYPE_CHECKING:
@@ -19,10 +19,14 @@ class MacroF1:
 
     name: ClassVar[str] = "macro_f1"
     title: ClassVar[str] = "macro-F1"
-    outputs: ClassVar[frozenset[OutputKind]] = frozenset({"labels"})
+    is_default: ClassVar[bool] = True
     interval: ClassVar[Interval] = "bootstrap"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = True
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether all rows share their labels."""
+        return rows.kind == "labels"
 
     def values(self, rows: MetricInput) -> Statistic:
         """Returns the mean over labels for each resample of the rows."""

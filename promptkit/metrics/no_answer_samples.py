@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import Interval
 
 if TYPE_CHECKING:
@@ -16,10 +16,14 @@ class NoAnswerSamples:
 
     name: ClassVar[str] = "no_answer_samples"
     title: ClassVar[str] = "no answer in a text"
-    outputs: ClassVar[frozenset[OutputKind]] = frozenset({"votes"})
+    is_default: ClassVar[bool] = True
     interval: ClassVar[Interval] = "wilson"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether several texts per row vote."""
+        return rows.kind == "votes"
 
     def values(self, rows: MetricInput) -> Floats:
         """Returns the share of each row's texts without an answer."""

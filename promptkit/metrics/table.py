@@ -10,10 +10,12 @@ from promptkit.core.errors import InputError
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import Registry
 from promptkit.metrics.accuracy import Accuracy
-from promptkit.metrics.base import Metric
+from promptkit.metrics.base import Family, Metric
 from promptkit.metrics.brier import Brier
 from promptkit.metrics.ece import ECE
 from promptkit.metrics.exact_match import ExactMatch
+from promptkit.metrics.field_mean import FieldMean
+from promptkit.metrics.fields import FieldMatch
 from promptkit.metrics.intervals import Estimate, Statistic, bootstrap, mean_of, mean_share, paired_difference, resamples
 from promptkit.metrics.macro_f1 import MacroF1
 from promptkit.metrics.no_answer import NoAnswer
@@ -36,7 +38,7 @@ class MetricTable(Registry[Metric]):
 
 
 METRICS = MetricTable(
-    "metric", (Accuracy, MacroF1, ECE, Brier, ExactMatch, NoAnswer, NoAnswerSamples), group="promptkit.metrics"
+    "metric", (Accuracy, MacroF1, ECE, Brier, ExactMatch, FieldMean, NoAnswer, NoAnswerSamples), group="promptkit.metrics"
 )
 """All metrics by name, in the order of tables and JSON. The first one that applies to predictions is their main metric."""
 
@@ -45,10 +47,19 @@ ROUNDING = 1e-9
 """How far a share may be outside of 0 to 1 by rounding."""
 
 
+FAMILIES = tuple(Family(kind.prefix, kind.members) for kind in (VoteAccuracy, FieldMatch))
+"""The metrics of which there is one for each member of something in the predictions, such as each field of a JSON answer."""
+
+
 def applicable(rows: MetricInput) -> dict[str, Metric]:
-    """Returns the metrics that apply to predictions, by name: first from `METRICS`, then the accuracies of votes."""
-    votes = (VoteAccuracy(k) for k in range(1, rows.vote_accuracies.shape[1] + 1))
-    return {metric.name: metric for metric in (*METRICS.values(), *votes) if rows.kind in metric.outputs}
+    """Returns the metrics that apply to predictions, by name: first from `METRICS`, then from `FAMILIES`."""
+    members = (metric for family in FAMILIES for metric in family.members(rows))
+    return {metric.name: metric for metric in (*METRICS.values(), *members) if metric.applies_to(rows)}
+
+
+def defaults(rows: MetricInput) -> dict[str, Metric]:
+    """Returns the metrics that apply to predictions and are computed without being asked for; the first is the main metric."""
+    return {name: metric for name, metric in applicable(rows).items() if metric.is_default}
 
 
 def _values(metric: Metric, rows: MetricInput) -> Floats | Statistic:
@@ -104,12 +115,12 @@ def estimate(metric: Metric, rows: MetricInput) -> Estimate:
 
 
 def estimates(rows: MetricInput) -> dict[str, Estimate]:
-    """Returns all metrics that apply to predictions, by name."""
-    return {name: estimate(metric, rows) for name, metric in applicable(rows).items()}
+    """Returns the default metrics of predictions, by name."""
+    return {name: estimate(metric, rows) for name, metric in defaults(rows).items()}
 
 
 def rounded_estimates(rows: MetricInput) -> dict[str, dict[str, float]]:
-    """Returns all metrics that apply to predictions, as they are written to files."""
+    """Returns the default metrics of predictions, as they are written to files."""
     return {name: each.rounded() for name, each in estimates(rows).items()}
 
 

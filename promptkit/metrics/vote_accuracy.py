@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import Interval
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-
-PREFIX = "exact_match@"
-"""The beginning of the metrics' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +18,30 @@ class VoteAccuracy:
 
     k: int
 
-    outputs: ClassVar[frozenset[OutputKind]] = frozenset({"votes"})
+    prefix: ClassVar[str] = "exact_match@"
+    is_default: ClassVar[bool] = True
     interval: ClassVar[Interval] = "wilson"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = True
 
+    @classmethod
+    def members(cls, rows: MetricInput) -> list[VoteAccuracy]:
+        """Returns the accuracy for each k."""
+        return [cls(k) for k in range(1, rows.vote_accuracies.shape[1] + 1)]
+
     @property
     def name(self) -> str:
         """The key in JSON."""
-        return f"{PREFIX}{self.k}"
+        return f"{self.prefix}{self.k}"
 
     @property
     def title(self) -> str:
         """The title in tables."""
         return self.name
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        """Returns whether several texts per row vote."""
+        return rows.kind == "votes"
 
     def values(self, rows: MetricInput) -> Floats:
         """Returns the share of each row's subsets whose vote is correct."""

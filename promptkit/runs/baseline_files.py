@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
-from promptkit.core.metric_input import MetricInput, OutputKind
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.records import Record
 from promptkit.runs.baselines import BaselineResult, Baselines
 from promptkit.runs.files import expect, parse_record, read_json, to_file, to_line
@@ -24,6 +24,8 @@ from promptkit.runs.files import expect, parse_record, read_json, to_file, to_li
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
+BaselineKind = Literal["labels", "choices", "texts"]
+"""What a baseline predicts: labels that all rows share, each row's own choices, or a text."""
 SUMMARY, ROWS = "baselines.json", "baselines.jsonl"
 
 
@@ -32,6 +34,8 @@ class BaselineRecord(Record):
 
     gold: NotRequired[int]
     """Index of the correct label or choice; absent for free answers."""
+    accepted: list[str]
+    """The accepted answers."""
     predictions: dict[str, str]
     """Baseline -> prediction."""
     correct: dict[str, bool]
@@ -56,15 +60,23 @@ class BaselineSummary(TypedDict):
     """Number of training rows; with folds, the smallest number of all folds."""
     folds: int
     """Number of folds; 0 without folds."""
-    kind: OutputKind
+    kind: BaselineKind
     """What was predicted."""
+    labels: list[str]
+    """The labels that all rows share; empty if they share none."""
     results: list[_ResultSummary]
     sha256: str
     """Hash of `baselines.jsonl`."""
 
 
 def write_baselines(
-    folder: Path, baselines: Baselines, records: Sequence[BaselineRecord], *, identity: str, kind: OutputKind
+    folder: Path,
+    baselines: Baselines,
+    records: Sequence[BaselineRecord],
+    *,
+    identity: str,
+    kind: BaselineKind,
+    labels: Sequence[str],
 ) -> None:
     """Writes baselines into the folder of a run.
 
@@ -74,6 +86,7 @@ def write_baselines(
         records: The record of each row.
         identity: Hash of everything that determines the results.
         kind: What was predicted.
+        labels: The labels that all rows share; empty if they share none.
     """
     rows = "".join(to_line(cast("Mapping[str, object]", record)) + "\n" for record in records).encode()
     results = [result.to_json() for result in baselines.results]
@@ -82,6 +95,7 @@ def write_baselines(
         "rows": baselines.rows,
         "folds": baselines.folds,
         "kind": kind,
+        "labels": list(labels),
         "results": results,
         "sha256": sha256_hex(rows),
     }
@@ -115,29 +129,39 @@ def read_baselines(folder: Path, identity: str | None = None) -> Baselines | Non
                 metrics=each["metrics"],
                 predicted=each["predicted"],
                 predictions=tuple(record["predictions"][each["name"]] for record in records),
-                metric_input=metric_input(records, each["name"], summary["kind"]),
+                metric_input=metric_input(records, each["name"], summary["kind"], summary["labels"]),
             )
             for each in summary["results"]
         )
         return Baselines(rows=summary["rows"], folds=summary["folds"], results=results)
 
 
-def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: OutputKind) -> MetricInput:
+def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: BaselineKind, labels: Sequence[str]) -> MetricInput:
     """Returns the input of the metrics of one baseline.
 
     Args:
         records: The record of each row.
         baseline: Name of the baseline.
         kind: What was predicted.
+        labels: The labels that all rows share; empty if they share none.
     """
+    predictions = [record["predictions"][baseline] for record in records]
+    accepted = [record["accepted"] for record in records]
     if kind == "texts":
         correct = np.array([record["correct"][baseline] for record in records], float)
-        return MetricInput.of_texts(correct, np.ones(len(records), bool))
+        return MetricInput.of_texts(correct, predictions, accepted)
     scores = [record["logprobs"][baseline] for record in records]
     logprobs: Floats = np.full((len(scores), max(map(len, scores))), -np.inf)
     for row, values in zip(logprobs, scores, strict=True):
         row[: len(values)] = [-np.inf if value is None else value for value in values]
-    return MetricInput.of_scores(np.array([record["gold"] for record in records], int), logprobs, kind=kind)
+    return MetricInput.of_scores(
+        np.array([record["gold"] for record in records], int),
+        logprobs,
+        kind=kind,
+        labels=labels,
+        predictions=predictions,
+        accepted=accepted,
+    )
 
 
 def prediction_of(logprobs: Sequence[float | None], answers: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, as_text, new_table, one_keyword_per_line, signed, with_interval
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS, applicable, row_values
-from promptkit.metrics.vote_accuracy import PREFIX
+from promptkit.metrics.vote_accuracy import VoteAccuracy
 from promptkit.runs.baselines import Baselines, difference_from
 from promptkit.runs.schema import TooLongCounts
 
@@ -202,7 +202,7 @@ def run_table(run: Run) -> Table:
         name = Text(one_keyword_per_line(result.align))
         table.add_row(name, main, *differences, *others, *count.cells(result.predicted, result.predictions))
         for k in tabulated_sample_counts(result.metrics):
-            table.add_row(f"  of {k}", with_interval(result.metrics[f"{PREFIX}{k}"], "\n"))
+            table.add_row(f"  of {k}", with_interval(result.metrics[f"{VoteAccuracy.prefix}{k}"], "\n"))
     if run.baselines is not None:
         table.add_row("no model:")
         for baseline in run.baselines.results:
@@ -250,5 +250,5 @@ def _interval_methods(metrics: Sequence[Metric]) -> str:
 
 def tabulated_sample_counts(metrics: Mapping[str, object]) -> list[int]:
     """Returns the numbers of samples whose accuracy is tabulated: the powers of two and the largest."""
-    most = sum(name.startswith(PREFIX) for name in metrics)
+    most = sum(name.startswith(VoteAccuracy.prefix) for name in metrics)
     return [k for k in range(1, most + 1) if k & (k - 1) == 0 or k == most]

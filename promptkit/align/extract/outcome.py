@@ -22,15 +22,17 @@ def texts_outcome(records: Sequence[AnswerRecord], samples: int, normalized: Cal
     """
     predictions = tuple(record["prediction"] for record in records)
     correct = np.array([record["correct"] for record in records], float)
-    answered = np.array([prediction is not None for prediction in predictions])
+    accepted = [record["accepted"] for record in records]
     if samples == 1:
-        return Outcome(metric_input=MetricInput.of_texts(correct, answered), predictions=predictions, predicted={})
+        metric_input = MetricInput.of_texts(correct, predictions, accepted)
+        return Outcome(metric_input=metric_input, predictions=predictions, predicted={})
     answers = [_normalized_answers(record, samples, normalized) for record in records]
-    accepted = [{normalized(answer) for answer in record["accepted"]} for record in records]
+    correct_answers = [{normalized(answer) for answer in each} for each in accepted]
     metric_input = MetricInput.of_texts(
         correct,
-        answered,
-        vote_accuracies=np.array([vote_accuracy(texts, right) for texts, right in zip(answers, accepted, strict=True)]),
+        predictions,
+        accepted,
+        vote_accuracies=np.array([vote_accuracy(texts, right) for texts, right in zip(answers, correct_answers, strict=True)]),
         samples_answered=np.array([[answer is not None for answer in texts] for texts in answers]),
     )
     return Outcome(metric_input=metric_input, predictions=predictions, predicted={})

@@ -16,10 +16,13 @@ class LogLoss:
 
     name = "log_loss"
     title = "log loss"
-    outputs = frozenset({"labels", "choices"})
+    is_default = True
     interval = "bootstrap"
     bounds = (0.0, float("inf"))
     higher_is_better = False
+
+    def applies_to(self, rows: MetricInput) -> bool:
+        return rows.kind in ("labels", "choices")
 
     def values(self, rows: MetricInput) -> Floats:
         losses: Floats = -np.log(rows.probabilities[np.arange(len(rows)), rows.gold])
