@@ -42,8 +42,10 @@ def test_a_part_of_the_rows_has_the_same_order_in_everything() -> None:
     assert len(part) == 2
     assert part.gold_sets[:, 0].tolist() == [True, True]
     assert part.predictions == ("", "")
-    assert part.gold_values is not None and part.gold_values.tolist() == [2, 0]
-    assert part.predicted_values is not None and part.predicted_values.tolist() == [2.5, 0.5]
+    assert part.gold_values is not None
+    assert part.gold_values.tolist() == [2, 0]
+    assert part.predicted_values is not None
+    assert part.predicted_values.tolist() == [2.5, 0.5]
     assert part.fields["city"].tolist() == [1, 0]
 
 
