@@ -1,6 +1,6 @@
 """A web service that predicts rows with a saved predictor.
 
-    pip install 'promptkit[service]'
+    pip install --editable '.[service]'
     PREDICTOR=my-predictor uvicorn service:app --app-dir examples
 
 Requests that arrive together are predicted together: a row waits at most `WAIT` seconds for others, and a batch has at most

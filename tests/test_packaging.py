@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import metadata
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+
+from promptkit.core.distribution import DISTRIBUTION, install_command, packages_of
+from promptkit.core.version import __version__
 from tests.support.paths import ROOT
 
 
@@ -36,3 +44,37 @@ def test_the_wheel_evaluates_a_bundled_task_outside_the_checkout(tmp_path: Path)
     )
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["n"] == 5
+
+
+def test_the_distribution_has_its_own_name_and_license() -> None:
+    installed = metadata(DISTRIBUTION)
+    assert (installed["Name"], installed["Version"]) == (DISTRIBUTION, __version__)
+    assert installed["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text("utf-8")
+
+
+def test_nobody_is_told_to_install_the_distribution_of_another_project() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    wrong = re.compile(r"pip install[^\n]*?[\s'\"]promptkit(\[|[\s'\"`]|$)", re.MULTILINE)
+    assert wrong.search("pip install -U promptkit")
+    assert wrong.search("pip install 'promptkit[demo]'")
+    found = [file for file in files if file != "tests/test_packaging.py" and wrong.search(_text_of(ROOT / file))]
+    assert found == []
+
+
+def _text_of(file: Path) -> str:
+    return file.read_bytes().decode("utf-8", errors="ignore")
+
+
+@pytest.mark.parametrize("extra", ["demo", "vision", "vllm", "http", "xlsx", "studies", "service"])
+def test_messages_name_the_packages_of_an_extra(extra: str) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"][extra]
+    assert {Requirement(text) for text in packages_of(extra)} == {Requirement(text) for text in declared}
+    assert install_command(extra).startswith("pip install ")
+
+
+def test_the_command_prints_the_version() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "promptkit", "--version"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout == f"promptkit {__version__}\n"

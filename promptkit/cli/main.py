@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,7 @@ from promptkit.cli.study import study
 from promptkit.cli.train import train
 from promptkit.core.distributed import processes
 from promptkit.core.errors import PromptkitError
+from promptkit.core.version import __version__
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +36,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"promptkit {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")]
+
+
+@app.callback()
+def _promptkit(version: Version = False) -> None:
+    pass
 
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create a task.")

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from json import JSONDecodeError
 from typing import Self
 
+from promptkit.core.distribution import install_command
+
 
 class PromptkitError(Exception):
     """Base class of every error that a user can fix.
@@ -163,7 +165,7 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingPackage:
     return MissingPackage(
         f"{purpose} needs the package {package}, which is not installed",
         code="missing-package",
-        hint=f"Install it with: pip install 'promptkit[{extra}]'",
+        hint=f"Install it with: {install_command(extra)}",
         package=package,
         extra=extra,
     )

@@ -28,7 +28,7 @@ def check_format(entries: object, expected: int, folder: Path, *, saved: str, hi
             f"The {saved} in {folder} was saved by a different version of promptkit",
             code="other-version",
             got=f"format {number}, by promptkit {recorded.get('promptkit')}; this is promptkit {__version__}",
-            hint=f"Update promptkit (pip install -U promptkit), or {hint}",
+            hint=f"Update promptkit, or {hint}",
             folder=str(folder),
             format=number,
             version=str(recorded.get("promptkit")),

