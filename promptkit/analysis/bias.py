@@ -19,7 +19,7 @@ from promptkit.analysis.branches import locate, read_branch
 from promptkit.analysis.stored_run import check_fixed_labels
 from promptkit.core.asking import context_id
 from promptkit.core.records import RowRecord, answered
-from promptkit.display.text_table import as_text, new_table, with_interval
+from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
 from promptkit.needs.premise import Premise, premise_id
 from promptkit.runs.command import eval_command, explained
@@ -98,37 +98,37 @@ class Biases:
 
     def __str__(self) -> str:
         notes = [f"note: {self.caution}"] if self.caution else []
-        return "\n\n".join([self._bias_table(), self._label_table(), *notes])
+        return "\n\n".join([str(self.table()), str(self.label_table()), *notes])
 
     __repr__ = __str__
 
-    def _bias_table(self) -> str:
-        from rich.text import Text
-
-        title = f"{self.task} · {self.split} · {self.n} rows · {self.run}"
-        table = new_table(title, caption="excess: share predicted minus share correct, with its 95% interval")
-        for name in ("bias", "favors", "rows", "predicted", "correct", "excess"):
-            table.add_column(name, justify="left" if name in ("bias", "favors") else "right")
+    def table(self) -> Table:
+        """Returns a table with a row for each bias."""
+        rows: list[tuple[Entry, ...]] = []
         for bias in self.biases:
             if bias.excess is None:
-                table.add_row(bias.name, Text(f"({bias.reason})"))
+                rows.append((bias.name, f"({bias.reason})", None, None, None, None))
                 continue
             more = " …" if len(bias.favored) > MOST_LABELS_SHOWN else ""
             favored = ", ".join(list(bias.favored)[:MOST_LABELS_SHOWN]) + more
-            excess = f"{bias.excess.value:+.3f} {bias.excess.low:+.2f} to {bias.excess.high:+.2f}"
-            table.add_row(bias.name, Text(favored), str(bias.rows), f"{bias.predicted:.3f}", f"{bias.correct:.3f}", excess)
-        return as_text(table)
+            rows.append((bias.name, favored, bias.rows, bias.predicted, bias.correct, bias.excess))
+        return Table(
+            title=f"{self.task} · {self.split} · {self.n} rows · {self.run}",
+            columns=("bias", "favors", "rows", "predicted", "correct", "excess"),
+            rows=tuple(rows),
+            names=2,
+            caption="excess: share predicted minus share correct, below it its 95% interval",
+            signed=("excess",),
+        )
 
-    def _label_table(self) -> str:
-        from rich.text import Text
-
-        table = new_table("by label")
-        for name in ("label", "gold", "predicted", "accuracy"):
-            table.add_column(name, justify="left" if name == "label" else "right")
-        for recall in self.labels:
-            accuracy = "" if recall.accuracy is None else with_interval(asdict(recall.accuracy))
-            table.add_row(Text(recall.label), str(recall.gold), str(recall.predicted), accuracy)
-        return as_text(table)
+    def label_table(self) -> Table:
+        """Returns a table with a row for each label."""
+        return Table(
+            title="by label",
+            columns=("label", "gold", "predicted", "accuracy"),
+            rows=tuple((recall.label, recall.gold, recall.predicted, recall.accuracy) for recall in self.labels),
+            names=1,
+        )
 
 
 def bias(spelling: str) -> Biases:

@@ -1,140 +1,33 @@
 """Paired comparison of predictors, or of finished runs, over the same rows.
 
-The difference of a metric between two predictors has a bootstrap interval over rows. The p-value is from McNemar's exact test
-(McNemar 1947): if both predictors are equally good, a row that only one of them answers correctly is equally likely to be
-either's.
+The difference of a metric between two predictors has a bootstrap interval over rows, and a p-value of a paired test, which
+`promptkit.metrics.paired_tests` describes: McNemar's exact test for the accuracy. The p-values of each metric are also adjusted
+for the number of comparisons, by the method of Holm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from promptkit.analysis.branches import Branch, locate, read_baseline, read_branch, read_metric_input
+from promptkit.analysis.comparison import Compared, ComparedMetric, Comparison, Flip
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
-from promptkit.display.text_table import as_text, new_table, signed, with_interval
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
-from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
-from promptkit.metrics.table import METRICS, applicable, difference, estimate
+from promptkit.metrics.base import Metric
+from promptkit.metrics.intervals import mcnemar, paired_difference, wilson
+from promptkit.metrics.paired_tests import holm, paired_test
+from promptkit.metrics.table import applicable, difference, estimate
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
-    """A row that two branches predict differently."""
-
-    id: str
-    gold: str
-    first: str | None
-    """Prediction of the first branch; None if it found no answer."""
-    other: str | None
-    """Prediction of the other branch; None if it found no answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedMetric:
-    """A metric of a branch, over the rows that all branches have."""
-
-    value: Estimate
-    difference: Estimate | None
-    """Its value minus the value of the first branch, paired by row; None for the first branch, or if it lacks the metric."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """One branch compared with the first branch, over the rows that all branches have."""
-
-    name: str
-    accuracy: Estimate
-    difference: Estimate | None
-    """Its accuracy minus the accuracy of the first branch, paired by row; None for the first branch."""
-    p: float | None
-    """p of McNemar's exact two-sided test; None for the first branch."""
-    flips: tuple[Flip, ...]
-    """The rows that the branch and the first branch predict differently."""
-    metrics: Mapping[str, ComparedMetric]
-    """All metrics of the branch, by name."""
-    seen_rows: int = 0
-    """Number of the rows of its run that its predictor was fitted on, so that its figures are no estimate for new rows."""
-
-    @property
-    def title(self) -> str:
-        """Its name in tables, with a mark if its predictor was fitted on evaluated rows."""
-        return f"{self.name}\n({self.seen_rows} evaluated rows used for fitting)" if self.seen_rows else self.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Branches compared over the same rows. `print(comparison)` shows a table."""
-
-    task: str
-    split: str
-    n: int
-    """Number of rows that all branches have."""
-    left_out: int
-    """Number of rows that only some branches have."""
-    branches: tuple[Compared, ...]
-    """The first one is the one that the others are compared with."""
-    runs: tuple[Run, ...] = ()
-    """The runs that `compare` evaluated."""
-
-    def to_json(self) -> dict[str, object]:
-        """Returns what `promptkit compare --json` prints."""
-        return {
-            "task": self.task,
-            "split": self.split,
-            "n": self.n,
-            "left_out": self.left_out,
-            "branches": [asdict(branch) for branch in self.branches],
-        }
-
-    def __str__(self) -> str:
-        from rich.text import Text
-
-        table = new_table(f"{self.task} · {self.split} · {self.n} rows")
-        table.add_column("predictor", overflow="fold")
-        table.add_column("accuracy, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
-        table.add_column("McNemar p", justify="right", no_wrap=True)
-        for branch in self.branches:
-            accuracy = with_interval(asdict(branch.accuracy))
-            if branch.difference is None or branch.p is None:
-                table.add_row(Text(branch.title), accuracy)
-            else:
-                table.add_row(Text(branch.title), accuracy, signed(branch.difference), f"{branch.p:.2g}")
-        return "\n".join([as_text(table), *self._metrics_tables()])
-
-    def _metrics_tables(self) -> list[str]:
-        """The table of the metrics besides the main one, which is the accuracy; no table if there are none."""
-        from rich.text import Text
-
-        _, *others = (metric for name, metric in METRICS.items() if name in self.branches[0].metrics)
-        if not others:
-            return []
-        table = new_table("other metrics")
-        table.add_column("metric")
-        table.add_column("predictor", overflow="fold")
-        table.add_column("value, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
-        for metric in others:
-            title = f"{metric.title} ({'higher' if metric.higher_is_better else 'lower'} is better)"
-            for branch in self.branches:
-                if compared := branch.metrics.get(metric.name):
-                    value, change = with_interval(asdict(compared.value)), compared.difference
-                    table.add_row(Text(title), Text(branch.name), value, "" if change is None else signed(change))
-                    title = ""
-        return ["", as_text(table)]
-
-    __repr__ = __str__
 
 
 @check_arguments("compare")
@@ -245,9 +138,11 @@ def _compare_branches(compared: Sequence[tuple[Branch, MetricInput]], runs: tupl
         split=first.split,
         n=len(shared),
         left_out=len(set().union(*(branch.rows for branch in branches))) - len(shared),
-        branches=tuple(
-            _against(first, branch, shared, _compared_metrics(metric_inputs[0], metric_input, is_first=branch is first))
-            for branch, metric_input in zip(branches, metric_inputs, strict=True)
+        branches=_adjusted(
+            [
+                _against(first, branch, shared, _compared_metrics(metric_inputs[0], metric_input, is_first=branch is first))
+                for branch, metric_input in zip(branches, metric_inputs, strict=True)
+            ]
         ),
         runs=runs,
     )
@@ -295,20 +190,46 @@ def _rows_of(branch: Branch, metric_input: MetricInput, rows: Sequence[str]) -> 
 def _compared_metrics(first: MetricInput, other: MetricInput, *, is_first: bool) -> dict[str, ComparedMetric]:
     paired = () if is_first else applicable(first)
     return {
-        name: ComparedMetric(
-            value=estimate(metric, other), difference=difference(metric, other, first) if name in paired else None
-        )
-        for name, metric in applicable(other).items()
+        name: _compared_metric(metric, other, first if name in paired else None) for name, metric in applicable(other).items()
     }
+
+
+def _compared_metric(metric: Metric, rows: MetricInput, first: MetricInput | None) -> ComparedMetric:
+    """Returns a metric, and its difference from that of the first branch if there is one to compare with."""
+    compared = ComparedMetric(
+        title=metric.title, higher_is_better=metric.higher_is_better, value=estimate(metric, rows), difference=None
+    )
+    if first is None:
+        return compared
+    tested = paired_test(metric, first, rows)
+    return replace(compared, difference=difference(metric, rows, first), p=tested.p, test=tested.test)
+
+
+def _adjusted(branches: Sequence[Compared]) -> tuple[Compared, ...]:
+    """Returns the branches with their p-values adjusted for the number of comparisons, each metric by itself."""
+    first, *others = branches
+    of_correct = _holm([branch.p for branch in others])
+    adjusted = [replace(branch, p_holm=p) for branch, p in zip(others, of_correct, strict=True)]
+    for name in first.metrics:
+        having = [index for index, branch in enumerate(adjusted) if name in branch.metrics]
+        p_values = _holm([adjusted[index].metrics[name].p for index in having])
+        for index, p in zip(having, p_values, strict=True):
+            metrics = adjusted[index].metrics
+            adjusted[index] = replace(adjusted[index], metrics={**metrics, name: replace(metrics[name], p_holm=p)})
+    return (first, *adjusted)
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjusts the p-values that there are."""
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping[str, ComparedMetric]) -> Compared:
     before, after = (np.array([branch.rows[row].correct for row in rows], float) for branch in (first, other))
     accuracy = wilson(int(after.sum()), len(rows))
     if other is first:
-        return Compared(
-            name=other.name, accuracy=accuracy, difference=None, p=None, flips=(), metrics=metrics, seen_rows=other.seen_rows
-        )
+        return Compared(name=other.name, accuracy=accuracy, metrics=metrics, seen_rows=other.seen_rows)
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
         Flip(id=row, gold=one.gold, first=one.predicted, other=two.predicted)

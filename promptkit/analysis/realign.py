@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
 from promptkit.analysis.availability import Unavailable, available_calibrations
@@ -16,7 +15,8 @@ from promptkit.core.calibration import Calibration
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
-from promptkit.display.text_table import FEW_LABELS, as_text, new_table, signed, with_interval
+from promptkit.display.table import Table
+from promptkit.display.text_table import FEW_LABELS
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.results import compute_results, label_notes
 from promptkit.metrics.intervals import Estimate, paired_difference
@@ -26,8 +26,8 @@ from promptkit.runs.recorded import read_options
 from promptkit.runs.row_warnings import seen_warnings
 from promptkit.runs.run import Result
 
-if TYPE_CHECKING:
-    from rich.table import Table
+DIFFERENCE = "difference"
+"""The column of differences in accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +73,32 @@ class Alignments:
 
     def table(self) -> Table:
         """Returns a table with one line per calibration: its metrics, its gain in accuracy and its predictions."""
-        from rich.text import Text
-
-        gold_counts, few = Counter(self.gold), len(self.labels) <= FEW_LABELS
-        title = f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}"
-        caption = "95% intervals; difference: from the uncalibrated verbalizer, paired by row"
-        table = new_table(title, caption=f"{caption}; predicted: {'/'.join(self.labels)}" if few else caption)
-        table.add_column("alignment", overflow="fold")
+        few, gold = len(self.labels) <= FEW_LABELS, Counter(self.gold)
         main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
-        for name in (main.title, "difference", *(metric.title for metric in others)):
-            table.add_column(Text(name), justify="right", no_wrap=True)
-        gold = "/".join(str(gold_counts[label]) for label in self.labels)
-        table.add_column(f"predicted (gold {gold})" if few else "predicted", justify="right", no_wrap=True)
-        for result, difference in zip(self.results, self.differences, strict=True):
-            counts = "/".join(str(result.predicted[label]) for label in self.labels)
-            used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(self.labels)} labels"
-            table.add_row(
-                Text(result.align),
-                with_interval(result.metrics[main.name]),
-                "" if difference is None else signed(difference),
-                *(f"{result.metrics[metric.name]['value']:.3f}" for metric in others),
-                counts if few else used_labels,
-            )
-        return table
+        caption = "below figures their 95% intervals; difference: from the uncalibrated verbalizer, paired by row"
+        counts = "/".join(str(gold[label]) for label in self.labels)
+        return Table(
+            title=f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}",
+            columns=("alignment", main.title, DIFFERENCE, *(metric.title for metric in others), "predicted"),
+            rows=tuple(
+                (
+                    result.align,
+                    Estimate(**result.metrics[main.name]),
+                    difference,
+                    *(result.metrics[metric.name]["value"] for metric in others),
+                    self._predicted(result, few=few),
+                )
+                for result, difference in zip(self.results, self.differences, strict=True)
+            ),
+            names=1,
+            caption=f"{caption}; predicted: {'/'.join(self.labels)}, gold {counts}" if few else caption,
+            signed=(DIFFERENCE,),
+        )
+
+    def _predicted(self, result: Result, *, few: bool) -> str:
+        if few:
+            return "/".join(str(result.predicted[label]) for label in self.labels)
+        return f"{sum(map(bool, result.predicted.values()))} of {len(self.labels)} labels"
 
     def notes(self) -> list[str]:
         """Returns warnings, the calibrations that are not available, and the command that makes them available."""
@@ -104,7 +107,7 @@ class Alignments:
         return notes + ([f"to collect what is missing: {explained(self.command)}"] if self.command else [])
 
     def __str__(self) -> str:
-        return "\n".join([as_text(self.table()), *self.notes()])
+        return "\n".join([str(self.table()), *self.notes()])
 
     __repr__ = __str__
 

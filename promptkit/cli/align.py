@@ -34,7 +34,7 @@ def align(
     if as_json:
         typer.echo(json.dumps(alignment.to_json()))
         return
-    print_wide(alignment.table())
+    print_wide(alignment.table().rich())
     for line in alignment.notes():
         typer.echo(line)
 

@@ -17,7 +17,7 @@ def compare(
     flips: Annotated[bool, typer.Option("--flips", help="List the rows with different predictions.")] = False,
     as_json: opts.Json = False,
 ) -> None:
-    """Compare finished runs row by row. Differences have 95% confidence intervals and McNemar's exact test."""
+    """Compare finished runs row by row. Differences have 95% intervals, and p-values of paired tests with the correction of Holm."""
     from promptkit.analysis.compare import compare_runs
 
     comparison = compare_runs(runs)

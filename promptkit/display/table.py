@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from promptkit.core.errors import missing_extra
-from promptkit.display.text_table import as_text, new_table, signed, with_interval
+from promptkit.display.layout import Column, blocks, wrapped
+from promptkit.display.markup import as_csv, as_latex, as_markdown, in_one_line
+from promptkit.display.text_table import TERMINAL, as_text, new_table, signed, with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from rich.console import Group
     from rich.table import Table as RichTable
 
 
@@ -49,6 +52,8 @@ class Table:
     """The columns of differences, shown with a sign."""
     decimals: int = 3
     """The number of decimals of a number without an interval."""
+    p_values: Collection[str] = ()
+    """The columns of p-values, shown with two significant digits."""
 
     def records(self) -> list[dict[str, Entry]]:
         """Returns each row as column -> cell."""
@@ -61,32 +66,84 @@ class Table:
             for record in self.records()
         ]
 
-    def to_pandas(self) -> DataFrame:
-        """Returns a pandas DataFrame; an estimate becomes three columns, such as accuracy, accuracy low, accuracy high.
+    def flat_columns(self) -> list[str]:
+        """Returns the columns of a data frame; an estimate has three, such as accuracy, accuracy low, accuracy high."""
+        columns: list[str] = []
+        for name, entries in zip(self.columns, self._by_column(), strict=True):
+            of_estimates = any(isinstance(entry, Estimate) for entry in entries)
+            columns += [name, f"{name} low", f"{name} high"] if of_estimates else [name]
+        return columns
 
-        Raises:
-            MissingPackage: pandas is not installed.
-        """
+    def flat_records(self) -> list[dict[str, Plain]]:
+        """Returns each row as column -> value, with the columns of `flat_columns`."""
         rows = []
         for record in self.records():
-            row: dict[str, object] = {}
+            row: dict[str, Plain] = dict.fromkeys(self.flat_columns())
             for name, entry in record.items():
                 if isinstance(entry, Estimate):
                     row |= {name: entry.value, f"{name} low": entry.low, f"{name} high": entry.high}
                 else:
                     row[name] = entry
             rows.append(row)
-        return to_dataframe(rows)
+        return rows
 
-    def rich(self) -> RichTable:
-        """Returns a rich table for the terminal."""
+    def to_pandas(self) -> DataFrame:
+        """Returns a pandas DataFrame; an estimate becomes three columns, such as accuracy, accuracy low, accuracy high.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        return to_dataframe([dict(record) for record in self.flat_records()])
+
+    def to_csv(self) -> str:
+        """Returns the table as comma-separated values, with the columns of `to_pandas`; a missing value is empty."""
+        return as_csv(self.flat_columns(), self.flat_records())
+
+    def to_markdown(self) -> str:
+        """Returns the table in the Markdown of GitHub, with each interval after its figure."""
+        return as_markdown(self.columns, self._lines(), self.names)
+
+    def to_latex(self) -> str:
+        """Returns the table as a LaTeX tabular that needs the package booktabs; title and caption are comments above it."""
+        return as_latex(self.columns, self._lines(), self.names, notes=[self.title, self.caption])
+
+    def _lines(self) -> list[list[str]]:
+        """The text of each cell, in one line."""
+        return [[in_one_line(self._cell_text(column, entry)) for column, entry in enumerate(row)] for row in self.rows]
+
+    def _by_column(self) -> list[tuple[Entry, ...]]:
+        return [tuple(row[index] for row in self.rows) for index in range(len(self.columns))]
+
+    def rich(self) -> Group:
+        """Returns the table for the terminal, at most 80 characters wide.
+
+        Names are wrapped; columns that do not fit are in further blocks below, each with the names of the rows.
+        """
+        from rich.console import Group
         from rich.text import Text
 
-        table = new_table(self.title, caption=self.caption or None)
-        for number, name in enumerate(self.columns):
-            table.add_column(Text(name), justify="left" if number < self.names else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(self._cell_text(column, entry)) for column, entry in enumerate(row)))
+        columns = [self._layout_of(index, entries) for index, entries in enumerate(self._by_column())]
+        tables = [self._block(columns, widths) for widths in blocks(columns, self.names, TERMINAL)]
+        between = [part for table in tables for part in (table, Text())][:-1]
+        title = [Text(wrapped(self.title, TERMINAL), style="italic")] if self.title else []
+        caption = [Text(wrapped(self.caption, TERMINAL), style="bright_black")] if self.caption else []
+        return Group(*title, *between, *caption)
+
+    def _layout_of(self, index: int, entries: Sequence[Entry]) -> Column:
+        wraps = index < self.names or any(isinstance(entry, str) for entry in entries)
+        cells = tuple(self._cell_text(index, entry) for entry in entries)
+        return Column(header=self.columns[index], cells=cells, wraps=wraps)
+
+    def _block(self, columns: Sequence[Column], widths: Mapping[int, int]) -> RichTable:
+        """Returns the columns with these indices, each wrapped to its width."""
+        from rich.text import Text
+
+        table = new_table()
+        for index, width in widths.items():
+            justify: Literal["left", "right"] = "left" if columns[index].wraps else "right"
+            table.add_column(Text(wrapped(columns[index].header, width)), justify=justify, no_wrap=True)
+        for row in range(len(self.rows)):
+            table.add_row(*(Text(wrapped(columns[index].cells[row], width)) for index, width in widths.items()))
         return table
 
     def __str__(self) -> str:
@@ -108,15 +165,14 @@ class Table:
         return f'<td style="text-align:{alignment}">{value}{f"<br><small>{interval}</small>" if interval else ""}</td>'
 
     def _cell_text(self, column: int, entry: Entry) -> str:
-        if column < self.names:
-            return text_of(entry) if not isinstance(entry, Estimate) else with_interval(asdict(entry))
-        if entry is None:
-            return MISSING
+        name = self.columns[column]
         if isinstance(entry, Estimate):
-            if self.columns[column] in self.signed:
-                return signed(entry, "\n")
-            return with_interval(asdict(entry), "\n")
-        return f"{entry:.{self.decimals}f}" if isinstance(entry, float) else str(entry)
+            return signed(entry, "\n") if name in self.signed else with_interval(asdict(entry), "\n")
+        if entry is None:
+            return text_of(entry) if column < self.names else MISSING
+        if name in self.p_values and isinstance(entry, float):
+            return f"{entry:.2g}"
+        return f"{entry:.{self.decimals}f}" if isinstance(entry, float) and column >= self.names else str(entry)
 
 
 def to_dataframe(rows: list[dict[str, object]]) -> DataFrame:

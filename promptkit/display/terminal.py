@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn
 
+from promptkit.display.layout import wrapped
+
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import RenderableType
     from tqdm import tqdm
 
 MAX_WIDTH = 1000
@@ -18,7 +20,7 @@ MIN_LAST_COLUMN = 30
 INDENT = "    "
 
 
-def print_wide(table: RichTable) -> None:
+def print_wide(table: RenderableType) -> None:
     """Prints a table at its full width, even if the terminal is narrower."""
     from rich.console import Console
     from rich.measure import Measurement
@@ -43,7 +45,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for *cells, last in (titles, *rows):
             first = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True)).rstrip()
             text = fill(last, width, initial_indent=INDENT, subsequent_indent=INDENT)
-            console.print(Text(f"{first}\n{text}"), soft_wrap=True)
+            console.print(Text(f"{wrapped(first, width)}\n{text}"), soft_wrap=True)
         return
     table = Table(box=SIMPLE_HEAD)
     for number, title in enumerate(titles):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from promptkit.metrics.intervals import Estimate
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 """The width of a table as text, in characters."""
 
+TERMINAL = 80
+"""The width of a terminal by default, into which tables of results fit."""
+
 NAME_WIDTH = 15
 """The width of a column of names in a table with several metrics, so that the table has at most 80 characters."""
 
@@ -22,7 +26,7 @@ FEW_LABELS = 6
 """The largest number of labels that tables list one by one."""
 
 
-def as_text(table: Table) -> str:
+def as_text(table: RenderableType) -> str:
     """Returns a table as plain text."""
     from rich.console import Console
 
@@ -31,14 +35,14 @@ def as_text(table: Table) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def new_table(title: str, caption: str | None = None) -> Table:
+def new_table(title: str | None = None, caption: str | None = None) -> Table:
     """Returns an empty table in the common style."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     return Table(
-        title=Text(title),
+        title=None if title is None else Text(title),
         caption=caption,
         box=SIMPLE_HEAD,
         show_edge=False,

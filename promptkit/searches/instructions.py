@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from promptkit.analysis.compare import Comparison, compare
+from promptkit.analysis.compare import compare
+from promptkit.analysis.comparison import Comparison
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.examples import LabeledExample

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from promptkit.analysis.compare import Comparison
-from promptkit.display.text_table import as_text, new_table
+from promptkit.analysis.comparison import Comparison
+from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import Rung
@@ -91,26 +91,22 @@ class SearchResult:
         )
         notes = [f"note: {note}" for note in self.notes]
         best = f"best instruction: {self.instruction or '(none)'}"
-        return "\n".join([self._table(), "", str(self.comparison), "", best, summary, *notes])
+        return "\n".join([str(self.table()), "", str(self.comparison), "", best, summary, *notes])
 
-    def _table(self) -> str:
+    def table(self) -> Table:
         """Returns one row for each instruction that passed the first rung, for the prompt's instruction and for none."""
-        from rich.text import Text
-
         order = list(dict.fromkeys(text for rung in reversed(self.rungs) for text in rung.standings))
         shown = {text for rung in self.rungs[1:] or self.rungs for text in rung.standings}
         last = {text: score for rung in self.rungs for text, score in rung.standings.items()}
-        table = new_table(
-            f"{self.task} · {len(order)} instructions on dev rows · {self.model}",
-            caption="accuracy per rung, the better half is kept; log p: mean log-probability of the correct answer",
-        )
-        table.add_column("instruction", overflow="fold")
-        table.add_column("from", no_wrap=True)
-        for rung in self.rungs:
-            table.add_column(f"{rung.rows} rows", justify="right", no_wrap=True)
-        table.add_column("log p", justify="right", no_wrap=True)
+        rows: list[tuple[Entry, ...]] = []
         for text in order:
             if text in shown or self.origins[text] in ("own", "none"):
-                accuracies = [f"{rung.standings[text].accuracy:.3f}" if text in rung.standings else "" for rung in self.rungs]
-                table.add_row(Text(text or "(none)"), self.origins[text], *accuracies, f"{last[text].logprob:.2f}")
-        return as_text(table)
+                accuracies = (rung.standings[text].accuracy if text in rung.standings else None for rung in self.rungs)
+                rows.append((text or "(none)", self.origins[text], *accuracies, last[text].logprob))
+        return Table(
+            title=f"{self.task} · {len(order)} instructions on dev rows · {self.model}",
+            columns=("instruction", "from", *(f"{rung.rows} rows" for rung in self.rungs), "log p"),
+            rows=tuple(rows),
+            names=2,
+            caption="accuracy per rung, the better half is kept; log p: mean log-probability of the correct answer",
+        )

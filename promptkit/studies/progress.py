@@ -14,7 +14,7 @@ from promptkit.studies.grid import format_values
 from promptkit.studies.study import Study
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
     from tqdm import tqdm
 
 UPDATE_INTERVAL = 0.2
@@ -57,7 +57,7 @@ class LiveTable(AbstractContextManager["LiveTable"]):
         from rich.live import Live
 
         self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
-        self._rendered: tuple[Study, RichTable] | None = None
+        self._rendered: tuple[Study, Group] | None = None
 
     def __enter__(self) -> Self:
         self._live.start()

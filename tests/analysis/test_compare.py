@@ -18,6 +18,7 @@ from promptkit.analysis.compare import compare_runs
 from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.intervals import Estimate, mcnemar
+from promptkit.metrics.paired_tests import holm
 from promptkit.runs.run import Run
 from tests.support import probe_runs
 from tests.support.errors import refused
@@ -54,6 +55,29 @@ def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
         assert all(flip.first != flip.other for flip in compared.flips)
     assert comparison.n == 40
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
+
+
+def test_p_values_of_several_comparisons_are_adjusted_and_shown_beside_the_raw_ones(tmp_path: Path) -> None:
+    one, other = run(tmp_path), run(tmp_path, model="fake:other")
+    several = compare_runs([str(one.path), str(other.path), f"{one.path}:batch:rows=8"])
+    for name in ("accuracy", "brier", "macro_f1"):
+        metrics = [branch.metrics[name] for branch in several.branches]
+        assert (metrics[0].p, metrics[0].p_holm) == (None, None)
+        assert [each.p_holm for each in metrics[1:]] == pytest.approx(holm([each.p or 0.0 for each in metrics[1:]]))
+        assert [row[1:] for row in several.table(name).rows] == [
+            (each.value, each.difference, each.p, each.p_holm) for each in metrics
+        ]
+    assert [branch.p_holm for branch in several.branches] == [branch.metrics["accuracy"].p_holm for branch in several.branches]
+    assert several.to_json()["branches"][1]["metrics"]["brier"]["test"] == "sign-flip"  # type: ignore[index]
+    assert "McNemar" in several.table().caption
+    assert list(several.to_pandas())[-2:] == ["p", "p Holm"]
+    assert several.to_csv() == several.table().to_csv()
+    assert several.to_latex().count(r"\\") == several.to_markdown().count("\n") == 4
+    pair = compare_runs([str(one.path), str(other.path)])
+    assert pair.table().columns == ("predictor", "accuracy", "difference", "p")
+    assert pair.branches[1].p_holm == pair.branches[1].p
+    with refused(InputError, "unknown-name", kind="metric of the comparison", name="acuracy", close=["accuracy"]):
+        pair.table("acuracy")
 
 
 def run_with_probes(out: Path) -> Run:
