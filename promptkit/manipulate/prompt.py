@@ -5,6 +5,7 @@ Taxonomy: fixed format, at the input, concatenative. In-context learning (Brown 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -330,7 +331,7 @@ class BoundPrompt:
     """Generates the reasoning."""
     context_tokens: int = 0
     """Number of tokens of the context reserved for a reasoning."""
-    _demonstrations: dict[str, Demonstrations] = field(default_factory=dict)
+    _demonstrations: OrderedDict[str, Demonstrations] = field(default_factory=OrderedDict)
     """Row id -> ordered demonstrations of the last rows, so that the model is queried for a row once."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
@@ -377,8 +378,8 @@ class BoundPrompt:
             arranged = self.arrange(new, self.choose(new))
             self._demonstrations.update({example.id: rows for example, rows in zip(new, arranged, strict=True)})
         demonstrations = [self._demonstrations[example.id] for example in examples]
-        for row_id in [*self._demonstrations][: -max(KEPT_ROWS, len(examples))]:
-            del self._demonstrations[row_id]
+        while len(self._demonstrations) > max(KEPT_ROWS, len(examples)):
+            self._demonstrations.popitem(last=False)
         return demonstrations
 
     def _reasoning(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from promptkit.core.errors import TemplateError, Unsupported
@@ -23,6 +23,9 @@ REASONING = "reasoning"
 """The part of a prompt in which the model reasons, and the template variable of a demonstration's rationale."""
 PLACEHOLDER = "\ue000"
 """A private-use character, which no template contains and Jinja's filters leave unchanged."""
+
+KEPT_DEMONSTRATIONS = 2**12
+"""Number of demonstrations whose texts are kept, so that they are not rendered for each row that they are shown with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,8 @@ class PromptBlocks:
     """Whether the input is scored after each label; in demonstrations the target block then precedes the input block."""
     format_reasoning: Callable[[str], str] | None = None
     """Formats a reasoning as the text between an input and its answer; by default the template determines that text."""
+    _shown: dict[int, tuple[LabeledExample, str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Demonstrations that were rendered, with the texts of their input and answer, by the identity of the object."""
 
     @property
     def shows_reasoning(self) -> bool:
@@ -101,11 +106,11 @@ class PromptBlocks:
     def plain_pieces(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
         """Returns the pieces of a prompt in plain text, without a chat template."""
         separator = Piece(text=self.separator, part="separator")
-        pieces = []
+        pieces: list[Piece] = []
         if instruction := self._instruction():
             pieces += [Piece(text=instruction, part="instruction"), separator]
         for number, row in enumerate(demonstrations, start=1):
-            texts = [self.block("input", row.texts), self._answer(row)]
+            texts = self._demonstration(row)
             pieces += [Piece(text="".join(texts[::-1] if self.channel else texts), part=_part(number)), separator]
         if not self.channel:
             pieces.append(Piece(text=self.block("input", example.texts), part="query"))
@@ -129,8 +134,9 @@ class PromptBlocks:
     def _turns(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
         turns = []
         for number, row in enumerate(demonstrations, start=1):
-            turns.append(("user", [Piece(text=self.block("input", row.texts).strip(), part=_part(number))]))
-            turns.append(("assistant", [Piece(text=self._answer(row), part=_part(number))]))
+            text, answer = self._demonstration(row)
+            turns.append(("user", [Piece(text=text.strip(), part=_part(number))]))
+            turns.append(("assistant", [Piece(text=answer, part=_part(number))]))
         turns.append(("user", [Piece(text=self.block("input", example.texts).strip(), part="query")]))
         if not (text := self._instruction().strip()):
             return self._chat(turns)
@@ -155,6 +161,16 @@ class PromptBlocks:
 
     def _instruction(self) -> str:
         return self.block("instruction", {}) if self.instruction is None else self.instruction
+
+    def _demonstration(self, row: LabeledExample) -> tuple[str, str]:
+        """Returns the texts of the input and of the answer of a demonstration, which is rendered only once."""
+        known = self._shown.get(id(row))
+        if known is None or known[0] is not row:
+            known = (row, self.block("input", row.texts), self._answer(row))
+            if len(self._shown) >= KEPT_DEMONSTRATIONS:
+                self._shown.clear()
+            self._shown[id(row)] = known
+        return known[1:]
 
     def _answer(self, row: LabeledExample) -> str:
         """Returns the answer of a demonstration, with its rationale."""

@@ -55,7 +55,11 @@ def draw_excluding_self(queues: Sequence[Sequence[LabeledExample]], example: Exa
 
 def choose_shared(queues: Sequence[Sequence[LabeledExample]]) -> Choose:
     """Returns a selection from the same queues for every row."""
-    return lambda examples: [draw_excluding_self(queues, example) for example in examples]
+    common = draw_excluding_self(queues, Example(id="", inputs={}))
+    inputs = {inputs_key(row) for row in common}
+    return lambda examples: [
+        draw_excluding_self(queues, example) if inputs_key(example) in inputs else common for example in examples
+    ]
 
 
 def inputs_text(example: Example) -> str:

@@ -58,6 +58,8 @@ class TransformersTokenizer:
         self._added = dict(tokenizer.added_tokens_decoder)  # each access computes it again, slowly
         self._templates = ChatTemplates(tokenizer)
         self._boundaries: dict[tuple[bool, bool, bool], str] = {}
+        self._latest: tuple[tuple[str, str | None, str | None], Encoding] | None = None
+        """The arguments and the result of the latest call of `encode`: a prompt is encoded, and then with its answers."""
         self._flag_control_tokens()
 
     @property
@@ -158,6 +160,12 @@ class TransformersTokenizer:
         Raises:
             InputError: If the text contains an unpaired surrogate, or the character that marks boundaries.
         """
+        arguments, latest = (text, after, before), self._latest
+        if latest is None or latest[0] != arguments:
+            latest = self._latest = (arguments, self._encode(text, after, before))
+        return latest[1]
+
+    def _encode(self, text: str, after: str | None, before: str | None) -> Encoding:
         if _BOUNDARY in text:
             raise InputError(
                 f"A text contains the character {_BOUNDARY!a}, which Unicode reserves for internal use by programs",
@@ -270,8 +278,11 @@ def _starts(offsets: Sequence[tuple[int, int]], first: int, stop: int) -> tuple[
         stop: The offset after its last character.
     """
     starts: list[int] = []
-    end = first
-    for begin, token_end in offsets:
-        starts.append(min(max(min(begin, end), starts[-1] if starts else first), max(first, stop - 1)))
-        end = max(end, token_end)
-    return tuple(start - first for start in starts)
+    start, end, last = first, first, max(first, stop - 1)
+    for begin, token_end in offsets:  # comparisons, because min and max are slow for the many tokens of a prompt
+        earliest = begin if begin < end else end
+        start = earliest if earliest > start else start
+        start = start if start < last else last
+        starts.append(start - first)
+        end = token_end if token_end > end else end
+    return tuple(starts)
