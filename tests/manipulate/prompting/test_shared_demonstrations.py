@@ -46,7 +46,9 @@ def test_the_oldest_demonstrations_are_dropped(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(prompt_module, "KEPT_ROWS", 3)
     task = pk.task("sentiment")
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt(task.spec.template or "", demos=pk.demos.bm25(k=2)), pk.Verbalizer(task.labels)
+        pk.load("fake"),
+        pk.Prompt(task.spec.template or "", demos=pk.demos.bm25(k=2)),
+        pk.Verbalizer(dict(task.spec.labels or {})),
     )
     encode = predictor.bind(task).encode
     rows = [each.unlabeled() for each in task.rows("test")[:6]]
