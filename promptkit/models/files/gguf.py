@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, missing_extra
-from promptkit.core.hashing import file_sha256_hex
+from promptkit.core.file_hashes import known_sha256_hex
 from promptkit.core.paths import cache_folder
 from promptkit.models.files.weights import check_weights
 
@@ -61,7 +61,7 @@ def gguf_folder(file: Path) -> Path:
         ModelError: If the file cannot be read or converted, or the folder cannot be written.
     """
     try:
-        digest = file_sha256_hex(file)
+        digest = known_sha256_hex(file)
     except OSError as error:
         raise ModelError(
             f"The file {file} cannot be read: {error.strerror or error}",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.core.errors import InputError, ModelError, first_line
-from promptkit.core.hashing import Hasher, file_sha256_hex
+from promptkit.core.file_hashes import known_sha256_hex
+from promptkit.core.hashing import Hasher
 from promptkit.core.paths import expanded
 from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.tasks.hub import go_offline_if_unreachable
@@ -75,7 +76,7 @@ class Source:
         hasher = Hasher()
         for file in sorted(Path(self.location).iterdir()):
             if file.is_file() and file.suffix in {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"}:
-                hasher.update(f"{file.name}\0{file_sha256_hex(file)}\0")
+                hasher.update(f"{file.name}\0{known_sha256_hex(file)}\0")
         return f"sha256:{hasher.hexdigest()[:32]}"
 
 

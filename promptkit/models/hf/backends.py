@@ -14,6 +14,7 @@ from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedForm
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.architecture import architecture_of
 from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.encoder_decoder import EncoderDecoderForward
 from promptkit.models.hf.encoder_decoder_lm import EncoderDecoderLM
 from promptkit.models.hf.forward import Forward
@@ -52,7 +53,14 @@ class Backend(ABC):
 
     @abstractmethod
     def forward(
-        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+        self,
+        model: PreTrainedModel,
+        tokenizer: TransformersTokenizer,
+        *,
+        packed: bool,
+        batch_tokens: int,
+        warn: Warn,
+        checks: CheckResults,
     ) -> Forward:
         """Returns the forward pass of a loaded model.
 
@@ -62,6 +70,7 @@ class Backend(ABC):
             packed: Whether to share prefixes if the model supports it.
             batch_tokens: Maximum number of tokens that are computed at once.
             warn: Called if prefixes should be shared and the model does not support it.
+            checks: The known results of checks of this model.
         """
 
     @property
@@ -86,13 +95,20 @@ class CausalBackend(Backend):
         return
 
     def forward(
-        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+        self,
+        model: PreTrainedModel,
+        tokenizer: TransformersTokenizer,
+        *,
+        packed: bool,
+        batch_tokens: int,
+        warn: Warn,
+        checks: CheckResults,
     ) -> Forward:
         """Returns a packed forward pass if the model supports it, and otherwise a padded one."""
         causal_lm = CausalLM(model)
-        check_probe(causal_lm, self.name)
+        checks.passes("causal", lambda: check_probe(causal_lm, self.name))
         if packed:
-            forward, reason = packed_forward(causal_lm, batch_tokens=batch_tokens)
+            forward, reason = packed_forward(causal_lm, batch_tokens=batch_tokens, checks=checks)
             if forward is not None:
                 return forward
             warn(reason)
@@ -111,13 +127,20 @@ class EncoderDecoderBackend(Backend):
         return EncoderDecoderFormat(after=tokenizer.frame[1], target_end=tokenizer.target_frame[1])
 
     def forward(
-        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+        self,
+        model: PreTrainedModel,
+        tokenizer: TransformersTokenizer,
+        *,
+        packed: bool,
+        batch_tokens: int,
+        warn: Warn,
+        checks: CheckResults,
     ) -> Forward:
         """Returns the forward pass of encoder and decoder."""
         encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
         forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
-        forward.check_split(self.name)
-        forward.check_padding()
+        checks.passes("split", lambda: forward.check_split(self.name))
+        forward.check_padding(checks)
         return forward
 
     @property
@@ -140,13 +163,20 @@ class MaskedBackend(Backend):
         return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer), takes_space=tokenizer.mask_takes_space)
 
     def forward(
-        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+        self,
+        model: PreTrainedModel,
+        tokenizer: TransformersTokenizer,
+        *,
+        packed: bool,
+        batch_tokens: int,
+        warn: Warn,
+        checks: CheckResults,
     ) -> Forward:
         """Returns the forward pass that scores tokens at masks."""
         forward = MaskedForward(
             MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=batch_tokens
         )
-        forward.check_padding()
+        forward.check_padding(checks)
         return forward
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:

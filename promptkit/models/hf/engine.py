@@ -28,6 +28,7 @@ from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.attention_heads import AttentionHeads
 from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
+from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.differentiable import TorchScores
 from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.frozen_model import FrozenModel
@@ -273,7 +274,12 @@ class TransformersModel(BaseEngine):
         packed = self._settings.attention == "packed"
         with reporting_failure(self.name):
             return self._backend.forward(
-                model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
+                model,
+                self._tokenizer,
+                packed=packed,
+                batch_tokens=self._batch_tokens,
+                warn=self._warn_unshared,
+                checks=self._check_results,
             )
 
     def _warn_unshared(self, reason: str) -> None:
@@ -282,7 +288,11 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def _checks(self) -> InterventionChecks:
-        return InterventionChecks(self._forward, self.name)
+        return InterventionChecks(self._forward, self.name, self._check_results)
+
+    @cached_property
+    def _check_results(self) -> CheckResults:
+        return CheckResults(self.identity(), self._device)
 
     @property
     def _load_attention(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Request
+from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.tensors import check_prefixes, prefix_of
 from promptkit.models.hf.verify import supports_vectors, why_no_edits, why_no_prefixes
@@ -18,9 +19,16 @@ from promptkit.models.hf.verify import supports_vectors, why_no_edits, why_no_pr
 class InterventionChecks:
     """Checks the learned values of requests against one model."""
 
-    def __init__(self, forward: Forward, name: str) -> None:
-        """`name` is the name of the model in error messages. Prefixes and edits need the forward pass of a causal model."""
+    def __init__(self, forward: Forward, name: str, results: CheckResults) -> None:
+        """Prefixes and edits need the forward pass of a causal model.
+
+        Args:
+            forward: The forward pass.
+            name: The name of the model in error messages.
+            results: The known results of checks of this model.
+        """
         self._forward = forward
+        self._results = results
         self._name = name
 
     def check(self, requests: Sequence[Request]) -> None:
@@ -84,15 +92,15 @@ class InterventionChecks:
 
     @cached_property
     def _supports_vectors(self) -> bool:
-        return supports_vectors(self._forward)
+        return self._results.holds("vectors", lambda: supports_vectors(self._forward))
 
     @cached_property
     def _why_no_prefixes(self) -> str:
-        return why_no_prefixes(self._causal)
+        return self._results.text("no prefixes", lambda: why_no_prefixes(self._causal))
 
     @cached_property
     def _why_no_edits(self) -> str:
-        return why_no_edits(self._causal)
+        return self._results.text("no edits", lambda: why_no_edits(self._causal))
 
     @cached_property
     def _prefix_shape(self) -> tuple[int, int]:

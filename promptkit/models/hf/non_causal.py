@@ -10,6 +10,7 @@ from torch import Tensor
 
 from promptkit.core.interventions import Interventions
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
@@ -29,9 +30,13 @@ class NonCausalForward(Forward):
         self._equal_lengths = False
         """Whether only rows of equal length are computed together."""
 
-    def check_padding(self) -> None:
-        """Computes only rows of equal length together from now on, if padding changes the results of this model."""
-        self._equal_lengths = padding_matters(self)
+    def check_padding(self, checks: CheckResults) -> None:
+        """Computes only rows of equal length together from now on, if padding changes the results of this model.
+
+        Args:
+            checks: The known results of checks of this model.
+        """
+        self._equal_lengths = checks.holds("padding matters", lambda: padding_matters(self))
 
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Returns the outputs of `Score` and `Read` requests."""

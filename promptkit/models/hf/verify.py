@@ -15,8 +15,10 @@ from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutpu
 from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.frozen_model import FrozenModel
+from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
@@ -35,10 +37,17 @@ SHARED_PROBE_TOKENS = 6
 """How many tokens the two probes have in common."""
 
 
-def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedForward | None, str]:
+def packed_forward(
+    causal_lm: CausalLM, *, batch_tokens: int, checks: CheckResults | None = None
+) -> tuple[PackedForward | None, str]:
     """Returns the model's packed forward and an empty text, or None and the reason why the model does not support it.
 
     Sets the model's attention to packed attention, unless it is not supported.
+
+    Args:
+        causal_lm: The model.
+        batch_tokens: Maximum number of tokens that are computed at once.
+        checks: The known results of checks of this model; None to check it now.
     """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -46,23 +55,40 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
     reason = _unsupported_structure(causal_lm)
     if head is None or reason:
         return None, reason or "its output head is not a linear layer"
-    probes = _probes(causal_lm.vocabulary_size)
-    expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
-    if any(map(isnan, expected)):
-        raise not_finite("a log-probability", model_type=causal_lm.model_type)
     original_attention = causal_lm.attention
+
+    def find_reason() -> str:
+        probes = _probes(causal_lm.vocabulary_size)
+        expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
+        if any(map(isnan, expected)):
+            raise not_finite("a log-probability", model_type=causal_lm.model_type)
+        return _why_not_packed(causal_lm, head, probes, expected, batch_tokens=batch_tokens)
+
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
+    reason = find_reason() if checks is None else checks.text("packed", find_reason)
+    causal_lm.set_attention(original_attention if reason else ATTENTION)
+    return (None, reason) if reason else (PackedForward(causal_lm, head, batch_tokens=batch_tokens), "")
+
+
+def _why_not_packed(
+    causal_lm: CausalLM, head: LMHead, probes: list[Request], expected: list[float], *, batch_tokens: int
+) -> str:
+    """Returns why the packed forward is not used: how it differs from the padded one; empty if it can be used.
+
+    Args:
+        causal_lm: The model, whose attention is replaced.
+        head: Its output head.
+        probes: The requests of the check.
+        expected: The log-probabilities of the padded forward.
+        batch_tokens: Maximum number of tokens that are computed at once.
+    """
     try:
         causal_lm.set_attention(ATTENTION)
         packed = PackedForward(causal_lm, head, batch_tokens=batch_tokens)
         actual = _logprobs(packed, probes, reuse=SHARED_PROBE_TOKENS)
-        reason = _wrong_windows(causal_lm, packed.windows) or _difference(expected, actual, packed.dtype)
+        return _wrong_windows(causal_lm, packed.windows) or _difference(expected, actual, packed.dtype)
     except Exception as error:  # the code of a model may fail in any way with an attention that it does not expect
-        reason = f"its code does not take another attention ({type(error).__name__})"
-    if reason:
-        causal_lm.set_attention(original_attention)
-        return None, reason
-    return packed, ""
+        return f"its code does not take another attention ({type(error).__name__})"
 
 
 def check_sizes(frozen: FrozenModel, card: TextCard, name: str) -> None:

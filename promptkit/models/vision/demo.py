@@ -13,7 +13,8 @@ from torch import nn
 
 from promptkit.core.distribution import install_command
 from promptkit.core.errors import ModelError, missing_extra
-from promptkit.core.hashing import file_sha256_hex, short_hash
+from promptkit.core.file_hashes import known_sha256_hex
+from promptkit.core.hashing import short_hash
 from promptkit.models.vision.preprocessing import Preprocessing
 
 CLASSES = 1000
@@ -58,7 +59,7 @@ class DemoSource:
     @cached_property
     def content(self) -> str:
         """A hash of the weights and of the class names."""
-        return f"sha256:{file_sha256_hex(self._file)[:32]} classes:{short_hash(repr(self.class_names))}"
+        return f"sha256:{known_sha256_hex(self._file)[:32]} classes:{short_hash(repr(self.class_names))}"
 
     def module(self) -> nn.Module:
         """Returns the model; its weights are unpickled without executing code, and each of them must fit."""
