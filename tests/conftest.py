@@ -37,9 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def scores(tmp_path_factory, monkeypatch):
-    """The path of a score cache that only this test uses."""
+    """The path of a score cache that only this test uses; results of checks of models are also stored beside it."""
     path = tmp_path_factory.mktemp("cache", numbered=True) / "scores.sqlite"
     monkeypatch.setenv("PROMPTKIT_SCORES", str(path))
+    monkeypatch.setattr("promptkit.core.paths.CHECKS", str(path.parent / "checks"))
     return path
 
 

@@ -8,6 +8,8 @@ from promptkit.core.errors import InputError
 
 OUT = "runs"
 """The default folder for run folders."""
+CHECKS = "checks"
+"""The folder of the results of checks of models, in the cache folder."""
 STUDIES = "studies"
 """The folder in `evals/` with study files, which are not tasks."""
 
@@ -38,6 +40,11 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get("PROMPTKIT_CACHE") or platformdirs.user_cache_dir("promptkit"))
+
+
+def checks_folder() -> Path:
+    """Returns the folder of the results of checks of models."""
+    return cache_folder() / CHECKS
 
 
 def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:

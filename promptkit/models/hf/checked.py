@@ -18,10 +18,7 @@ import torch
 
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import Hasher, short_hash
-from promptkit.core.paths import cache_folder
-
-FOLDER = "checks"
-"""The folder of the results in the cache folder."""
+from promptkit.core.paths import checks_folder
 
 
 class CheckResults:
@@ -35,7 +32,7 @@ class CheckResults:
     def __init__(self, identity: Mapping[str, object], device: torch.device) -> None:
         content = {name: value for name, value in identity.items() if name != "name"}
         text = json.dumps([content, _processor(device), _program()], sort_keys=True, default=str)
-        self._file = cache_folder() / FOLDER / f"{short_hash(text)}.json"
+        self._file = checks_folder() / f"{short_hash(text)}.json"
         self._text = text
 
     def text(self, check: str, compute: Callable[[], str]) -> str:
