@@ -49,7 +49,7 @@ def task() -> pk.Task:
 
 
 def predictor(*modifiers: Any) -> pk.Predictor:
-    return pk.Predictor(pk.load("fake"), [pk.Prompt(PROMPT, demos=pk.demos.first(k=2)), *modifiers], WORDS)
+    return pk.Predictor(pk.load("fake"), [pk.Prompt(PROMPT, demos=pk.demos.First(k=2)), *modifiers], WORDS)
 
 
 def mapped() -> Path:
@@ -103,7 +103,7 @@ OPTIONS: dict[str, Any] = dict(
 """Options of evaluations and of training."""
 
 CALLS: dict[str, Callable[[], dict[str, Any]]] = {
-    "baselines": lambda: dict(task=task(), selectors=pk.demos.first(k=1), model=pk.load("fake"), split="test", limit=2),
+    "baselines": lambda: dict(task=task(), selectors=pk.demos.First(k=1), model=pk.load("fake"), split="test", limit=2),
     "compare": lambda: on_task(plain=predictor()),
     "convert": lambda: dict(folder="saved", out="converted", model=pk.load("fake")),
     "EvalConfig": lambda: dict(OPTIONS, calibrate=["batch"], labelmap=[], limit=2, samples=None, max_tokens=5, prompt=None),
@@ -129,7 +129,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "Choices": lambda: dict(score="sum"),
     "Predictor": lambda: dict(model=pk.load("fake"), manipulate=pk.Prompt(PROMPT), align=WORDS),
     "Prompt": lambda: dict(
-        **dict(template=PROMPT, demos=pk.demos.first(k=2), order=pk.order.shuffled(), instruction="Go."),
+        **dict(template=PROMPT, demos=pk.demos.First(k=2), order=pk.order.Shuffled(), instruction="Go."),
         **dict(chat=False, cot=None, channel=False),
     ),
     "save_manipulation": lambda: dict(learned=trained(), folder="saved", metadata={"note": "x"}),
@@ -155,7 +155,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "HeadEffects.vector": lambda: dict(heads=1, up_to=1),
     "HeadEffects.steering_vector": lambda: dict(layer=1, heads=1, up_to=1, strength=2.0),
     "Shard.read": lambda: dict(spelling="1/2"),
-    "Study.baselines": lambda: dict(selectors=pk.demos.first(k=1), model=None),
+    "Study.baselines": lambda: dict(selectors=pk.demos.First(k=1), model=None),
     "Study.best": lambda: dict(over="k"),
     "Study.compare": lambda: dict(on="k", to=0, by=(), metric="accuracy"),
     "Study.table": lambda: dict(rows="k", columns="seed", metric="accuracy", baselines=None),
@@ -172,7 +172,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "instructions.joined": lambda: dict(statements="a"),
     "instructions.label_space": lambda: dict(words=["a", "b"]),
     "instructions.statements": lambda: dict(reader=pk.Choices()),
-    "order.default_order": lambda: dict(demos=pk.demos.first()),
+    "order.default_order": lambda: dict(demos=pk.demos.First()),
     "vote.majority": lambda: dict(answers=["a"]),
     "vote.vote_accuracy": lambda: dict(answers=["a"], accepted=["a"]),
 }

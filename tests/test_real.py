@@ -43,7 +43,7 @@ def reference() -> Any:
 
 
 def predictor(task: pk.Task, *, k: int, model: Any = None) -> pk.Predictor:
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=k, seed=0))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=k, seed=0))
     return pk.Predictor(model or demo(), prompt, pk.Verbalizer(task.spec.labels))
 
 
@@ -174,7 +174,7 @@ def reference_generation(prompt: str, verb: Generate) -> list[int]:
 @pytest.mark.parametrize("name", ["capitals", "arithmetic"])
 def test_greedy_texts_equal_transformers(name: str) -> None:
     task, count = pk.task(name), {"capitals": 16, "arithmetic": 3}[name]
-    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reader_for(task)).bind(task)
+    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.Random(k=4)), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
     rendered, requests = bound.encode(rows), bound.requests(rows)
     outputs = {i: output for indices, batch in demo().answer(requests) for i, output in zip(indices, batch, strict=True)}
@@ -186,7 +186,7 @@ def test_greedy_texts_equal_transformers(name: str) -> None:
 
 def test_the_demo_model_answers_capitals_and_the_answers_are_extracted(tmp_path: Path) -> None:
     task = pk.task("capitals")
-    predictor = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=8)), reader_for(task))
+    predictor = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.Random(k=8)), reader_for(task))
     metrics = pk.evaluate(predictor, task, limit=64, out=tmp_path).results[0].metrics
     assert metrics["exact_match"]["value"] > 0.6
     assert metrics["no_answer"]["value"] == 0

@@ -103,7 +103,7 @@ def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str,
 
 def one_pass(task: pk.Task, model: Any, options: argparse.Namespace, shots: int) -> pk.Run:
     """Evaluates the manual verbalizer and each aligner at each seed."""
-    first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
+    first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=shots))
     spellings = [f"{name}:per_class={options.per_class}:seed={seed}" for name in LEARNED for seed in range(options.seeds)]
     chains = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in spellings)]
     return pk.evaluate([pk.Predictor(model, prompt, chain) for chain in chains], task, limit=options.limit, out=options.out)

@@ -71,18 +71,18 @@ def ways(name: str, options: argparse.Namespace) -> Iterator[tuple[pk.Task, str,
     """Yields the prompts for a direct answer, with worked demonstrations, and for zero-shot chain of thought."""
     task = pk.task(name, data=options.data)
     worked = task.spec.template == "arithmetic/cot"
-    demos, direct = pk.demos.random(k=K), "arithmetic/direct" if worked else task.spec.template
+    demos, direct = pk.demos.Random(k=K), "arithmetic/direct" if worked else task.spec.template
     yield task, "direct", pk.Prompt(direct, demos=demos, chat=options.chat)
     if worked:
         yield task, "few-shot", pk.Prompt("arithmetic/cot", demos=demos, chat=options.chat)
-    zero_shot = pk.cot.zero_shot(answer_trigger="Therefore, the answer (arabic numerals) is")
+    zero_shot = pk.cot.ZeroShot(answer_trigger="Therefore, the answer (arabic numerals) is")
     yield task, "zero-shot", pk.Prompt("question/answer" if not worked else direct, cot=zero_shot, chat=options.chat)
 
 
 def measure(name: str, task: pk.Task, way: str, prompt: pk.Prompt, model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Evaluates one prompt and returns its metrics and how its texts ended."""
     few_shot = {"arithmetic": 96, "gsm8k": 256}.get(name, 128)
-    extract = pk.extract.final_number(max_tokens=few_shot if way == "few-shot" else 16)
+    extract = pk.extract.FinalNumber(max_tokens=few_shot if way == "few-shot" else 16)
     start = time.perf_counter()
     run = pk.evaluate(pk.Predictor(model, prompt, extract), task, limit=ROWS, out=options.out)
     seconds = time.perf_counter() - start
@@ -96,13 +96,13 @@ def measure(name: str, task: pk.Task, way: str, prompt: pk.Prompt, model: Any, o
 
 def measure_chains(model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the seconds of eight chains per row that share the prompt's computation, and of eight separate texts."""
-    task, prompt = pk.task("arithmetic"), pk.Prompt("arithmetic/cot", demos=pk.demos.first(k=K), chat=options.chat)
+    task, prompt = pk.task("arithmetic"), pk.Prompt("arithmetic/cot", demos=pk.demos.First(k=K), chat=options.chat)
     model.load()
 
     def seconds(samples: int, seeds: range) -> float:
         start = time.perf_counter()
         for seed in seeds:
-            extract = pk.extract.final_number(max_tokens=64, samples=samples, temperature=0.7, seed=seed)
+            extract = pk.extract.FinalNumber(max_tokens=64, samples=samples, temperature=0.7, seed=seed)
             with tempfile.TemporaryDirectory() as out:
                 pk.evaluate(pk.Predictor(model, prompt, extract), task, limit=CHAIN_ROWS, out=out, cache=False)
         return time.perf_counter() - start

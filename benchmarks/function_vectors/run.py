@@ -62,23 +62,23 @@ def main() -> None:
 def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Evaluates every kind of vector at every layer, and the prompts without a vector."""
     task, model = pk.task(f"function_vectors/{name}", data=options.data), pk.load("demo")
-    with_demos = predictor(model, pk.demos.random_each(k=SHOTS))
+    with_demos = predictor(model, pk.demos.RandomEach(k=SHOTS))
     result, seconds = head_effects(with_demos, task, options)
 
     def build(steering: str, layer: int) -> pk.Predictor:
         if steering in STRENGTHS:
-            return predictor(model, pk.demos.zero(), result.steering_vector(layer=layer, strength=STRENGTHS[steering]))
+            return predictor(model, pk.demos.Zero(), result.steering_vector(layer=layer, strength=STRENGTHS[steering]))
         how: Any = {DIFFERENCE: "difference", TASK: "replace"}[steering]
         return predictor(
-            model, pk.demos.zero(), pk.extract_steering_vector(with_demos, task, layer=layer, how=how, rows=options.state_rows)
+            model, pk.demos.Zero(), pk.extract_steering_vector(with_demos, task, layer=layer, how=how, rows=options.state_rows)
         )
 
     def build_of_heads(heads: int, up_to: int) -> pk.Predictor:
-        return predictor(model, pk.demos.zero(), result.steering_vector(layer=best, heads=heads, up_to=up_to))
+        return predictor(model, pk.demos.Zero(), result.steering_vector(layer=best, heads=heads, up_to=up_to))
 
     common: dict[str, Any] = {"out": options.out, "limit": options.limit}
     reference_runs = {
-        "no demonstrations": pk.evaluate(predictor(model, pk.demos.zero()), task, **common),
+        "no demonstrations": pk.evaluate(predictor(model, pk.demos.Zero()), task, **common),
         f"{SHOTS} demonstrations": pk.evaluate(with_demos, task, **common),
     }
     with RunsBar() as progress:
@@ -106,7 +106,7 @@ def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def predictor(model: Any, demos: Any, *modifiers: Any) -> pk.Predictor:
-    return pk.Predictor(model, [pk.Prompt(TEMPLATE, demos=demos), *modifiers], pk.extract.first_line(max_tokens=MAX_TOKENS))
+    return pk.Predictor(model, [pk.Prompt(TEMPLATE, demos=demos), *modifiers], pk.extract.FirstLine(max_tokens=MAX_TOKENS))
 
 
 def head_effects(with_demos: pk.Predictor, task: pk.Task, options: argparse.Namespace) -> tuple[pk.HeadEffects, float]:

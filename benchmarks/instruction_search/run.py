@@ -63,7 +63,7 @@ def on_task(name: str, model: Any, options: argparse.Namespace) -> dict[str, obj
     folder = f"instruction_induction/{name}"
     task = pk.task(folder, data=options.data)
     people = json.loads((options.data / folder / "annotations.json").read_text("utf-8"))["annotations"]
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=options.shots))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.Random(k=options.shots))
     none = pk.Predictor(model, prompt, reader_for(task))
     keywords: dict[str, Any] = {"dev": DEV, "out": options.out}
     written = pk.search(none, task, method="list", instructions=people, **keywords)

@@ -130,7 +130,7 @@ def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str,
 def fixed_prompts(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
     """Returns the predictors with prompts that are not trained."""
     plain, reader = pk.Prompt(task.spec.template), reader_for(task)
-    with_demos = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=16, seed=seed))
+    with_demos = pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=16, seed=seed))
     return {
         ZERO: pk.Predictor(model, plain, [reader]),
         SHOTS: pk.Predictor(model, with_demos, [reader]),

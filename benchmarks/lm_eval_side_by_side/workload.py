@@ -40,7 +40,7 @@ CASES: Mapping[str, Case] = {
     "banking77": Case(task="banking77", shots=16, demos="random", items=64, peer_items=6),
     "antonym": Case(task="function_vectors/antonym", shots=8, demos="random", items=128, peer_items=128),
 }
-SELECTORS = {"balanced": pk.demos.balanced, "random": pk.demos.random, "random-each": pk.demos.random_each}
+SELECTORS = {"balanced": pk.demos.Balanced, "random": pk.demos.Random, "random-each": pk.demos.RandomEach}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def fitted(model: str, shots: int) -> tuple[pk.Predictor, list[str]]:
     """A fitted predictor of the task sentiment, and the texts of its test rows."""
     task = pk.task("sentiment")
     labels = pk.Verbalizer(dict(task.spec.labels or {}))
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=shots))
     predictor = pk.Predictor(pk.load(model), prompt, labels).fit(task)
     return predictor, [str(row.inputs["text"]) for row in task.rows("test")]
 

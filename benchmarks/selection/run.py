@@ -61,7 +61,7 @@ def measure(name: str, data: str, encoder: str) -> dict[str, Any]:
     """Measures one selector in this process."""
     task = pk.task("banking77", data=data)
     context, rows = selection_context(task, encoder), task.rows("test")
-    selector = pk.demos.bm25(K) if name == "bm25" else getattr(pk.demos, name)(K, encoder=encoder)
+    selector = pk.demos.BM25(K) if name == "bm25" else getattr(pk.demos, name)(K, encoder=encoder)
     before, cpu, start = resident(), time.process_time(), time.perf_counter()
     chosen = selector.bind(context)(rows)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu

@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     task, model = pk.task("sst2", data=options.data), pk.load("demo")
     manipulation = manipulation_of(options.kind, options.length)
-    predictor = pk.Predictor(model, [prompt(task), manipulation], pk.extract.first_line)
+    predictor = pk.Predictor(model, [prompt(task), manipulation], pk.extract.FirstLine)
     settings = {
         "steps": options.steps,
         "batch_size": options.batch_size,

@@ -89,7 +89,7 @@ def workload(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[s
     from promptkit.tasks.sampling import by_hash
 
     task = pk.task(TASK, data=data)
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=SHOTS, seed=SEED))
     bound = pk.Predictor(pk.load("demo"), prompt, reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), items)]
     rendered = bound.encode(rows)

@@ -21,7 +21,7 @@ __all__ = ["Majority", "majority", "vote_accuracy"]
 class Majority:
     """Samples several texts for each row and predicts their most frequent answer.
 
-    It follows an extraction in a chain: `[pk.extract.final_number(), pk.vote.Majority(samples=8)]`.
+    It follows an extraction in a chain: `[pk.extract.FinalNumber(), pk.vote.Majority(samples=8)]`.
 
     Raises:
         InputError: `samples` is less than 1, or the temperature would make all samples identical.
@@ -52,7 +52,7 @@ class Majority:
                 "A vote needs an extraction before it, as it counts answers extracted from several texts",
                 code="vote-without-extraction",
                 got=f"{type(reader).__name__} before the vote",
-                hint="Begin with an extraction, such as pk.extract.final_number",
+                hint="Begin with an extraction, such as pk.extract.FinalNumber",
                 aligner=type(reader).__name__,
             )
         if (reader.samples, reader.temperature) != (1, 0.0):

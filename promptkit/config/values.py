@@ -35,7 +35,7 @@ class RelativePath:
 
 
 def to_spelling(value: object) -> object:
-    """Returns `{name: {key: value}}`, or an object such as `pk.demos.bm25(k=4)`, as `name:key=value`; others unchanged."""
+    """Returns `{name: {key: value}}`, or an object such as `pk.demos.BM25(k=4)`, as `name:key=value`; others unchanged."""
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, keywords),) = value.items()
         if isinstance(keywords, Mapping | None):

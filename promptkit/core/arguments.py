@@ -47,15 +47,15 @@ _NOT_AN_OBJECT = "not_an_object"
 """The type of pydantic's error for a value that is not an instance of a class."""
 _OBJECTS: Mapping[str, tuple[str, str]] = {
     "Baselines": ("a table of baselines", "pk.baselines(task)"),
-    "Cot": ("a chain of thought", "pk.cot.zero_shot(), with parentheses"),
+    "Cot": ("a chain of thought", "pk.cot.ZeroShot(), with parentheses"),
     "Learnable": ("a learned manipulation", "pk.SoftPrompt(10)"),
     "Model": ("a model", 'pk.load("demo")'),
     "Optimizer": ("an optimizer", "pk.CmaEs()"),
-    "Order": ("an order", "pk.order.shuffled(), with parentheses; a custom order inherits from pk.order.Order"),
+    "Order": ("an order", "pk.order.Shuffled(), with parentheses; a custom order inherits from pk.order.Order"),
     "OutputReader": ("an aligner that reads the model's output", 'pk.Verbalizer({"no": "bad", "yes": "good"})'),
     "Path": ("a pathlib.Path", ""),
     "Predictor": ("a predictor", "pk.Predictor(model, prompt, labels)"),
-    "Selector": ("a selector", "pk.demos.balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector"),
+    "Selector": ("a selector", "pk.demos.Balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector"),
     "Shard": ("a shard", "pk.Shard(1, 3)"),
     "Task": ("a task", 'pk.task("sentiment")'),
 }

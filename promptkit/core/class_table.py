@@ -46,6 +46,33 @@ class ClassTable(Registry[type[T]]):
         return name, cast("type[T]", added)
 
 
+def attribute_of(name: str) -> str:
+    """Returns the attribute of a module that a registered name has: `random_each` for `random-each`, `blm_plus` for `blm+`."""
+    return name.replace("-", "_").replace("+", "_plus")
+
+
+def named_attributes(module: str, table: Mapping[str, type]) -> Callable[[str], type]:
+    """Returns the `__getattr__` of a public module, by which registered names are attributes of the module.
+
+    Classes are spelled in CamelCase, as in `pk.demos.RandomEach(k=4)`. The name that the command line and YAML use is the same
+    class: `pk.demos.random_each(k=4)`, with `_` for `-` and `_plus` for `+`. The names of promptkit's own classes are written
+    in the module, because type checkers read them there and because some of them are also the names of files; this function
+    adds those that other packages and notebooks register.
+
+    Args:
+        module: The name of the module.
+        table: The classes by name.
+    """
+
+    def attribute(name: str) -> type:
+        found = [] if name.startswith("_") else [added for key, added in table.items() if attribute_of(key) == name]
+        if not found:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return found[0]
+
+    return attribute
+
+
 class JoinedTable(Mapping[str, type[T]]):
     """A view of several tables with different names as one table."""
 

@@ -75,7 +75,7 @@ def check_task_kind(task: Task, reader: OutputReader) -> None:
             hint={
                 "classification": "Use a Verbalizer of its labels",
                 "choice": "Use pk.Choices()",
-                "generation": "Use an extraction, such as pk.extract.first_line()",
+                "generation": "Use an extraction, such as pk.extract.FirstLine()",
             }[kind],
             task=task.name,
             kind=kind,

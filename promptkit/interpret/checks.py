@@ -30,7 +30,7 @@ def demonstration_prompt(predictor: Predictor) -> Prompt:
         raise InputError(
             "The predictor needs a single prompt with demonstrations, and it has none",
             code="no-demonstrations",
-            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), with no modifier after it',
+            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=8)), with no modifier after it',
             predictor=predictor.name,
         )
     if prompt.channel:

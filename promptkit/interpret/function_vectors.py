@@ -150,7 +150,7 @@ def head_effects(
         raise InputError(
             "Swapping the answers of the demonstrations changes no prompt, so the effect of a head cannot be measured",
             code="same-answers",
-            hint="Show at least two demonstrations with different answers: demos=pk.demos.balanced(k=8)",
+            hint="Show at least two demonstrations with different answers: demos=pk.demos.Balanced(k=8)",
             predictor=predictor.name,
         )
     heads = model.heads()

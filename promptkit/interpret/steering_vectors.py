@@ -21,7 +21,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.model import text_card
 from promptkit.core.requests import Read, ReadOutput
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
-from promptkit.manipulate.demos import zero
+from promptkit.manipulate.demos import Zero
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
@@ -80,7 +80,7 @@ def extract_steering_vector(
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, selected, layer, score_cache)
     if how == "difference":
-        plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reader)
+        plain = Predictor(predictor.model, replace(prompt, demos=Zero(), order=None), predictor.reader)
         state = state - _mean_state(plain, task, selected, layer, score_cache)
     vectors = {"vectors": scaled_vector(state, strength)}
     return untrained.with_parameters(vectors, base_of(predictor.model), predictor.rows_read(task))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptkit.core.class_table import ClassTable, PartOfTable
+from promptkit.core.class_table import ClassTable, PartOfTable, named_attributes
 from promptkit.core.manipulation import Modifier
 from promptkit.manipulate.image.affine import Affine
 from promptkit.manipulate.image.autocontrast import Autocontrast
@@ -53,3 +53,20 @@ LEARNABLE: Mapping[str, type[LearnedManipulation]] = PartOfTable(MODIFIERS, _is_
 """The manipulations with trained parameters."""
 register = MODIFIERS.register
 """Registers the class of a manipulation; `--manipulation`, YAML, training and saved folders then know its name."""
+
+# the registered names (see `named_attributes`)
+soft = SoftPrompt
+trigger_tokens = TriggerTokens
+prefix = Prefix
+steering = SteeringVector
+loreft = LoReFT
+place = Place
+autocontrast = Autocontrast
+invert = Invert
+border = Border
+watermark = Watermark
+mask = SampleMask
+affine = Affine
+filter = Filter
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, MODIFIERS)

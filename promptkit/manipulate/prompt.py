@@ -24,9 +24,9 @@ from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import LABEL, LABELS, Template
 from promptkit.manipulate.cot import Cot
-from promptkit.manipulate.demos import SELECTORS, Selector, first, zero
+from promptkit.manipulate.demos import SELECTORS, First, Selector, Zero
 from promptkit.manipulate.demos.hand_picked import HandPicked, hand_picked
-from promptkit.manipulate.order.fixed import default_order, given
+from promptkit.manipulate.order.fixed import Given, default_order
 from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompting.blocks import REASONING
 from promptkit.manipulate.prompting.checks import check_format, check_labels_have_words
@@ -44,7 +44,7 @@ class Prompt:
 
     Args:
         template: A template, the name of a shipped one, or the path of a `.j2` file.
-        demos: Selects the demonstrations, such as `demos.balanced(k=8, seed=0)`; none by default. Or a list of the
+        demos: Selects the demonstrations, such as `demos.Balanced(k=8, seed=0)`; none by default. Or a list of the
             demonstrations to show, in order: rows of a task, or mappings such as `{"text": "...", "label": "..."}`.
         order: Orders the demonstrations. By default the most similar is last if the selector ranks by similarity, and
             otherwise the selector's order is kept.
@@ -53,7 +53,7 @@ class Prompt:
         thinking: Whether the model thinks before it answers, where its chat template has a switch (`enable_thinking` or
             `thinking`); None for the template's default.
         chat_template: The name of the chat template, for models with several; None for the default one.
-        cot: Generates a reasoning before the answer, such as `cot.zero_shot()`; by default the model answers directly.
+        cot: Generates a reasoning before the answer, such as `cot.ZeroShot()`; by default the model answers directly.
         channel: Whether to score the input after each label, log p(x | C, v(y)), with a template that puts the target block
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
         on_too_long: What happens to a row whose prompt and answer do not fit the model's context. `truncate-demos` drops whole
@@ -71,7 +71,7 @@ class Prompt:
     template: Template | str | Path
     """A template, the name of a shipped one, or the path of a `.j2` file."""
     _: KW_ONLY
-    demos: Selector | HandPicked = field(default_factory=zero)
+    demos: Selector | HandPicked = field(default_factory=Zero)
     """Selects the demonstrations, or the demonstrations themselves in order."""
     order: Order | None = None
     """Orders the demonstrations; None for the default of the selector."""
@@ -119,7 +119,7 @@ class Prompt:
                 hint="Leave out rows",
                 options=("demos", "rows"),
             )
-        object.__setattr__(self, "demos", first(k=len(rows)) if rows else zero())
+        object.__setattr__(self, "demos", First(k=len(rows)) if rows else Zero())
         object.__setattr__(self, "rows", {"pool": rows})
 
     @property
@@ -214,7 +214,7 @@ class Prompt:
 
     def settings(self) -> Mapping[str, object]:
         """Returns everything that determines a result: template (by content), demonstrations, order and options."""
-        demos, order = (self.selector, self.resolved_order) if self._has_demos else (zero(), given())
+        demos, order = (self.selector, self.resolved_order) if self._has_demos else (Zero(), Given())
         template = self.resolved_template
         return {
             "template": template.recorded_name,
@@ -268,7 +268,7 @@ class Prompt:
             bind_context: As for `bind`.
         """
         if not self._has_demos:
-            return replace(self, demos=zero(), order=None, rows={})
+            return replace(self, demos=Zero(), order=None, rows={})
         fitted_on = self.fitted_on | _fingerprints(self._rows(bind_context))
         if not self.selector.is_shared:
             return replace(self, rows={part: tuple(self._rows(bind_context).get(part, ())) for part in self._row_parts})
@@ -278,8 +278,8 @@ class Prompt:
         order = self.resolved_order
         if not order.depends_on_row:
             (chosen,) = order.bind(context)([new_row], [chosen])
-            order = given()
-        return replace(self, demos=first(k=len(chosen)), order=order, rows={"pool": chosen}, fitted_on=fitted_on)
+            order = Given()
+        return replace(self, demos=First(k=len(chosen)), order=order, rows={"pool": chosen}, fitted_on=fitted_on)
 
     def _rows(self, bind_context: BindContext) -> Mapping[Part, Sequence[LabeledExample]]:
         return bind_context.rows if self.rows is None else self.rows

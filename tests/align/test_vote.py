@@ -82,17 +82,17 @@ def test_accuracies_of_all_answers_add_up_for_many_texts() -> None:
 # ---- chains -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extraction", [pk.extract.final_number, pk.extract.final_number()])
+@pytest.mark.parametrize("extraction", [pk.extract.FinalNumber, pk.extract.FinalNumber()])
 def test_vote_sets_samples_and_temperature_and_keeps_the_seed(extraction: Any) -> None:
     chain = make_chain([extraction, pk.vote.Majority(samples=5, temperature=0.9)])
     reader: Any = chain.reader
     verb = reader.generate(Example(id="x", inputs={}), ())
     assert (verb.n, verb.temperature, chain.name) == (5, 0.9, "majority")
-    assert verb.seed == pk.extract.final_number(temperature=0.9).generate(Example(id="x", inputs={}), ()).seed
+    assert verb.seed == pk.extract.FinalNumber(temperature=0.9).generate(Example(id="x", inputs={}), ()).seed
 
 
 def test_chain_with_vote_is_rebuilt_from_recorded_settings() -> None:
-    chain = make_chain([pk.extract.option(letters="ABCD", seed=3), pk.vote.Majority(samples=4)])
+    chain = make_chain([pk.extract.Option(letters="ABCD", seed=3), pk.vote.Majority(samples=4)])
     assert chain_from_settings(chain.settings()) == chain
 
 
@@ -105,20 +105,20 @@ WORDS = {"no": "bad", "yes": "good"}
         (lambda: [pk.Verbalizer(WORDS), pk.vote.Majority()], "vote-without-extraction", {"aligner": "Verbalizer"}),
         (lambda: [pk.vote.Majority()], "invalid-first-aligner", {"aligners": ("Majority",)}),
         (
-            lambda: [pk.extract.boxed(), pk.vote.Majority(), pk.vote.Majority()],
+            lambda: [pk.extract.Boxed(), pk.vote.Majority(), pk.vote.Majority()],
             "invalid-second-aligner",
             {"aligners": ("boxed", "Majority")},
         ),
         (
-            lambda: [pk.extract.boxed(temperature=0.5), pk.vote.Majority()],
+            lambda: [pk.extract.Boxed(temperature=0.5), pk.vote.Majority()],
             "conflicting-options",
             {"aligner": "boxed", "options": ("samples", "temperature")},
         ),
-        (lambda: [pk.extract.boxed, pk.vote.Majority], "class-not-object", {"aligner": "Majority"}),
+        (lambda: [pk.extract.Boxed, pk.vote.Majority], "class-not-object", {"aligner": "Majority"}),
         (lambda: pk.vote.Majority(temperature=0.0), "identical-samples", {"samples": 8, "temperature": 0.0}),
         (lambda: pk.vote.Majority(samples=0), "out-of-range", {"samples": 0}),
         (lambda: pk.vote.Majority(samples="8"), "invalid-value", {"of": "majority", "keyword": "samples", "value": "'8'"}),
-        (lambda: pk.extract.boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
+        (lambda: pk.extract.Boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
     ],
 )
 def test_invalid_vote_is_refused(align: Any, code: str, fields: dict[str, object]) -> None:

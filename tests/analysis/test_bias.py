@@ -124,7 +124,7 @@ def test_biases_equal_counts_by_hand(tmp_path_factory: pytest.TempPathFactory, r
 
 def test_missing_biases_have_a_reason_and_each_branch_has_separate_biases(tmp_path: Path) -> None:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
-    prompt, model = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4)), pk.load("fake")
+    prompt, model = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=4)), pk.load("fake")
     chains: list[list[Any]] = [[words], [words, pk.calibrate.Batch(rows=8)]]
     run = evaluate([pk.Predictor(model, prompt, chain) for chain in chains], pk.task("sentiment"), limit=30, out=tmp_path)
     plain, batch = bias(str(run.path)), bias(f"{run.path}:batch:rows=8")

@@ -97,7 +97,7 @@ def run_with_choices(out: Path) -> Run:
 
 
 def run_with_votes(out: Path) -> Run:
-    chain = [pk.extract.first_line(max_tokens=3), pk.vote.Majority(samples=3, temperature=0.7)]
+    chain = [pk.extract.FirstLine(max_tokens=3), pk.vote.Majority(samples=3, temperature=0.7)]
     return evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("facts/capital"), chain), pk.task("capitals"), limit=12, out=out)
 
 

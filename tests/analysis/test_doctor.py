@@ -16,7 +16,7 @@ from promptkit.cli.main import app
 from promptkit.models.fake import FakeModel
 
 TASK = pk.task("sentiment")
-PROMPT = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
+PROMPT = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=2))
 
 
 class Shifted(FakeModel):
@@ -48,7 +48,7 @@ def test_differences_equal_differences_of_label_log_probabilities(by: float) -> 
 
 def test_engines_agree_if_their_texts_are_equal() -> None:
     task = pk.task("capitals")
-    prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
+    prompt = pk.Prompt("facts/capital", demos=pk.demos.Random(k=2))
     same = diagnose(pk.load("fake"), shifted(0), task, prompt, reader_for(task), limit=5)
     other = diagnose(pk.load("fake"), pk.load("fake:other"), task, prompt, reader_for(task), limit=5)
     assert (same.reasons, same.largest, len(same.flips)) == ((), None, 0)

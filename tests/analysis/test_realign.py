@@ -41,7 +41,7 @@ TRANSDUCTIVE = ["batch:estimate_on=test", "prior:estimate_on=test", "proca:estim
 
 def run(out: Path, *calibrations: str, limit: int = 40, model: str = "fake", **prompt: Any) -> pk.Run:
     words, loaded = pk.Verbalizer(WORDS), pk.load(model)
-    prompt = {"demos": pk.demos.balanced(k=2)} | prompt
+    prompt = {"demos": pk.demos.Balanced(k=2)} | prompt
     chains: list[list[Any]] = [[], *([build("calibration", CALIBRATIONS, item)] for item in calibrations)]
     branches = [pk.Predictor(loaded, pk.Prompt("sentiment/review", **prompt), [words, *chain]) for chain in chains]
     return evaluate(branches, pk.task("sentiment"), limit=limit, out=out)
@@ -116,7 +116,7 @@ def test_recorded_random_words_need_no_rows_of_the_fit_part(tmp_path: Path) -> N
     ("prompt", "template", "never"),
     [
         ({"channel": True}, "sentiment/review_channel", ("pmi", "knn", "hidden", "linear", "blm", "semantic")),
-        ({"cot": pk.cot.zero_shot(max_tokens=4)}, "sentiment/review", ("pmi",)),
+        ({"cot": pk.cot.ZeroShot(max_tokens=4)}, "sentiment/review", ("pmi",)),
     ],
 )
 def test_the_command_collects_only_outputs_that_the_prompt_supports(
@@ -142,9 +142,9 @@ def test_alignments_are_chosen_by_name(full_run: pk.Run) -> None:
 
 PROMPTS: list[dict[str, Any]] = [
     {},
-    {"demos": pk.demos.zero()},
-    {"demos": pk.demos.random_each(k=3, seed=5), "order": pk.order.shuffled(seed=2), "instruction": "It's one, or the other."},
-    {"demos": pk.demos.bm25(k=2), "order": pk.order.given(), "chat": True, "instruction": ""},
+    {"demos": pk.demos.Zero()},
+    {"demos": pk.demos.RandomEach(k=3, seed=5), "order": pk.order.Shuffled(seed=2), "instruction": "It's one, or the other."},
+    {"demos": pk.demos.BM25(k=2), "order": pk.order.Given(), "chat": True, "instruction": ""},
 ]
 
 
@@ -215,7 +215,7 @@ def save_learned(folder: Path) -> list[Any]:
 def test_the_command_names_the_folders_of_learned_manipulations(
     tmp_path: Path, shots: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demos = pk.demos.balanced(k=shots) if shots else pk.demos.zero()
+    demos = pk.demos.Balanced(k=shots) if shots else pk.demos.Zero()
     predictor = pk.Predictor(
         pk.load("fake"), [pk.Prompt("sentiment/review", demos=demos), *save_learned(tmp_path)], pk.Verbalizer(WORDS)
     )
@@ -248,7 +248,7 @@ def test_the_command_names_the_folders_of_learned_manipulations(
 
 
 def test_a_chain_of_thought_has_no_premise_for_the_common_token_bias(tmp_path: Path) -> None:
-    run_result = run(tmp_path, limit=10, demos=pk.demos.zero(), cot=pk.cot.zero_shot(max_tokens=9))
+    run_result = run(tmp_path, limit=10, demos=pk.demos.Zero(), cot=pk.cot.ZeroShot(max_tokens=9))
     common = bias(str(run_result.path)).biases[-1]
     problem = Premise().impossible(json.loads((run_result.path / "run.json").read_text())["manipulate"])
     assert problem is not None
@@ -274,7 +274,7 @@ def test_a_task_file_is_a_placeholder_in_the_command() -> None:
         "split": "test",
         "limit": None,
         "align": [[{"name": "verbalizer", "score": "mean"}]],
-        "manipulate": dict(pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=9)).settings()),
+        "manipulate": dict(pk.Prompt("sentiment/review", cot=pk.cot.ZeroShot(max_tokens=9)).settings()),
     }
     assert eval_command(settings, ["pmi"]) == (
         "promptkit eval TASK --model fake --template sentiment/review --shots 0 --cot zero-shot:max_tokens=9 --score mean "

@@ -31,7 +31,7 @@ def test_baselines_of_a_task_of_images() -> None:
     assert names["regression on pixels"].accuracy.value > 0.9
     assert names["majority of the pool"].accuracy.value < 0.8
     with refused(InputError, "selectors-need-texts", task="squares", selector="random"):
-        pk.baselines(task, pk.demos.random(k=2))
+        pk.baselines(task, pk.demos.Random(k=2))
 
 
 def test_the_regression_is_that_of_scikit_learn_on_scaled_images() -> None:

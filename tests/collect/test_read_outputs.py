@@ -97,7 +97,7 @@ def test_vectors_of_texts_are_mean_hidden_states_of_the_texts(tmp_path):
 
 def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_rows(tmp_path):
     task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=2))
     spellings = ["knn:per_class=2:tokens=9", "hidden:per_class=2:layer=-1"]
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in spellings]
     branches = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), item]) for item in calibrations]

@@ -153,22 +153,22 @@ def test_random_words_are_words_of_the_fit_part_as_many_as_a_row_has_on_average(
 
 @pytest.mark.parametrize("instruction", [None, "Say it."])
 def test_the_premise_is_the_end_of_the_prompt(tmp_path: Path, instruction: str | None) -> None:
-    prompt_texts = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.first(k=2), instruction=instruction)
+    prompt_texts = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.First(k=2), instruction=instruction)
     assert prompt_texts["premise"] == "\nSentiment:"
     assert prompts(write_task(tmp_path / "task"), tmp_path, chat=True)["premise"] == "user\nSentiment:\nassistant\n"
 
 
 def test_a_prompt_with_a_chain_of_thought_has_no_premise(tmp_path: Path) -> None:
     with refused(Unsupported, "no-premise", option="cot"):
-        fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
+        fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.ZeroShot(max_tokens=4))
 
 
 def test_many_contexts_cause_a_warning_before_the_model_is_queried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = write_task(tmp_path / "task")
     with caplog.at_level(logging.WARNING):
-        fitted(task, tmp_path, demos=pk.demos.first(k=2))
+        fitted(task, tmp_path, demos=pk.demos.First(k=2))
         assert not caplog.records
-        support, _, _ = fitted(task, tmp_path, demos=pk.demos.random_each(k=6))
+        support, _, _ = fitted(task, tmp_path, demos=pk.demos.RandomEach(k=6))
     assert [record.args for record in caplog.records] == [(20, 20, 60)]
     assert support[ContentFree(RandomWords(0, 0))].shape == (20, 2)
     assert support.items.context.tolist() == [*range(20)]

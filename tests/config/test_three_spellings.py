@@ -151,8 +151,8 @@ def test_all_options_together_are_the_same_in_every_spelling(tmp_path_factory: p
 
 
 EQUAL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("--demos bm25:k=4", {"demos": {"bm25": {"k": 4}}}, {"demos": pk.demos.bm25(k=4)}),
-    ("--order shuffled", {"order": {"shuffled": None}}, {"order": pk.order.shuffled()}),
+    ("--demos bm25:k=4", {"demos": {"bm25": {"k": 4}}}, {"demos": pk.demos.BM25(k=4)}),
+    ("--order shuffled", {"order": {"shuffled": None}}, {"order": pk.order.Shuffled()}),
     ("--calibrate batch:rows=9,blm", {"calibrate": [{"batch": {"rows": 9}}, "blm"]}, {"calibrate": "batch:rows=9, blm"}),
     ("--calibrate batch --calibrate blm", {"calibrate": ["batch", "blm"]}, {"calibrate": [pk.calibrate.Batch(), "blm"]}),
     ("--labelmap blm+", {"labelmap": "blm+"}, {"labelmap": pk.labelmap.BayesianPlus()}),

@@ -95,7 +95,7 @@ def test_cards_of_another_modality_are_refused() -> None:
         image_card(text)
 
 
-@pytest.mark.parametrize("align", [pk.Verbalizer({"a": "x", "b": "y"}), pk.extract.final_number()], ids=["words", "answers"])
+@pytest.mark.parametrize("align", [pk.Verbalizer({"a": "x", "b": "y"}), pk.extract.FinalNumber()], ids=["words", "answers"])
 def test_a_prompt_for_an_image_classifier_is_refused_before_weights_load(align: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = convolutional()
     monkeypatch.setattr(type(model), "load", lambda self: pytest.fail("weights loaded"))

@@ -98,10 +98,10 @@ def test_every_extraction_reads_what_follows_a_thought(name: str, wrong: str, ri
 
 def test_a_vote_counts_answers_after_thoughts() -> None:
     texts = ["<think>6</think>5", "<think>7</think>5", "<think>6", "<think>6"]
-    answers = [pk.extract.final_number().answer(text) for text in texts]
+    answers = [pk.extract.FinalNumber().answer(text) for text in texts]
     assert answers == ["5", "5", None, None]
     assert majority(answers) == 0
 
 
 def test_an_answer_after_an_empty_thought() -> None:
-    assert pk.extract.first_line().answer("<think>\n\n</think>\n\nParis") == "Paris"
+    assert pk.extract.FirstLine().answer("<think>\n\n</think>\n\nParis") == "Paris"

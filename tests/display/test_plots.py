@@ -19,9 +19,9 @@ from promptkit.models.registry import load
 from tests.support.errors import refused
 
 SELECT: dict[str, Any] = {
-    "random": pk.demos.random,
-    "balanced": pk.demos.balanced,
-    "first": lambda k, seed: pk.demos.first(k=k),
+    "random": pk.demos.Random,
+    "balanced": pk.demos.Balanced,
+    "first": lambda k, seed: pk.demos.First(k=k),
 }
 
 
@@ -52,7 +52,7 @@ def test_lines_show_the_values_of_the_table(study: pk.Study) -> None:
 
 
 def test_baselines_are_separate_lines(study: pk.Study) -> None:
-    baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4))
+    baselines = study.baselines(pk.demos.Random(k=2), pk.demos.Random(k=4))
     (axes, *_) = study.plot(baselines=baselines).axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["random", "balanced", "first", *dict.fromkeys(baseline.name for baseline in baselines.baselines)]

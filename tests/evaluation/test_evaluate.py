@@ -21,7 +21,7 @@ from tests.support.runs import Killed, contents, killed_after, lines
 
 
 def predictors(model: Any, *, k: int = 4, seed: int = 0, demos: str = "balanced") -> list[pk.Predictor]:
-    select = {"balanced": pk.demos.balanced, "random-each": pk.demos.random_each}[demos]
+    select = {"balanced": pk.demos.Balanced, "random-each": pk.demos.RandomEach}[demos]
     prompt = pk.Prompt("sentiment/review", demos=select(k=k, seed=seed))
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     chains: list[list[Any]] = [[], [pk.calibrate.Contextual()], [pk.calibrate.Batch(rows=8)]]

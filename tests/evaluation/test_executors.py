@@ -89,7 +89,7 @@ def run(folder: Path, out: str, executor: Executor | None = None) -> pk.Run:
         pk.calibrate.BatchFitted(rows=8),
     ]
     chains = [[pk.Verbalizer(WORDS), *([each] if each else [])] for each in calibrations]
-    predictors = [pk.Predictor(model, pk.Prompt("sentiment/review", demos=pk.demos.random(k=1)), chain) for chain in chains]
+    predictors = [pk.Predictor(model, pk.Prompt("sentiment/review", demos=pk.demos.Random(k=1)), chain) for chain in chains]
     task = write_task(folder / "task")
     return pk.evaluate(predictors, task, limit=12, out=folder / out, cache=False, executor=executor)
 

@@ -78,7 +78,7 @@ def predictors(prompt: pk.Prompt, *aligners: Any, model: Any = None) -> list[pk.
     return [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), *each]) for each in ([], *([each] for each in aligners))]
 
 
-SELECTORS = [pk.demos.random_each(k=2), pk.demos.bm25(k=2), pk.demos.balanced(k=2), pk.demos.similar(k=1, encoder="fake")]
+SELECTORS = [pk.demos.RandomEach(k=2), pk.demos.BM25(k=2), pk.demos.Balanced(k=2), pk.demos.Similar(k=1, encoder="fake")]
 
 
 @settings(deadline=None, max_examples=12)
@@ -118,7 +118,7 @@ def make_task(tmp_path: Path) -> pk.Task:
 
 
 def test_a_run_with_folds_has_all_rows_and_says_which_fold_each_belongs_to(task: pk.Task, tmp_path: Path) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
     run = evaluate(predictors(prompt, pk.calibrate.Batch(rows=4)), task, folds=5, out=tmp_path)
     assert len(run.ids) == 90
     assert run.folds == 5 == run.to_json()["folds"]
@@ -133,7 +133,7 @@ def test_a_run_with_folds_has_all_rows_and_says_which_fold_each_belongs_to(task:
 
 
 def test_the_results_of_folds_equal_the_results_of_separate_runs(task: pk.Task, tmp_path: Path) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
     chains = (pk.calibrate.Batch(rows=4), pk.calibrate.Contextual(), pk.probes.LinearProbe(per_class=4))
     run = evaluate(predictors(prompt, *chains), task, folds=3, out=tmp_path)
     for number in (1, 2, 3):
@@ -144,7 +144,7 @@ def test_the_results_of_folds_equal_the_results_of_separate_runs(task: pk.Task, 
 
 
 def test_finished_interrupted_and_sharded_runs_are_equal(task: pk.Task, tmp_path: Path) -> None:
-    prompt, chains = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)), [pk.probes.LinearProbe(per_class=4)]
+    prompt, chains = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2)), [pk.probes.LinearProbe(per_class=4)]
     whole = evaluate(predictors(prompt, *chains), task, folds=3, out=tmp_path / "whole", cache=False)
     again = evaluate(predictors(prompt, *chains), task, folds=3, out=tmp_path / "whole", cache=False)
     assert again.to_json()["results"] == whole.to_json()["results"]
@@ -175,7 +175,7 @@ def test_equal_requests_of_folds_are_computed_once(task: pk.Task, tmp_path: Path
             yield indices, outputs
 
     model.answer = answer
-    zero_shot = pk.Prompt("sentiment/review", demos=pk.demos.zero())
+    zero_shot = pk.Prompt("sentiment/review", demos=pk.demos.Zero())
     run = evaluate(predictors(zero_shot, pk.calibrate.Batch(rows=8), model=model), task, folds=5, out=tmp_path, cache=False)
     assert set(asked.values()) == {1}
     assert len(lines(run, "support.jsonl")) == 40
@@ -183,7 +183,7 @@ def test_equal_requests_of_folds_are_computed_once(task: pk.Task, tmp_path: Path
 
 
 def test_a_limit_leaves_the_rows_of_the_other_folds(task: pk.Task, tmp_path: Path) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
     whole = evaluate(predictors(prompt), task, folds=5, out=tmp_path)
     limited = evaluate(predictors(prompt), task, folds=5, limit=7, out=tmp_path)
     assert limited.ids == whole.ids[:7]
@@ -191,7 +191,7 @@ def test_a_limit_leaves_the_rows_of_the_other_folds(task: pk.Task, tmp_path: Pat
 
 
 def test_analyses_fit_on_each_fold(task: pk.Task, tmp_path: Path) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
     chains = (pk.calibrate.Batch(rows=4), pk.probes.LinearProbe(per_class=6), Bayesian(per_class=6))
     run = evaluate(predictors(prompt, *chains), task, folds=3, out=tmp_path)
     by_name = {result.align: result for result in run.results}

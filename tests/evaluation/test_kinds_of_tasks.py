@@ -131,7 +131,7 @@ def test_a_rationale_comes_from_a_column_and_appears_only_in_demonstrations(tmp_
         hold_out=4,
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reader_for(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.Random(k=2)), reader_for(task))
     (rendered,) = predictor.bind(task).encode([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in rendered.pieces if not piece.control)
     for row in task.pool():
@@ -244,7 +244,7 @@ def test_metrics_of_choices_equal_metrics_of_labels_if_rows_have_equal_numbers_o
 def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
     rows = [{"q": f"question {i}", "label": [f"answer {i}", "@"]} for i in range(30)]
     task = make(folder, rows, answer={"pattern": {"regex": "[a-z@]+", "max_tokens": 6}}, hold_out=10)
-    prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.random(k=2))
+    prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.Random(k=2))
     return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reader_for(task, **keywords)), task, out=folder)
 
 
@@ -273,7 +273,7 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
 def test_a_sampled_text_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
     task, full = facts(tmp_path, temperature=1.0, seed=3)
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reader_for(task, temperature=1.0, seed=3)
+        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.Random(k=2)), reader_for(task, temperature=1.0, seed=3)
     )
     subset = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
     assert subset == lines(full)[:5]
@@ -298,7 +298,7 @@ def test_a_predictor_for_another_kind_of_task_is_refused(tmp_path: Path) -> None
             pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(tmp_path / "t.j2"), wrong), task, out=tmp_path)
     with refused(TaskError, "wrong-task-kind", task="sentiment", kind="classification", aligner="first_line"):
         pk.evaluate(
-            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.first_line()),
+            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.FirstLine()),
             pk.task("sentiment"),
             out=tmp_path,
         )
@@ -310,11 +310,11 @@ def test_a_calibration_over_fixed_labels_is_refused_for_choices() -> None:
 
 
 def test_demonstrations_are_dropped_to_leave_context_for_the_text(bind_context: Any, make_card: Any, make_rows: Any) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6), instruction="")
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.First(k=6), instruction="")
     example = pk.task("sentiment").rows("test")[0]
 
     def render(max_tokens: int, card: Any) -> Any:
-        return prompt.bind(bind_context(make_rows(8), card=card, reader=pk.extract.first_line(max_tokens=max_tokens)))(
+        return prompt.bind(bind_context(make_rows(8), card=card, reader=pk.extract.FirstLine(max_tokens=max_tokens)))(
             [example]
         )[0]
 

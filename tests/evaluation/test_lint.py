@@ -31,7 +31,7 @@ def warnings_of(bind_context, make_rows, make_card):
         **keywords,
     ):
         card = make_card(tokenizer, context_length=context, instruct=instruct)
-        prompt = Prompt(template, demos=selector or demos.zero(), **keywords)
+        prompt = Prompt(template, demos=selector or demos.Zero(), **keywords)
         (rendered,) = prompt.bind(bind_context(make_rows(8, tuple(words)), words, card=card))([example])
         return prompt_warnings(rendered, card, evaluated=evaluated, chat=prompt.chat)
 
@@ -41,7 +41,7 @@ def warnings_of(bind_context, make_rows, make_card):
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("k", [0, 4])
 def test_a_clean_prompt_has_no_warning(warnings_of, make_rows, chat, k):
-    assert warnings_of(selector=demos.first(k=k), evaluated=[row.id for row in make_rows(8)[k:]], chat=chat) == []
+    assert warnings_of(selector=demos.First(k=k), evaluated=[row.id for row in make_rows(8)[k:]], chat=chat) == []
     assert warnings_of(chat=True, instruct=True) == []
 
 
@@ -111,7 +111,7 @@ def test_a_label_that_merges_with_the_prompt_causes_a_warning(warnings_of, mergi
 
 @pytest.mark.parametrize("evaluated", [["id002"], ["id002#2"], ["id007", "id002"]])
 def test_a_warning_names_demonstrations_with_the_inputs_of_an_evaluated_row(warnings_of, evaluated):
-    (warning,) = warnings_of(selector=demos.first(k=4), evaluated=evaluated)
+    (warning,) = warnings_of(selector=demos.First(k=4), evaluated=evaluated)
     assert warning.code == "evaluated-demonstration"
     assert "id002" in warning.message
     assert warnings_of(evaluated=evaluated) == []
@@ -126,6 +126,6 @@ def test_the_name_of_a_control_token_in_the_data_causes_a_warning(warnings_of, n
 
 
 def test_a_warning_counts_dropped_demonstrations(warnings_of):
-    (warning,) = warnings_of(selector=demos.first(k=8), context=200)
+    (warning,) = warnings_of(selector=demos.First(k=8), context=200)
     assert warning.code == "dropped-demonstrations"
     assert 0 < int(warning.message.split()[0]) < 8

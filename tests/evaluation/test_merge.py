@@ -21,13 +21,13 @@ from tests.support.runs import Killed, contents
 def sentiment(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
     words = pk.Verbalizer({"negative": "Negative", "positive": ["Positive", "Good"]}, score="mean")
     chains: list[list[Any]] = [[], [pk.calibrate.Contextual(content_free=("N/A", ""))], [pk.calibrate.Batch(rows=8)]]
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
     return [pk.Predictor(model, prompt, [words, *chain]) for chain in chains], pk.task("sentiment")
 
 
 def capitals(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
-    prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
-    return [pk.Predictor(model, prompt, pk.extract.first_line(max_tokens=4, stop=("x", "y")))], pk.task("capitals")
+    prompt = pk.Prompt("facts/capital", demos=pk.demos.Random(k=2))
+    return [pk.Predictor(model, prompt, pk.extract.FirstLine(max_tokens=4, stop=("x", "y")))], pk.task("capitals")
 
 
 @pytest.mark.parametrize("make", [sentiment, capitals])

@@ -157,7 +157,7 @@ def fitted_predictors(folder: Path, learned: Path, out: Path) -> dict[str, pk.Pr
     """Predictors that saw rows of the data file in different ways."""
     task = pk.task(folder / "tickets.yaml")
     words = pk.Verbalizer({"bug": "bug", "question": "question"})
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.bm25(k=1))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.BM25(k=1))
     fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
     with_prefix = pk.Predictor(pk.load("fake"), [pk.Prompt(task.spec.template), pk.load_manipulation(learned)], words)
     by_hand = pk.Prompt(task.spec.template, demos=[{**row, "label": row["kind"]} for row in ROWS[:2]])
@@ -248,7 +248,7 @@ def test_allowed_rows_are_marked_everywhere(learned: Path, seen: list[Row], unse
 def test_a_fitted_predictor_is_not_evaluated_on_its_rows(folder: Path, tmp_path: Path) -> None:
     """Its demonstrations are chosen from a pool, all rows of which had a chance to be shown; a calibration saw the fit part."""
     task = pk.task(folder / "tickets.yaml")
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=2))
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.Random(k=2))
     words = pk.Verbalizer({"bug": "bug", "question": "question"})
     fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
     parts = {row.content for part in ("pool", "fit") for row in task.part(part)}  # type: ignore[arg-type]

@@ -40,27 +40,27 @@ N = 30
 def labels(folder: Path, model: Any, on_too_long: Any) -> tuple[list[pk.Predictor], pk.Task]:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     calibrations: list[Any] = [pk.calibrate.Contextual(), pk.calibrate.Batch(rows=12), pk.calibrate.Temperature(rows=20)]
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=3), on_too_long=on_too_long)
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=3), on_too_long=on_too_long)
     return [pk.Predictor(model, prompt, [words, *chain]) for chain in ([], *([each] for each in calibrations))], pk.task(
         "sentiment"
     )
 
 
 def texts(folder: Path, model: Any, on_too_long: Any) -> tuple[list[pk.Predictor], pk.Task]:
-    prompt = pk.Prompt("facts/capital", demos=pk.demos.random_each(k=3), on_too_long=on_too_long)
-    return [pk.Predictor(model, prompt, pk.extract.first_line(max_tokens=4))], pk.task("capitals")
+    prompt = pk.Prompt("facts/capital", demos=pk.demos.RandomEach(k=3), on_too_long=on_too_long)
+    return [pk.Predictor(model, prompt, pk.extract.FirstLine(max_tokens=4))], pk.task("capitals")
 
 
 def votes(folder: Path, model: Any, on_too_long: Any) -> tuple[list[pk.Predictor], pk.Task]:
     (predictor,), task = texts(folder, model, on_too_long)
-    chain: Any = [pk.extract.first_line(max_tokens=4), pk.vote.Majority(samples=3, temperature=0.7)]
+    chain: Any = [pk.extract.FirstLine(max_tokens=4), pk.vote.Majority(samples=3, temperature=0.7)]
     return [pk.Predictor(model, predictor.manipulate, chain)], task
 
 
 def choices(folder: Path, model: Any, on_too_long: Any) -> tuple[list[pk.Predictor], pk.Task]:
     rows = [{"q": f"{i} " * (i % 7), "options": ["red", "blue", f"o{i}"][: 2 + i % 2], "label": i % 2} for i in range(60)]
     task = make(folder / "choices", rows, choices={"column": "options"}, hold_out=0.5)
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random_each(k=3), on_too_long=on_too_long)
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.RandomEach(k=3), on_too_long=on_too_long)
     return [pk.Predictor(model, prompt, chain) for chain in (pk.Choices(), [pk.Choices(), pk.calibrate.PMI()])], task
 
 
@@ -227,7 +227,7 @@ def test_training_leaves_skipped_rows_out(tmp_path: Path) -> None:
 
     def trained(on_too_long: Any, context_length: int) -> Any:
         fake = pk.load("fake", context_length=context_length)
-        prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), on_too_long=on_too_long)
+        prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2), on_too_long=on_too_long)
         predictor = pk.Predictor(fake, [prompt, pk.SoftPrompt(2)], words)
         options = {"optimizer": "spsa", "steps": 2, "eval_every": 1, "batch_size": 4, "dev": 16}
         return pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **options)

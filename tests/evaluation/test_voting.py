@@ -60,7 +60,7 @@ def predictor(task: pk.Task, samples: int, *, model: str = "fake", most: int = 1
     Counting.written = 0
     counting = Counting(model, FakeModel.Settings(batch_tokens=24))
     counting.most = most
-    extraction = pk.extract.pattern(regex="[a-z]", max_tokens=6)
+    extraction = pk.extract.Pattern(regex="[a-z]", max_tokens=6)
     chain = [extraction, pk.vote.Majority(samples=samples, temperature=0.7)] if samples > 1 else extraction
     return pk.Predictor(counting, pk.Prompt(task.spec.template), chain)
 
@@ -175,7 +175,7 @@ def test_an_option_is_extracted_only_if_it_is_a_choice_of_the_row(tmp_path: Path
         generations=tuple(type(g)(ids=g.ids, text=next(texts), ended=g.ended) for g in write(request).generations)
     )
     finished = evaluate(
-        pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.option(max_tokens=2)), option_task, out=tmp_path
+        pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.Option(max_tokens=2)), option_task, out=tmp_path
     )
     said = {line["generations"][0]["text"]: (line["prediction"], line["correct"]) for line in lines(finished)}
     assert said == {

@@ -34,7 +34,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def predictors(model: Any = None) -> list[pk.Predictor]:
-    prompt, reader = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2)), FirstTokens(WORDS)
+    prompt, reader = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=2)), FirstTokens(WORDS)
     chains: list[Any] = [reader, [reader, Sharpen(power=-1.0)], [reader, pk.calibrate.Batch(rows=16)]]
     loaded = model or pk.load("fake", batch_tokens=600)
     return [pk.Predictor(loaded, prompt, chain) for chain in chains]

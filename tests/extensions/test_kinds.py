@@ -185,7 +185,7 @@ def test_a_learnable_manipulation_of_texts(install: Install) -> None:
     task = pk.task("sentiment")
     predictor = pk.Predictor(
         pk.load("fake"),
-        [pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=0)), package.module.SharedVector(times=2)],
+        [pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=0)), package.module.SharedVector(times=2)],
         dict(task.spec.labels or {}),
     )
     by_hand = pk.train(predictor, task, out=package.out / "python", cache=False, **options)

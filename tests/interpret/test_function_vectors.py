@@ -16,7 +16,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import SwappedAnswers
 from promptkit.manipulate.demos.selector import Selector
-from promptkit.manipulate.order.fixed import given
+from promptkit.manipulate.order.fixed import Given
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, choose_shared
 from promptkit.models.client import CachedModel
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_predictor(folder: Path, kind: str = "task", model: Any = None, template: str = "", **prompt: Any) -> pk.Predictor:
     template = template or {"task": "sentiment/review", "texts": "question/answer"}[kind]
-    reader: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "task" else pk.extract.first_line(max_tokens=4)
-    prompt = pk.Prompt(template, **{"demos": pk.demos.random_each(k=3), **prompt})
+    reader: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "task" else pk.extract.FirstLine(max_tokens=4)
+    prompt = pk.Prompt(template, **{"demos": pk.demos.RandomEach(k=3), **prompt})
     return pk.Predictor(model or pk.load(str(folder / "model")), prompt, reader)
 
 
@@ -81,7 +81,7 @@ def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Pat
     mean = np.mean(
         [last_inputs(reference, rendered.input.ids)[1] for rendered in predictor.manipulate.bind(context)(rows)], axis=0
     )
-    swapped = replace(predictor.manipulate, order=SwappedAnswers(given(), seed=0)).bind(context)(rows[:3])
+    swapped = replace(predictor.manipulate, order=SwappedAnswers(Given(), seed=0)).bind(context)(rows[:3])
     words = {"yes": " good", "no": " bad"} if kind == "task" else {"yes": " yes", "no": " no"}
     effects = np.zeros((3, LAYERS, HEADS))
     for number, (row, rendered) in enumerate(zip(rows, swapped, strict=False)):
@@ -102,7 +102,7 @@ def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Pat
 
 def test_swapping_permutes_the_answers_without_fixed_points() -> None:
     rows = tuple(LabeledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
-    arrange = SwappedAnswers(given(), seed=1).bind(None)
+    arrange = SwappedAnswers(Given(), seed=1).bind(None)
     ((*result,),) = arrange([], [rows])
     assert [row.inputs for row in result] == [row.inputs for row in rows]
     assert sorted(row.label for row in result) == sorted(row.label for row in rows)
@@ -155,7 +155,7 @@ class OneAnswer(Selector):
     ("action", "code", "fields"),
     [
         (
-            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")),
+            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.Zero()), pk.task(f / "task.yaml")),
             "no-demonstrations",
             {},
         ),
@@ -188,7 +188,7 @@ class OneAnswer(Selector):
             {"keyword": "strength", "value": "nan"},
         ),
         (
-            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")),
+            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.RandomEach(k=1)), pk.task(f / "task.yaml")),
             "same-answers",
             {},
         ),

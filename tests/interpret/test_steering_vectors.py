@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_predictor(folder: Path, *modifiers: Any, **prompt: Any) -> pk.Predictor:
-    prompt = pk.Prompt("sentiment/review", **{"demos": pk.demos.random_each(k=2), **prompt})
+    prompt = pk.Prompt("sentiment/review", **{"demos": pk.demos.RandomEach(k=2), **prompt})
     return pk.Predictor(pk.load(str(folder / "model")), [prompt, *modifiers], pk.Verbalizer({"no": "bad", "yes": "good"}))
 
 
@@ -41,7 +41,7 @@ def test_the_vector_is_the_mean_state_of_transformers(folder: Path, how: Any) ->
     steering = pk.extract_steering_vector(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
     rows = sorted(task.part("pool"), key=lambda row: row.id)
     means = []
-    for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
+    for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.Zero())):
         bound = prompt.bind(
             BindContext(ask=CachedModel(predictor.model), reader=predictor.reader, rows={"pool": task.part("pool")})
         )
@@ -65,14 +65,14 @@ def test_a_saved_vector_changes_a_prompt_without_demonstrations(folder: Path, tm
     loaded = pk.load_manipulation(pk.save_manipulation(steering, tmp_path / "steering"))
     assert loaded == steering
     plain, moved = (
-        pk.evaluate(make_predictor(folder, *modifiers, demos=pk.demos.zero()), task, out=tmp_path, cache=False)
+        pk.evaluate(make_predictor(folder, *modifiers, demos=pk.demos.Zero()), task, out=tmp_path, cache=False)
         for modifiers in ((), (loaded,))
     )
     assert (plain.path / "samples.jsonl").read_bytes() != (moved.path / "samples.jsonl").read_bytes()
 
 
 def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
-    predictor = make_predictor(folder, demos=pk.demos.zero())
+    predictor = make_predictor(folder, demos=pk.demos.Zero())
     row = pk.task(folder / "task.yaml").rows("test")[0]
     bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reader=predictor.reader))
     (rendered,) = bound([row])
@@ -90,7 +90,7 @@ def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
     ("action", "code", "fields"),
     [
         (
-            lambda f: pk.extract_steering_vector(make_predictor(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
+            lambda f: pk.extract_steering_vector(make_predictor(f, demos=pk.demos.Zero()), pk.task(f / "task.yaml"), layer=1),
             "no-demonstrations",
             {},
         ),

@@ -35,7 +35,7 @@ def test_channel_score_is_the_log_probability_of_the_input_given_flipped_demonst
     tmp_path: Path, k: int
 ) -> None:
     model, task = FakeModel("fake", FakeModel.Settings()), pk.task("sentiment")
-    prompt = pk.Prompt("sentiment/review_channel", demos=pk.demos.first(k=k), channel=True)
+    prompt = pk.Prompt("sentiment/review_channel", demos=pk.demos.First(k=k), channel=True)
     run = evaluate(pk.Predictor(model, prompt, pk.Verbalizer(WORDS)), task, limit=3, out=tmp_path, cache=False)
     shown = {row.id: row for row in task.pool()}
     inputs = {row.id: row.inputs["text"] for row in task.rows("test")}

@@ -35,7 +35,7 @@ TEMPLATES = {
 }
 PARTS: list[dict[str, Any]] = [
     *({"cot": COT[name](max_tokens=4)} for name in COT),
-    *({"order": ORDERS[name](), "demos": pk.demos.balanced(k=4)} for name in ("globale", "locale", "least-entropy")),
+    *({"order": ORDERS[name](), "demos": pk.demos.Balanced(k=4)} for name in ("globale", "locale", "least-entropy")),
     *({"demos": SELECTORS[name](k=2)} for name in ("mdl", "influence", "rerank")),
     {"demos": SELECTORS["auto-cot"](k=2), "cot": COT["zero-shot"](max_tokens=4)},
 ]
@@ -116,5 +116,5 @@ def test_training_refuses_prompts_that_depend_on_the_model(
     with refused(Unsupported, "prompt-depends-on-model"):
         pk.train(predictor, task, optimizer="spsa", steps=1, dev=4, batch_size=2, cache=False, out=tmp_path / "runs")
     assert not model.recorded
-    if not isinstance(parts.get("demos"), pk.demos.auto_cot):  # which embeds rows before it queries the model
+    if not isinstance(parts.get("demos"), pk.demos.AutoCot):  # which embeds rows before it queries the model
         assert not (tmp_path / "runs").exists()

@@ -50,8 +50,8 @@ def test_a_text_instead_of_label_words_is_refused() -> None:
 def test_statements_depend_on_the_output_reader() -> None:
     several = pk.Verbalizer({"n": ["bad", "awful"], "p": "good"})
     assert instructions.statements(several) == ("The labels are bad and good.", "Answer with one of: bad, good.")
-    assert instructions.statements(pk.extract.final_number()) == ("Answer with a number.",)
-    assert instructions.statements(pk.extract.first_line()) == instructions.statements(pk.Choices()) == ()
+    assert instructions.statements(pk.extract.FinalNumber()) == ("Answer with a number.",)
+    assert instructions.statements(pk.extract.FirstLine()) == instructions.statements(pk.Choices()) == ()
 
 
 def test_an_instruction_is_not_rendered_as_a_template(bind_context, make_rows) -> None:

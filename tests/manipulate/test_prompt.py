@@ -64,7 +64,7 @@ def parts(rendered):
 
 
 def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(render, pool, card):
-    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=2)), pool, card)
+    rendered = render(Prompt(TEMPLATE, demos=demos.First(k=2)), pool, card)
     assert shown_text(rendered) == (
         "Choose: bad, awful/fine.\n--\n"
         "Review: review number 0\nSentiment: bad, awful\n--\n"
@@ -79,7 +79,7 @@ def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_betwee
 
 @given(k=st.integers(0, 8), seed=st.integers(0, 20), chat=st.booleans())
 def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card, k, seed, chat):
-    prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
+    prompt = Prompt(TEMPLATE, demos=demos.Random(k=k, seed=seed), chat=chat)
     rendered = render(prompt, pool, card)
     of_id = {row.id: row for row in pool}
     target = dict(zip(WORDS, rendered.targets, strict=True))
@@ -91,7 +91,7 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
 
 @given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
 def test_an_answer_is_scored_with_its_end_as_shown_in_demonstrations(bind_context, pool, card, k, seed, chat):
-    prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
+    prompt = Prompt(TEMPLATE, demos=demos.Random(k=k, seed=seed), chat=chat)
     short, full = (prompt.bind(bind_context(pool, WORDS, card=card, scores_end=ends))([QUERY])[0] for ends in (False, True))
     end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
     assert full.input == short.input
@@ -114,7 +114,7 @@ def test_the_end_of_an_answer_is_encoded_together_with_it(bind_context, merging,
 def test_data_is_shown_unchanged_and_not_interpreted(render, card, text, demonstration, label, chat):
     row = LabeledExample(id="row", inputs={"text": demonstration + "."}, label=label)
     harmless = LabeledExample(id="row", inputs={"text": "y"}, label=label)
-    prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
+    prompt = Prompt(TEMPLATE, demos=demos.First(k=1), chat=chat)
     rendered = render(prompt, [row], card, Example(id="q", inputs={"text": text}))
     usual = render(prompt, [harmless], card, Example(id="q", inputs={"text": "x"}))
     assert f"Review: {text}\nSentiment:" in shown_text(rendered)
@@ -129,9 +129,9 @@ def test_data_is_shown_unchanged_and_not_interpreted(render, card, text, demonst
 @given(k=st.integers(0, 6), seed=st.integers(0, 20))
 def test_the_order_is_applied_to_the_selected_demonstrations(context, render, pool, card, k, seed):
     setup = context(pool, WORDS)
-    chosen = demos.random(k=k, seed=seed).bind(setup)([QUERY])
-    (arranged,) = order.shuffled(seed=seed).bind(setup)([QUERY], chosen)
-    rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
+    chosen = demos.Random(k=k, seed=seed).bind(setup)([QUERY])
+    (arranged,) = order.Shuffled(seed=seed).bind(setup)([QUERY], chosen)
+    rendered = render(Prompt(TEMPLATE, demos=demos.Random(k=k, seed=seed), order=order.Shuffled(seed=seed)), pool, card)
     assert rendered.demos == tuple(row.id for row in arranged)
 
 
@@ -149,7 +149,7 @@ def test_an_empty_instruction_shows_none_and_no_separator(render, pool, card, ch
 
 
 def test_a_row_can_be_rendered_with_the_demonstrations_of_another(render, pool, card):
-    prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
+    prompt = Prompt(TEMPLATE, demos=demos.RandomEach(k=4, seed=3))
     row_prompt, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
     free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), context_of=QUERY)
     assert free.demos == row_prompt.demos != other.demos
@@ -162,7 +162,7 @@ def test_a_row_can_be_rendered_with_the_demonstrations_of_another(render, pool, 
 @given(k=st.integers(0, 6), fit=st.integers(0, 6), slack=st.sampled_from([-1, 0, 1]), chat=st.booleans())
 def test_a_long_prompt_drops_the_fewest_demonstrations_farthest_from_the_query(render, pool, make_card, k, fit, slack, chat):
     def shows(rows, card):
-        return render(Prompt(TEMPLATE, demos=demos.first(k=len(rows)), instruction="", chat=chat), rows, card)
+        return render(Prompt(TEMPLATE, demos=demos.First(k=len(rows)), instruction="", chat=chat), rows, card)
 
     unbounded = [shows(pool[k - nearest : k], make_card()) for nearest in range(k + 1)]
     sizes = [len(rendered.input.ids) + max(map(len, rendered.continuations)) for rendered in unbounded]
@@ -179,7 +179,7 @@ def test_a_long_prompt_drops_the_fewest_demonstrations_farthest_from_the_query(r
 
 @given(words=st.permutations(["a", "very, very long words", "b"]), length=st.integers(70, 300))
 def test_dropped_demonstrations_are_the_same_for_every_word_in_any_order(render, pool, make_card, words, length):
-    prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
+    prompt = Prompt(TEMPLATE, demos=demos.First(k=6), instruction="")
     card = make_card(context_length=length)
     rendered = render(prompt, pool, card, words=tuple(words))
     assert rendered.dropped == render(prompt, pool, card, words=tuple(sorted(words))).dropped
@@ -188,7 +188,7 @@ def test_dropped_demonstrations_are_the_same_for_every_word_in_any_order(render,
 
 def test_dropped_demonstrations_depend_only_on_the_length_of_label_words(render, pool, make_card):
     card = make_card(context_length=200)
-    prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
+    prompt = Prompt(TEMPLATE, demos=demos.First(k=6), instruction="")
     assert render(prompt, pool, card, words=("one", "two")).dropped == render(prompt, pool, card, words=("six", "ten")).dropped
 
 
@@ -229,7 +229,7 @@ def test_spans_cover_the_ids_if_the_answer_merges_with_the_prompt(render, mergin
 
 
 def test_each_demonstration_is_a_user_turn_and_an_assistant_turn(render, pool, card):
-    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, card)
+    rendered = render(Prompt(TEMPLATE, demos=demos.First(k=1), chat=True), pool, card)
     assert card.tokenizer.decode(rendered.input.ids) == (
         "<bos><turn>system\nChoose: bad, awful/fine.<end>\n"
         "<turn>user\nReview: review number 0\nSentiment:<end>\n"
@@ -243,7 +243,7 @@ def test_each_demonstration_is_a_user_turn_and_an_assistant_turn(render, pool, c
 def test_the_instruction_starts_the_first_user_turn_without_a_system_role(render, pool, make_card):
     tokenizer = ByteTokenizer()
     tokenizer.chat = lambda turns, options: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
-    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, make_card(tokenizer))
+    rendered = render(Prompt(TEMPLATE, demos=demos.First(k=1), chat=True), pool, make_card(tokenizer))
     opening = "Choose: bad, awful/fine.\n--\nReview: review number 0\nSentiment:<end>\n"
     assert tokenizer.decode(rendered.input.ids).startswith("<bos><turn>user\n" + opening)
 
@@ -273,7 +273,7 @@ def test_turns_are_stripped_and_plain_prompts_are_not(render, pool, card, space,
 @pytest.mark.parametrize("chat", [False, True])
 def test_rendering_is_pure(bind_context, pool, card, chat):
     own_pool, example, words = copy.deepcopy(pool), copy.deepcopy(QUERY), dict(WORDS)
-    prompt = Prompt(TEMPLATE, demos=demos.balanced(k=4), order=order.shuffled(seed=1), chat=chat)
+    prompt = Prompt(TEMPLATE, demos=demos.Balanced(k=4), order=order.Shuffled(seed=1), chat=chat)
     apply = prompt.bind(bind_context(own_pool, words, card=card))
     (once,) = apply([example])
     assert apply([Example(id="another", inputs={"text": "between"}), example])[1] == once
@@ -293,34 +293,34 @@ def test_settings_differ_if_the_prompt_differs():
     prompts = [
         Prompt(TEMPLATE),
         Prompt(changed),
-        Prompt(TEMPLATE, demos=demos.random(k=4)),
-        Prompt(TEMPLATE, demos=demos.random(k=5)),
-        Prompt(TEMPLATE, demos=demos.random(k=4, seed=1)),
-        Prompt(TEMPLATE, demos=demos.balanced(k=4)),
-        Prompt(TEMPLATE, demos=demos.random(k=4), order=order.shuffled()),
-        Prompt(TEMPLATE, demos=demos.random(k=4), order=order.shuffled(seed=1)),
+        Prompt(TEMPLATE, demos=demos.Random(k=4)),
+        Prompt(TEMPLATE, demos=demos.Random(k=5)),
+        Prompt(TEMPLATE, demos=demos.Random(k=4, seed=1)),
+        Prompt(TEMPLATE, demos=demos.Balanced(k=4)),
+        Prompt(TEMPLATE, demos=demos.Random(k=4), order=order.Shuffled()),
+        Prompt(TEMPLATE, demos=demos.Random(k=4), order=order.Shuffled(seed=1)),
         Prompt(TEMPLATE, instruction=""),
         Prompt(TEMPLATE, instruction="Say it."),
         Prompt(TEMPLATE, chat=True),
-        Prompt(TEMPLATE, cot=pk.cot.zero_shot()),
-        Prompt(TEMPLATE, cot=pk.cot.zero_shot(max_tokens=9)),
-        Prompt(TEMPLATE, cot=pk.cot.least_to_most()),
+        Prompt(TEMPLATE, cot=pk.cot.ZeroShot()),
+        Prompt(TEMPLATE, cot=pk.cot.ZeroShot(max_tokens=9)),
+        Prompt(TEMPLATE, cot=pk.cot.LeastToMost()),
     ]
     settings = [prompt.settings() for prompt in prompts]
     assert all(settings.count(one) == 1 for one in settings)
-    assert Prompt(TEMPLATE, demos=demos.random(k=4)).settings() == settings[2]
-    assert settings[2]["demos"] == settings_of(demos.random(k=4))
+    assert Prompt(TEMPLATE, demos=demos.Random(k=4)).settings() == settings[2]
+    assert settings[2]["demos"] == settings_of(demos.Random(k=4))
 
 
 def test_without_demonstrations_selector_seed_and_order_do_not_change_settings():
-    none = [demos.zero(), demos.random(k=0, seed=3), demos.balanced(k=0)]
-    settings = [Prompt(TEMPLATE, demos=item, order=order.shuffled(seed=n)).settings() for n, item in enumerate(none)]
+    none = [demos.Zero(), demos.Random(k=0, seed=3), demos.Balanced(k=0)]
+    settings = [Prompt(TEMPLATE, demos=item, order=order.Shuffled(seed=n)).settings() for n, item in enumerate(none)]
     assert settings == [Prompt(TEMPLATE).settings()] * 3
 
 
 def test_only_a_prompt_with_demonstrations_reads_the_pool():
-    assert Prompt(TEMPLATE).parts == Prompt(TEMPLATE, demos=demos.random(k=0)).parts == ()
-    assert Prompt(TEMPLATE, demos=demos.random(k=1)).parts == ("pool",)
+    assert Prompt(TEMPLATE).parts == Prompt(TEMPLATE, demos=demos.Random(k=0)).parts == ()
+    assert Prompt(TEMPLATE, demos=demos.Random(k=1)).parts == ("pool",)
 
 
 def test_a_custom_selector_reads_the_pool():
@@ -333,7 +333,7 @@ def test_a_custom_selector_reads_the_pool():
     assert Prompt(TEMPLATE, demos=Longest()).parts == ("pool",)
 
 
-@pytest.mark.parametrize("keywords", [{"demos": demos.random}, {"order": order.shuffled}])
+@pytest.mark.parametrize("keywords", [{"demos": demos.Random}, {"order": order.Shuffled}])
 def test_a_class_instead_of_an_object_is_refused(keywords):
     with refused(InputError, "not-an-instance", of="a prompt", keyword=next(iter(keywords))):
         Prompt(TEMPLATE, **keywords)
@@ -361,4 +361,4 @@ def test_a_row_without_a_template_variable_is_refused(render, pool, card):
 def test_a_demonstration_with_a_label_without_word_is_refused(render, pool, card):
     odd = [*pool[:3], LabeledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
     with refused(TaskError, "label-without-word", labels=("neutral",)):
-        render(Prompt(TEMPLATE, demos=demos.first(k=4)), odd, card)
+        render(Prompt(TEMPLATE, demos=demos.First(k=4)), odd, card)

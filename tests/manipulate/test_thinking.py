@@ -55,7 +55,7 @@ def render(bind_context: Any, make_card: Any) -> Any:
         tokenizer = make("bytes", CONTROL)
         tokenizer.chat_template = TEMPLATES[template] if isinstance(template, str) else template
         card = make_card(TransformersTokenizer(tokenizer), instruct=True)
-        reader = pk.extract.first_line() if generate else None
+        reader = pk.extract.FirstLine() if generate else None
         bound = bind_context((), WORDS, card=card, reader=reader)
         return Prompt(TEMPLATE, chat=True, **options).bind(bound)([QUERY])[0], card
 
@@ -219,7 +219,7 @@ def test_a_run_reads_the_answers_after_thoughts(scripted: Any, tmp_path: Path) -
 
     task = pk.task(tmp_path / "task.yaml")
     run = pk.evaluate(
-        pk.Predictor(Reasoning(), pk.Prompt(task.spec.template), pk.extract.first_line), task, out=tmp_path, cache=False
+        pk.Predictor(Reasoning(), pk.Prompt(task.spec.template), pk.extract.FirstLine), task, out=tmp_path, cache=False
     )
     records = [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
     assert {record["gold"]: record["prediction"] for record in records} == {"Paris": "Paris", "Rome": None}

@@ -34,8 +34,8 @@ def render(bind_context: Any, make_rows: Any, make_card: Any) -> Any:
 
     def make(on_too_long: Any, length: int, k: int, seed: int, chat: bool) -> Any:
         card = make_card(context_length=length)
-        selector = demos.random(k=k, seed=seed)
-        prompt = Prompt(TEMPLATE, demos=selector, order=order.shuffled(seed=seed), chat=chat, on_too_long=on_too_long)
+        selector = demos.Random(k=k, seed=seed)
+        prompt = Prompt(TEMPLATE, demos=selector, order=order.Shuffled(seed=seed), chat=chat, on_too_long=on_too_long)
         try:
             return prompt.bind(bind_context(make_rows(9), WORDS, card=card))([QUERY])[0]
         except TaskError as error:
@@ -91,7 +91,7 @@ def test_a_row_in_the_context_of_another_is_skipped_with_it_and_refused_if_it_is
     bind_context, make_rows, make_card
 ):
     def content_free(text: str, on_too_long: Any, length: int) -> Any:
-        prompt = Prompt(TEMPLATE, demos=demos.first(k=2), on_too_long=on_too_long)
+        prompt = Prompt(TEMPLATE, demos=demos.First(k=2), on_too_long=on_too_long)
         apply = prompt.bind(bind_context(make_rows(9), WORDS, card=make_card(context_length=length)))
         return apply([Example(id="free", inputs={"text": text})], context_of=[QUERY])[0]
 
@@ -109,7 +109,7 @@ def test_a_row_that_leaves_no_context_for_its_reasoning_is_skipped_before_the_mo
     long = Example(id="long", inputs={"text": "x" * 100})
 
     def bound(on_too_long: Any, length: int, model: Any) -> Any:
-        prompt = Prompt(TEMPLATE, demos=demos.first(k=1), cot=cot.zero_shot(max_tokens=50), on_too_long=on_too_long)
+        prompt = Prompt(TEMPLATE, demos=demos.First(k=1), cot=cot.ZeroShot(max_tokens=50), on_too_long=on_too_long)
         return prompt.bind(bind_context(make_rows(9), WORDS, model=model, card=make_card(context_length=length)))
 
     model = scripted(writes=lambda prompt, verb: [" because."])
@@ -127,7 +127,7 @@ def test_selection_drops_demonstrations_whatever_happens_to_the_rows(bind_contex
     """The order scores the row's prompt with two demonstrations, of which only one fits."""
     model, dropping = (scripted(lambda prompt, word: -len(word)) for _ in range(2))
     for choice, asked in (("skip", model), ("truncate-demos", dropping)):
-        prompt = Prompt(TEMPLATE, demos=demos.first(k=2), order=searched.least_entropy(), on_too_long=choice)
+        prompt = Prompt(TEMPLATE, demos=demos.First(k=2), order=searched.LeastEntropy(), on_too_long=choice)
         context = bind_context(make_rows(9), WORDS, model=asked, card=make_card(context_length=130))
         (rendered,) = prompt.bind(context)([QUERY])
         assert rendered.skipped == (choice == "skip")
@@ -139,7 +139,7 @@ def test_the_choice_is_checked_and_is_part_of_the_settings_where_it_matters():
     with refused(InputError, "unknown-name"):
         Prompt(TEMPLATE, on_too_long="drop")  # type: ignore[arg-type]
     few_shot = {
-        c: Prompt(TEMPLATE, demos=demos.first(k=2), on_too_long=c).settings() for c in ("truncate-demos", "error", "skip")
+        c: Prompt(TEMPLATE, demos=demos.First(k=2), on_too_long=c).settings() for c in ("truncate-demos", "error", "skip")
     }
     zero_shot = {c: Prompt(TEMPLATE, on_too_long=c).settings() for c in ("truncate-demos", "error", "skip")}
     assert [settings["on_too_long"] for settings in few_shot.values()] == [*few_shot]

@@ -85,7 +85,7 @@ def test_a_registered_metric_is_in_comparisons(tmp_path: Path, registered: Metri
 
 def test_a_registered_metric_is_in_studies_and_realigned_runs(tmp_path: Path, registered: Metric) -> None:
     def build(k: int, seed: int) -> pk.Predictor:
-        return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=k, seed=seed)), WORDS)
+        return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.Random(k=k, seed=seed)), WORDS)
 
     study = pk.study(build, pk.task("sentiment"), limit=20, out=tmp_path, k=[0, 1], seed=range(2))
     expected = study.to_pandas().groupby("k")[NAME].mean()
@@ -118,7 +118,7 @@ def test_an_installed_metric_is_in_the_output_of_the_commands(tmp_path: Path, ex
 
 
 def test_a_metric_applies_only_to_its_outputs(tmp_path: Path, registered: Metric) -> None:
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("facts/capital"), pk.extract.first_line(max_tokens=3))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("facts/capital"), pk.extract.FirstLine(max_tokens=3))
     run = pk.evaluate(predictor, pk.task("capitals"), limit=6, out=tmp_path)
     assert list(run.results[0].metrics) == ["exact_match", "no_answer"]
     assert TITLE not in str(run)

@@ -141,7 +141,7 @@ def run(out: Path, *, template: str = "sentiment/review", seed: int = 0, model: 
     CountingModel.computed = 0
     predictor = pk.Predictor(
         CountingModel(model, FakeModel.Settings(batch_tokens=3000)),
-        pk.Prompt(template, demos=pk.demos.balanced(k=2, seed=seed)),
+        pk.Prompt(template, demos=pk.demos.Balanced(k=2, seed=seed)),
         [pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.calibrate.Contextual()],
     )
     return evaluate(predictor, pk.task("sentiment"), limit=20, out=out, cache=cache)

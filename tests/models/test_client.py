@@ -88,12 +88,12 @@ def test_a_dry_run_model_computes_nothing() -> None:
 
 
 PROMPTS_THAT_NEED_A_MODEL: dict[str, dict[str, Any]] = {
-    "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organizations=4)},
-    "demos.influence": {"demos": pk.demos.influence(k=2, candidates=6, contexts=6, rows=9)},
-    "demos.rerank": {"demos": pk.demos.rerank(k=2, candidates=3, rows=2)},
-    "order.least_entropy": {"demos": pk.demos.random_each(k=3), "order": pk.order.least_entropy(permutations=3)},
-    "cot.zero_shot": {"demos": pk.demos.random_each(k=1), "cot": pk.cot.zero_shot(max_tokens=4)},
-    "cot.least_to_most": {"demos": pk.demos.first(k=1), "cot": pk.cot.least_to_most(max_tokens=4, questions=2)},
+    "demos.mdl": {"demos": pk.demos.MDL(k=2, candidates=6, organizations=4)},
+    "demos.influence": {"demos": pk.demos.Influence(k=2, candidates=6, contexts=6, rows=9)},
+    "demos.rerank": {"demos": pk.demos.Rerank(k=2, candidates=3, rows=2)},
+    "order.least_entropy": {"demos": pk.demos.RandomEach(k=3), "order": pk.order.LeastEntropy(permutations=3)},
+    "cot.zero_shot": {"demos": pk.demos.RandomEach(k=1), "cot": pk.cot.ZeroShot(max_tokens=4)},
+    "cot.least_to_most": {"demos": pk.demos.First(k=1), "cot": pk.cot.LeastToMost(max_tokens=4, questions=2)},
 }
 each_prompt = pytest.mark.parametrize("keywords", PROMPTS_THAT_NEED_A_MODEL.values(), ids=PROMPTS_THAT_NEED_A_MODEL)
 
@@ -153,12 +153,12 @@ def test_merged_shards_equal_the_run_of_one_process(tmp_path: Any, keywords: Any
 
 
 @pytest.mark.parametrize(("name", "template"), [("sentiment", "sentiment/review"), ("capitals", "facts/capital")])
-@pytest.mark.parametrize("cot", [pk.cot.zero_shot(max_tokens=4), pk.cot.least_to_most(max_tokens=4)])
+@pytest.mark.parametrize("cot", [pk.cot.ZeroShot(max_tokens=4), pk.cot.LeastToMost(max_tokens=4)])
 def test_a_run_records_each_row_s_reasoning_and_recomputes_changed_rows(
     tmp_path: Any, name: str, template: str, cot: Any
 ) -> None:
     task = pk.task(name)
-    prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=cot)
+    prompt = pk.Prompt(template, demos=pk.demos.First(k=1), cot=cot)
     predictor = pk.Predictor(pk.load("fake"), prompt, reader_for(task))
     run = evaluate(predictor, task, limit=4, out=tmp_path)
     samples = run.path / "samples.jsonl"

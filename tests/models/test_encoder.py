@@ -141,7 +141,7 @@ def test_other_verbs_are_refused(folder: Path, verb: Any) -> None:
 
 
 def test_a_run_records_the_encoder_and_caches_its_vectors(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    demos = pk.demos.similar(4, encoder=f"encoder:{folder}")
+    demos = pk.demos.Similar(4, encoder=f"encoder:{folder}")
     labels = pk.Verbalizer({"negative": "bad", "positive": "good"})
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=demos), labels)
     first = pk.evaluate(predictor, pk.task("sentiment"), limit=10, out=tmp_path / "first")

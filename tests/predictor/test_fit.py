@@ -14,24 +14,24 @@ from tests.support.tiny import save_reviews
 
 WORDS = {"no": "bad", "yes": "good"}
 SHARED = [
-    pk.demos.zero(),
-    pk.demos.first(k=3),
-    pk.demos.random(k=3, seed=1),
-    pk.demos.balanced(k=4),
-    pk.demos.votek(k=3),
-    pk.demos.diverse(k=3),
-    pk.demos.influence(k=2, candidates=4, contexts=4, rows=4),
+    pk.demos.Zero(),
+    pk.demos.First(k=3),
+    pk.demos.Random(k=3, seed=1),
+    pk.demos.Balanced(k=4),
+    pk.demos.VoteK(k=3),
+    pk.demos.Diverse(k=3),
+    pk.demos.Influence(k=2, candidates=4, contexts=4, rows=4),
 ]
 PER_ROW = [
-    pk.demos.random_each(k=3),
-    pk.demos.bm25(k=3),
-    pk.demos.similar(k=3),
-    pk.demos.mmr(k=3),
-    pk.demos.dpp(k=3),
-    pk.demos.mdl(k=2, candidates=4),
-    pk.demos.rerank(k=2, candidates=4, rows=2),
+    pk.demos.RandomEach(k=3),
+    pk.demos.BM25(k=3),
+    pk.demos.Similar(k=3),
+    pk.demos.MMR(k=3),
+    pk.demos.DPP(k=3),
+    pk.demos.MDL(k=2, candidates=4),
+    pk.demos.Rerank(k=2, candidates=4, rows=2),
 ]
-ORDERS = [None, pk.order.shuffled(seed=2), pk.order.interleaved(), pk.order.least_entropy(permutations=4)]
+ORDERS = [None, pk.order.Shuffled(seed=2), pk.order.Interleaved(), pk.order.LeastEntropy(permutations=4)]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_fitted_prompt_keeps_the_pool_that_demonstrations_are_retrieved_from(t
 
 
 def test_only_a_fitted_predictor_predicts(task: pk.Task) -> None:
-    unfitted = predictor(pk.demos.balanced(k=2))
+    unfitted = predictor(pk.demos.Balanced(k=2))
     assert not unfitted.is_fitted
     with refused(InputError, "not-fitted", stages=("the demonstrations",)):
         unfitted.predict([{"text": "fine"}])
@@ -93,8 +93,8 @@ def test_a_transductive_calibration_is_not_fitted() -> None:
 
 
 def test_fitting_the_same_predictor_twice_gives_the_same_settings(task: pk.Task) -> None:
-    first, second = (predictor(pk.demos.balanced(k=4)).fit(task, cache=False).manipulate.settings() for _ in range(2))
-    other = predictor(pk.demos.balanced(k=4, seed=1)).fit(task, cache=False).manipulate.settings()
+    first, second = (predictor(pk.demos.Balanced(k=4)).fit(task, cache=False).manipulate.settings() for _ in range(2))
+    other = predictor(pk.demos.Balanced(k=4, seed=1)).fit(task, cache=False).manipulate.settings()
     assert first == second
     assert first != other
 
@@ -112,7 +112,7 @@ CALIBRATIONS = [
 ]
 
 
-@pytest.mark.parametrize("demos", [pk.demos.zero(), pk.demos.balanced(k=2)], ids=lambda selector: selector.name)
+@pytest.mark.parametrize("demos", [pk.demos.Zero(), pk.demos.Balanced(k=2)], ids=lambda selector: selector.name)
 @pytest.mark.parametrize("calibration", CALIBRATIONS, ids=lambda calibration: calibration.name)
 def test_a_fitted_calibration_predicts_what_an_evaluation_predicts(
     task: pk.Task, tmp_path: Path, calibration: Any, demos: Any

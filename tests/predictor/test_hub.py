@@ -51,7 +51,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def predictor(tmp_path: Path, demos: Any = None, calibration: Any = None) -> pk.Predictor:
     align = [pk.Verbalizer(WORDS), *([calibration] if calibration else [])]
-    prompt = pk.Prompt("sentiment/review", demos=demos or pk.demos.zero())
+    prompt = pk.Prompt("sentiment/review", demos=demos or pk.demos.Zero())
     return pk.Predictor(pk.load("fake"), prompt, align).fit(write_task(tmp_path / "task"), cache=False)
 
 
@@ -64,7 +64,7 @@ def test_a_published_predictor_is_loaded_by_its_name(hub: Path, tmp_path: Path) 
 
 
 def test_rows_are_left_out_unless_asked_for(hub: Path, tmp_path: Path) -> None:
-    few = predictor(tmp_path, demos=pk.demos.balanced(k=4))
+    few = predictor(tmp_path, demos=pk.demos.Balanced(k=4))
     few.push_to_hub("user/name")
     published = hub / "user" / "name"
     assert not (published / "demonstrations.jsonl").exists()
@@ -84,7 +84,7 @@ def test_rows_are_left_out_unless_asked_for(hub: Path, tmp_path: Path) -> None:
 
 
 def test_rows_are_published_if_asked_for(hub: Path, tmp_path: Path) -> None:
-    few = predictor(tmp_path, demos=pk.demos.balanced(k=4))
+    few = predictor(tmp_path, demos=pk.demos.Balanced(k=4))
     few.push_to_hub("user/name", rows=True, private=False)
     assert pk.Predictor.load("hf://user/name@main").predict(ROWS).predictions == few.predict(ROWS).predictions
     few.push_to_hub("user/name")  # replaces all files
@@ -92,7 +92,7 @@ def test_rows_are_published_if_asked_for(hub: Path, tmp_path: Path) -> None:
 
 
 def test_words_that_were_drawn_from_rows_are_not_published_by_default(hub: Path, tmp_path: Path) -> None:
-    retrieving = predictor(tmp_path, demos=pk.demos.bm25(k=2), calibration=pk.calibrate.Domain(bags=2))
+    retrieving = predictor(tmp_path, demos=pk.demos.BM25(k=2), calibration=pk.calibrate.Domain(bags=2))
     with refused(InputError, "contains-words", calibration="domain:bags=2"):
         retrieving.push_to_hub("user/name")
     retrieving.push_to_hub("user/name", rows=True)

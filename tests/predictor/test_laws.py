@@ -32,15 +32,15 @@ WORDS = {"no": "bad, really", "yes": "good"}
 ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 9)]
 MANIPULATIONS: dict[str, Manipulation] = {
     "zero-shot": pk.Prompt("sentiment/review"),
-    "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=3, seed=1), order=pk.order.shuffled(seed=2)),
-    "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)),
-    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organizations=3)),
-    "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
-    "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
-    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.least_entropy(permutations=4)),
-    "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
-    "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
-    "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
+    "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=3, seed=1), order=pk.order.Shuffled(seed=2)),
+    "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2)),
+    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.MDL(k=2, candidates=4, organizations=3)),
+    "most influential": pk.Prompt("sentiment/review", demos=pk.demos.Influence(k=2, candidates=6, contexts=6, rows=4)),
+    "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.Rerank(k=2, candidates=4, rows=2)),
+    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.First(k=3), order=pk.order.LeastEntropy(permutations=4)),
+    "step by step": pk.Prompt("sentiment/review", demos=pk.demos.First(k=1), cot=pk.cot.ZeroShot(max_tokens=6)),
+    "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.ZeroShot(max_tokens=5), chat=True),
+    "least to most": pk.Prompt("sentiment/review", cot=pk.cot.LeastToMost(max_tokens=8, questions=2)),
     "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
     "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
     "soft through a network": composed(
@@ -56,7 +56,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
             pk.Prompt(
                 '{% block input %}{{ soft("before", 2) }}Review: {{ text }}{{ soft("behind", 1) }}\nSentiment:{% endblock %}'
                 "{% block target %} {{ label }}{% endblock %}",
-                demos=pk.demos.first(k=2),
+                demos=pk.demos.First(k=2),
             ),
             pk.SoftPrompt(1, slot="behind"),
             pk.SoftPrompt(2, slot="before", init="labels"),
@@ -64,12 +64,12 @@ MANIPULATIONS: dict[str, Manipulation] = {
     ),
     "two soft": composed(
         [
-            pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)),
+            pk.Prompt("sentiment/review", demos=pk.demos.First(k=1)),
             pk.SoftPrompt(2, init="Say how it was."),
             pk.SoftPrompt(3, place="start"),
         ]
     ),
-    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.Prefix(4)]),
+    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.First(k=1)), pk.Prefix(4)]),
     "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.Prefix(3, layers=(2,), init="Say it.")]),
     "steering": composed([pk.Prompt("sentiment/review"), pk.SteeringVector()]),
     "replacing shift": composed([pk.Prompt("sentiment/review"), pk.SteeringVector((2,), operation="replace")]),
@@ -81,7 +81,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "tokens at the start of a chat": composed(
         [pk.Prompt("sentiment/review", chat=True), pk.TriggerTokens(2, place="start", init="Say how it was."), pk.SoftPrompt(2)]
     ),
-    "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
+    "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.First(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)
 

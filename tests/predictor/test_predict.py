@@ -67,7 +67,7 @@ def test_rows_that_are_all_unreadable_have_errors() -> None:
 
 
 def test_an_error_of_the_prompt_is_not_an_error_of_a_row() -> None:
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.first_line())
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.FirstLine())
     with refused(TemplateError, "missing-variables", variables=("labels",)):
         predictor.predict(["fine", "bad"])
 
@@ -129,7 +129,7 @@ def test_probabilities_of_labels() -> None:
 
 
 def test_generated_texts_have_predictions_and_no_probabilities() -> None:
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", instruction=""), pk.extract.first_line())
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", instruction=""), pk.extract.FirstLine())
     predictions = predictor.predict(["fine", {"text": None}])
     assert [*predictions.to_columns()] == ["prediction", "probability", "abstained", "error"]
     assert isinstance(predictions[0].prediction, str)

@@ -47,7 +47,7 @@ OUT_OF_FOLD = OutOfFold(
 
 
 def fitted(task: pk.Task, model: str = "fake", calibration: Any = None, **options: Any) -> pk.Predictor:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4), **options)
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=4), **options)
     align = [pk.Verbalizer(WORDS), calibration or pk.probes.LinearProbe(per_class=4)]
     return pk.Predictor(pk.load(model), prompt, align).fit(task, cache=False)
 
@@ -287,7 +287,7 @@ def test_another_image_classifier_is_refused(tmp_path: Path) -> None:
 
 def test_an_unfitted_predictor_is_not_saved(tmp_path: Path) -> None:
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.first(k=2)), [pk.Verbalizer(WORDS), pk.calibrate.Batch()]
+        pk.load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.First(k=2)), [pk.Verbalizer(WORDS), pk.calibrate.Batch()]
     )
     with refused(InputError, "not-fitted", stages=("the demonstrations", "the calibration batch")):
         predictor.save(tmp_path / "p")

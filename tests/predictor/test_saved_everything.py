@@ -81,18 +81,18 @@ class Folder:
     def prompts(self) -> Iterator[tuple[str, Any]]:
         for name in (name for name in SELECTORS if name != "complex"):  # needs rows with a reasoning
             demos = build("selector", SELECTORS, SPELLED.get(name, f"{name}:k=2"))
-            yield f"demos {name}", pk.Prompt(TEMPLATE, demos=demos, cot=pk.cot.zero_shot() if name == "auto-cot" else None)
+            yield f"demos {name}", pk.Prompt(TEMPLATE, demos=demos, cot=pk.cot.ZeroShot() if name == "auto-cot" else None)
         for name in (name for name in ORDERS if name not in GENERATED):
             order = build("order", ORDERS, SPELLED.get(name, name))
-            demos = pk.demos.bm25(k=3) if order.needs_ranking else pk.demos.balanced(k=3)
+            demos = pk.demos.BM25(k=3) if order.needs_ranking else pk.demos.Balanced(k=3)
             yield f"order {name}", pk.Prompt(TEMPLATE, demos=demos, order=order)
         for name in COT:
             yield f"cot {name}", pk.Prompt(TEMPLATE, cot=build("chain of thought", COT, f"{name}:max_tokens=6"))
-        yield "instruction", pk.Prompt(TEMPLATE, demos=pk.demos.first(k=2), instruction="Say it.", on_too_long="skip")
-        yield "chat", pk.Prompt(TEMPLATE, demos=pk.demos.first(k=1), chat=True)
+        yield "instruction", pk.Prompt(TEMPLATE, demos=pk.demos.First(k=2), instruction="Say it.", on_too_long="skip")
+        yield "chat", pk.Prompt(TEMPLATE, demos=pk.demos.First(k=1), chat=True)
         picked = [{"text": "lovely", "label": "yes"}, {"text": "awful", "label": "no"}]
         yield "hand-picked", pk.Prompt(TEMPLATE, demos=picked)
-        yield "channel", pk.Prompt("sentiment/review_channel", demos=pk.demos.first(k=2), channel=True)
+        yield "channel", pk.Prompt("sentiment/review_channel", demos=pk.demos.First(k=2), channel=True)
         yield (
             "inline template",
             pk.Prompt("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"),
@@ -123,7 +123,7 @@ class Folder:
         yield from self.generations()
         for spelling in ("contextual", "domain:bags=3"):
             align = [pk.Verbalizer(WORDS), build("calibration", CALIBRATIONS, spelling)]
-            yield f"per row {spelling}", self.predictor(pk.Prompt(TEMPLATE, demos=pk.demos.bm25(k=2)), align), self.task, ROWS
+            yield f"per row {spelling}", self.predictor(pk.Prompt(TEMPLATE, demos=pk.demos.BM25(k=2)), align), self.task, ROWS
         for name in MODIFIERS:
             if "text" in MODIFIERS[name].requires or name in ("soft", "trigger-tokens", "prefix", "steering", "loreft"):
                 stages = [pk.Prompt(TEMPLATE), self.modifier(name, self.tiny, pk.Verbalizer(WORDS))]
@@ -134,7 +134,7 @@ class Folder:
                 yield f"modifier {name}", self.predictor(stages, align, self.vit), self.image_task, self.pictures()
         for spelling in ("linear:per_class=4", "knn:per_class=4", "soft-verbalizer:per_class=4", "blm:tokens=40", "contextual"):
             align = [pk.Verbalizer(WORDS), build("calibration", CALIBRATIONS, spelling)]
-            prompt = pk.Prompt(TEMPLATE, demos=pk.demos.first(k=1))
+            prompt = pk.Prompt(TEMPLATE, demos=pk.demos.First(k=1))
             yield f"hf {spelling}", self.predictor(prompt, align, self.tiny), self.task, ROWS
         for spelling in ("linear:per_class=4", "full:per_class=4", "hidden:scale=normalize", "random-map"):
             align = [pk.Classes(("left", "right")), build("calibration", CALIBRATIONS, spelling)]
@@ -143,8 +143,8 @@ class Folder:
     def generations(self) -> Iterator[tuple[str, pk.Predictor, pk.Task, Any]]:
         """Predictors of generated texts, and of answer choices of each row."""
         arithmetic, rows = pk.task("arithmetic"), [{"question": f"How much is {i} and {i}?"} for i in range(4)]
-        prompt = pk.Prompt("arithmetic/cot", demos=pk.demos.complex(k=2))
-        yield "demos complex", self.predictor(prompt, pk.extract.final_number(max_tokens=8)), arithmetic, rows
+        prompt = pk.Prompt("arithmetic/cot", demos=pk.demos.Complex(k=2))
+        yield "demos complex", self.predictor(prompt, pk.extract.FinalNumber(max_tokens=8)), arithmetic, rows
         for name in (name for name in EXTRACTIONS if name != "pattern"):
             options = {"max_tokens": 6, "samples": 2, "temperature": 0.7} if name == "first_line" else {"max_tokens": 6}
             aligner = build("extraction", EXTRACTIONS, name, **options)
@@ -158,7 +158,7 @@ class Folder:
         (self.path / "choices.yaml").write_text(json.dumps(spec))
         choices = pk.task(self.path / "choices.yaml")
         for name, align in (("alone", [pk.Choices()]), ("pmi", [pk.Choices(score="mean"), pk.calibrate.PMI()])):
-            prompt = pk.Prompt(CHOICES, demos=pk.demos.first(k=2))
+            prompt = pk.Prompt(CHOICES, demos=pk.demos.First(k=2))
             yield f"choices {name}", self.predictor(prompt, align), choices, rows[:5]
 
     def pictures(self) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ def change_weights(folder: Path) -> None:
 def test_a_model_on_a_server_is_identified_by_its_name(tiny: Path, tmp_path: Path) -> None:
     with serving(FakeServer(tiny)) as url:
         settings = {"base_url": url, "tokenizer": str(tiny), "max_retries": 1, "timeout": 5}
-        prompt, align = pk.Prompt("sentiment/review", demos=pk.demos.first(k=2)), [pk.Verbalizer(WORDS), pk.calibrate.Batch()]
+        prompt, align = pk.Prompt("sentiment/review", demos=pk.demos.First(k=2)), [pk.Verbalizer(WORDS), pk.calibrate.Batch()]
         predictor = pk.Predictor(pk.load("http:tiny", **settings), prompt, align)
         fitted = predictor.fit(write_task(tmp_path / "task"), cache=False)
         folder = fitted.save(tmp_path / "predictor")
@@ -43,7 +43,7 @@ def test_a_model_on_a_server_is_identified_by_its_name(tiny: Path, tmp_path: Pat
 
 def test_another_sentence_encoder_is_refused(tiny: Path, tmp_path: Path) -> None:
     encoder = Path(shutil.copytree(tiny, tmp_path / "encoder"))
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.similar(k=2, encoder=str(encoder)))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Similar(k=2, encoder=str(encoder)))
     predictor = pk.Predictor(pk.load("fake"), prompt, pk.Verbalizer(WORDS))
     fitted = predictor.fit(write_task(tmp_path / "task"), cache=False)
     folder = fitted.save(tmp_path / "predictor")

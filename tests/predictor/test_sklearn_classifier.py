@@ -46,7 +46,7 @@ def fitted_on(*later: object, **options: object) -> PromptClassifier:
 
 
 def test_it_predicts_as_the_fitted_predictor() -> None:
-    classifier = fitted_on(pk.calibrate.Temperature(), demos=pk.demos.balanced(k=1))
+    classifier = fitted_on(pk.calibrate.Temperature(), demos=pk.demos.Balanced(k=1))
     expected = classifier.predictor_.predict(TEXTS)
     assert classifier.classes_.tolist() == ["negative", "positive"]
     assert classifier.predict(TEXTS).tolist() == [*expected.predictions]
@@ -103,7 +103,7 @@ def test_a_predictor_that_needs_no_rows_predicts_without_fit() -> None:
     assert classifier.classes_.tolist() == ["a", "b"]
     assert classifier.predict(TEXTS).tolist() == [*predictor.predict(TEXTS).predictions]
     with pytest.raises(NotFittedError):
-        build(("b", "a"), ("text",), demos=pk.demos.balanced(k=1)).as_sklearn().predict(TEXTS)
+        build(("b", "a"), ("text",), demos=pk.demos.Balanced(k=1)).as_sklearn().predict(TEXTS)
 
 
 def test_labels_that_the_predictor_does_not_have_are_refused() -> None:
@@ -112,7 +112,7 @@ def test_labels_that_the_predictor_does_not_have_are_refused() -> None:
 
 
 def test_free_answers_are_refused() -> None:
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("arithmetic/direct"), pk.extract.final_number())
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("arithmetic/direct"), pk.extract.FinalNumber())
     with refused(Unsupported, "no-probabilities"):
         predictor.as_sklearn()
 
@@ -121,14 +121,14 @@ def test_it_works_in_pipelines_cross_validation_and_searches() -> None:
     classifier = build(("negative", "positive"), ("text",), pk.calibrate.Temperature()).as_sklearn()
     pipeline = make_pipeline(FunctionTransformer(lambda texts: [text.upper() for text in texts]), classifier)
     assert cross_val_score(pipeline, TEXTS, LABELS, cv=3).shape == (3,)
-    others = [build(("negative", "positive"), ("text",), demos=pk.demos.balanced(k=k)) for k in (1, 2)]
+    others = [build(("negative", "positive"), ("text",), demos=pk.demos.Balanced(k=k)) for k in (1, 2)]
     search = GridSearchCV(classifier, {"predictor": others}, cv=3).fit(TEXTS, LABELS)
     assert search.best_params_["predictor"] in others
     assert clone(classifier).predictor is classifier.predictor
 
 
 def test_a_copy_shares_the_model_and_a_pickled_one_predicts_the_same() -> None:
-    classifier = fitted_on(demos=pk.demos.balanced(k=1))
+    classifier = fitted_on(demos=pk.demos.Balanced(k=1))
     assert deepcopy(classifier).predictor_ is classifier.predictor_
     expected = classifier.predict_proba(TEXTS)
     assert np.array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(TEXTS), expected)

@@ -26,7 +26,7 @@ def test_scores_equal_a_run(task: str, shots: int, tmp_path: Path) -> None:
     from promptkit.align.chain import reader_for
 
     loaded, model = pk.task(task), pk.load("fake")
-    prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
+    prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.Random(k=shots))
     base = pk.Predictor(model, prompt, reader_for(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
     scorer = InstructionScorer(base, prompt, loaded, rows, None)
@@ -45,7 +45,7 @@ def test_the_log_probability_of_a_correct_text_equals_the_model_output() -> None
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
-    ((_, logprob, *_),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(
+    ((_, logprob, *_),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.FirstLine()), prompt, loaded, [row], None)(
         ["Well."], 1
     )
     ids = model.card.tokenizer.bos + tuple(f"Well.\nThe capital of {row.inputs['place']} is".encode())
@@ -77,7 +77,7 @@ def test_prompts_with_a_long_common_prefix_are_scored_in_a_separate_call(
             return super().answer(requests, done)
 
     loaded = pk.task("labels.yaml")
-    base = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
+    base = predictor(loaded, Counting(), demos=pk.demos.Random(k=shots))
     assert isinstance(base.manipulate, pk.Prompt)
     scorer = InstructionScorer(base, base.manipulate, loaded, loaded.part("dev"), None)
     scores = scorer(["Obey 9.", "Obey 1.", ""], 20)

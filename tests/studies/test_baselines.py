@@ -86,10 +86,10 @@ def test_vote_predicts_the_most_frequent_label_with_ties_to_the_first() -> None:
 
 
 def test_vote_of_shared_demonstrations_is_their_majority() -> None:
-    baselines = evaluated(pk.demos.random(k=3, seed=2))
+    baselines = evaluated(pk.demos.Random(k=3, seed=2))
     (prediction,) = set(baselines["vote of random:seed=2"].predictions)
     predictor = pk.Predictor(
-        load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=3, seed=2)), TASK.spec.labels or {}
+        load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.Random(k=3, seed=2)), TASK.spec.labels or {}
     )
     ids = predictor.bind(TASK).encode(ITEMS[:1])[0].demos
     assert prediction == Counter(row.label for row in POOL if row.id in ids).most_common(1)[0][0]
@@ -112,10 +112,10 @@ def test_regressions_use_only_the_rows_of_each_item() -> None:
 
 
 def test_baselines_do_not_depend_on_the_order_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
+    before = pk.baselines(TASK, pk.demos.Balanced(k=4), pk.demos.RandomEach(k=3), limit=LIMIT)
     part = pk.Task.part
     monkeypatch.setattr(pk.Task, "part", lambda task, name: part(task, name)[::-1])
-    after = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
+    after = pk.baselines(TASK, pk.demos.Balanced(k=4), pk.demos.RandomEach(k=3), limit=LIMIT)
     assert [entry.predictions for entry in after.baselines] == [entry.predictions for entry in before.baselines]
 
 
@@ -128,8 +128,8 @@ def test_a_selector_that_queries_a_model_needs_one() -> None:
 @pytest.mark.parametrize(
     ("task", "selector", "error", "code", "fields"),
     [
-        ("capitals", pk.demos.random(k=2), TaskError, "no-fixed-labels", {"task": "capitals"}),
-        ("sentiment", pk.demos.zero(), InputError, "no-demonstrations", {"selector": "zero"}),
+        ("capitals", pk.demos.Random(k=2), TaskError, "no-fixed-labels", {"task": "capitals"}),
+        ("sentiment", pk.demos.Zero(), InputError, "no-demonstrations", {"selector": "zero"}),
     ],
 )
 def test_tasks_without_labels_and_empty_selections_are_refused(
@@ -144,7 +144,7 @@ def test_tasks_without_labels_and_empty_selections_are_refused(
 
 def build(k: int, seed: int) -> pk.Predictor:
     return pk.Predictor(
-        load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=k, seed=seed)), TASK.spec.labels or {}
+        load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.Random(k=k, seed=seed)), TASK.spec.labels or {}
     )
 
 
@@ -155,7 +155,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
 
 def test_differences_to_a_study_are_paired_by_item(study: pk.Study) -> None:
     part = study.where(k=4)
-    baselines = part.baselines(pk.demos.random(k=4))
+    baselines = part.baselines(pk.demos.Random(k=4))
     assert baselines.reference == "k=4; mean over seed (3)"
     correct = np.mean([cell.result.correct for cell in part.cells], axis=0)
     for entry in baselines.baselines:
@@ -168,7 +168,7 @@ def test_differences_to_a_study_are_paired_by_item(study: pk.Study) -> None:
 
 
 def test_baselines_appear_in_columns_with_their_number_of_demonstrations(study: pk.Study) -> None:
-    baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4), pk.demos.balanced(k=4))
+    baselines = study.baselines(pk.demos.Random(k=2), pk.demos.Random(k=4), pk.demos.Balanced(k=4))
     lines = {line[0]: line[1:] for line in study.table(rows=[], columns="k", baselines=baselines).rows}
     accuracy = {(baseline.name, baseline.k): baseline.accuracy for baseline in baselines.baselines}
     assert lines["majority of the pool"] == (accuracy["majority of the pool", None],) * 3

@@ -21,7 +21,7 @@ from promptkit.studies.selection import optimism
 from promptkit.studies.variance import RESIDUAL, components, mean_squares, moments
 from tests.support.errors import refused
 
-SELECT = {"random": pk.demos.random, "balanced": pk.demos.balanced}
+SELECT = {"random": pk.demos.Random, "balanced": pk.demos.Balanced}
 WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
 
 
@@ -93,8 +93,8 @@ def test_the_frame_of_items_has_every_prediction(study: pk.Study) -> None:
 
 def test_generated_texts_have_separate_metrics(tmp_path: Path) -> None:
     def write(k: int, seed: int) -> pk.Predictor:
-        prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=k, seed=seed))
-        return pk.Predictor(load("fake"), prompt, pk.extract.first_line(max_tokens=3))
+        prompt = pk.Prompt("facts/capital", demos=pk.demos.Random(k=k, seed=seed))
+        return pk.Predictor(load("fake"), prompt, pk.extract.FirstLine(max_tokens=3))
 
     runs = pk.study(write, pk.task("capitals"), limit=6, out=tmp_path, k=[0, 1], seed=range(2))
     assert runs.table(rows="k").columns == ("k", "exact_match")

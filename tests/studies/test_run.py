@@ -88,7 +88,7 @@ def test_objects_are_named_by_their_spelling(tmp_path: Path) -> None:
     study = run_study(
         tmp_path,
         lambda demos: pk.Predictor(MODEL, pk.Prompt("sentiment/review", demos=demos), WORDS),
-        demos=(pk.demos.random(k=2), pk.demos.balanced(k=2, seed=1)),
+        demos=(pk.demos.Random(k=2), pk.demos.Balanced(k=2, seed=1)),
     )
     assert study.dimensions == {"demos": ("random:k=2", "balanced:k=2:seed=1")}
 
@@ -163,7 +163,7 @@ def test_equal_models_are_loaded_once(tmp_path: Path) -> None:
     def build_anew(k: int) -> pk.Predictor:
         models.append(counting_model())
         models[-1].load = lambda model=models[-1]: loaded.append(model)
-        return pk.Predictor(models[-1], pk.Prompt("sentiment/review", demos=pk.demos.random(k=k)), WORDS)
+        return pk.Predictor(models[-1], pk.Prompt("sentiment/review", demos=pk.demos.Random(k=k)), WORDS)
 
     loaded: list[Any] = []
     run_study(tmp_path, build_anew, k=[0, 2, 4])
@@ -194,7 +194,7 @@ def test_progress_reports_every_run_and_the_study_so_far(tmp_path: Path) -> None
 NOTEBOOK = """
 import promptkit as pk
 def build(k, seed):
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random(k=k, seed=seed))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Random(k=k, seed=seed))
     return pk.Predictor(pk.load("fake"), prompt, {"negative": "Negative", "positive": "Positive"})
 runs = pk.study(build, pk.task("sentiment"), limit=8, k=[0, 2], seed=range(2))
 runs

@@ -72,7 +72,7 @@ TRUTH = {str(row["text"]): str(row["word"]) for row in ROWS}
 
 
 def predictor(task: pk.Task, model: Any = None, **prompt: Any) -> pk.Predictor:
-    reading = pk.Verbalizer(WORDS) if task.labels else pk.extract.first_line()
+    reading = pk.Verbalizer(WORDS) if task.labels else pk.extract.FirstLine()
     return pk.Predictor(model or Obedient(), pk.Prompt(task.spec.template, **prompt), reading)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
-from promptkit.manipulate.demos import SELECTORS, bm25, dpp, mmr, similar, votek
+from promptkit.manipulate.demos import BM25, DPP, MMR, SELECTORS, Similar, VoteK
 from promptkit.manipulate.demos.ranking import SimilaritySelector
 from promptkit.models.registry import load
 
@@ -19,11 +19,11 @@ LABELS = ("negative", "neutral", "positive")
 
 SIMILARITY_SELECTORS = [selector for selector in SELECTORS.values() if issubclass(selector, SimilaritySelector)]
 
-NESTED = [bm25, similar, mmr, dpp, votek]
+NESTED = [BM25, Similar, MMR, DPP, VoteK]
 
-PER_ROW = [bm25, similar, mmr, dpp]
+PER_ROW = [BM25, Similar, MMR, DPP]
 
-EMBEDDING = [similar, mmr, dpp]
+EMBEDDING = [Similar, MMR, DPP]
 
 UNSEEN = Example(id="stranger", inputs={"text": "in no pool: a number 7"})
 

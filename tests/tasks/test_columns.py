@@ -50,4 +50,4 @@ def test_duplicate_choice_names_are_refused():
 
 def test_balanced_demonstrations_without_labels_are_refused(context, make_rows):
     with refused(TaskError, "no-fixed-labels", selector="balanced"):
-        demos.balanced(k=2).bind(context(make_rows(6)))
+        demos.Balanced(k=2).bind(context(make_rows(6)))

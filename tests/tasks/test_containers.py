@@ -139,7 +139,7 @@ TICKETS: Rows = [
 def run_bytes(task: pk.Task, out: Path) -> dict[str, bytes]:
     """The name of the folder and the files of a run, without its duration."""
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=3)), task.spec.labels or {}
+        pk.load("fake"), pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=3)), task.spec.labels or {}
     )
     run = pk.evaluate(predictor, task, out=out, cache=False)
     files = {

@@ -104,7 +104,7 @@ def test_a_run_does_not_depend_on_where_files_are(tmp_path: Path, monkeypatch: p
         monkeypatch.chdir(tmp_path / name)
         for spelling in ("t.yaml", str(tmp_path / name / "t.yaml")):
             task = pk.task(Path(spelling))
-            prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=2))
+            prompt = pk.Prompt(task.spec.template, demos=pk.demos.Random(k=2))
             predictor = pk.Predictor(pk.load("fake"), prompt, pk.Verbalizer({"no": "n", "yes": "y"}))
             paths.append(pk.evaluate(predictor, task, out=tmp_path / "runs", cache=False).path.name)
     assert len({*paths}) == 1

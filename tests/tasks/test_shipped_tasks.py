@@ -125,7 +125,7 @@ def test_shipped_tasks_run_and_resume(name, tmp_path):
         pytest.skip(f"{SHARED} has no {mirrored}")
     task = load_task(name, data=SHARED if mirrored is not None else None)
     k = 2 * len(task.labels) if len(task.labels) < 10 else 2
-    demos = pk.demos.balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.random(k=k or 2)
+    demos = pk.demos.Balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.Random(k=k or 2)
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reader_for(task))
     run = pk.evaluate(predictor, task, limit=5, out=tmp_path)
     metrics = {

@@ -187,7 +187,7 @@ def test_two_soft_prompts_train_together_and_both_are_used(folder: Path, tmp_pat
 
 def test_training_for_generated_texts_lowers_their_loss(folder: Path, tmp_path: Path) -> None:
     written = pk.Predictor(
-        pk.load(str(folder / "model")), [pk.Prompt(folder / "t.j2"), pk.SoftPrompt(3)], pk.extract.first_line()
+        pk.load(str(folder / "model")), [pk.Prompt(folder / "t.j2"), pk.SoftPrompt(3)], pk.extract.FirstLine()
     )
     result = pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=20, dev=8, learning_rate=0.3)
     assert result.best.loss < result.dev_evaluations[0].loss
@@ -229,7 +229,7 @@ def test_the_error_for_evaluated_rows_counts_them(folder: Path, tmp_path: Path) 
 
 def test_training_generated_texts_by_the_channel_is_refused(folder: Path, tmp_path: Path) -> None:
     prompt = pk.Prompt("sentiment/review_channel", channel=True)
-    written = pk.Predictor(pk.load(str(folder / "model")), [prompt, pk.SoftPrompt(3)], pk.extract.first_line())
+    written = pk.Predictor(pk.load(str(folder / "model")), [prompt, pk.SoftPrompt(3)], pk.extract.FirstLine())
     with refused(pk.Unsupported, "needs-scored-answers", purpose="channel"):
         pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=1)
 

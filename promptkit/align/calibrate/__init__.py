@@ -6,6 +6,8 @@ over the labels; no label becomes impossible (see `normalize_logprobs`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from promptkit.align.calibrate.affine import Affine
 from promptkit.align.calibrate.batch import Batch
 from promptkit.align.calibrate.batch_fitted import BatchFitted
@@ -17,7 +19,7 @@ from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
 from promptkit.core.calibration import Calibration
-from promptkit.core.class_table import ClassTable
+from promptkit.core.class_table import ClassTable, named_attributes
 
 CALIBRATIONS: ClassTable[Calibration] = ClassTable(
     "calibration",
@@ -27,6 +29,20 @@ CALIBRATIONS: ClassTable[Calibration] = ClassTable(
 """All calibrations, by name."""
 register = CALIBRATIONS.register
 """Registers the class of a calibration, a dataclass; the command line, YAML and `promptkit align` then know its name."""
+
+# the registered names (see `named_attributes`)
+contextual = Contextual
+domain = Domain
+batch = Batch
+batch_fitted = BatchFitted
+pmi = PMI
+prior = Prior
+proca = ProCa
+temperature = Temperature
+vector = Vector
+affine = Affine
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, CALIBRATIONS)
 
 __all__ = [
     "CALIBRATIONS",

@@ -1,13 +1,28 @@
 """Extractions: aligners that find the answer in generated text."""
 
+from typing import TYPE_CHECKING
+
 from promptkit.align.extract.base import Extraction as Extraction
 from promptkit.align.extract.rules import EXTRACTIONS as EXTRACTIONS
-from promptkit.align.extract.rules import boxed as boxed
-from promptkit.align.extract.rules import final_answer as final_answer
-from promptkit.align.extract.rules import final_number as final_number
-from promptkit.align.extract.rules import first_line as first_line
-from promptkit.align.extract.rules import json_field as json_field
-from promptkit.align.extract.rules import option as option
-from promptkit.align.extract.rules import pattern as pattern
+from promptkit.align.extract.rules import Boxed as Boxed
+from promptkit.align.extract.rules import FinalAnswer as FinalAnswer
+from promptkit.align.extract.rules import FinalNumber as FinalNumber
+from promptkit.align.extract.rules import FirstLine as FirstLine
+from promptkit.align.extract.rules import JsonField as JsonField
+from promptkit.align.extract.rules import Option as Option
+from promptkit.align.extract.rules import Pattern as Pattern
+from promptkit.align.extract.rules import YesNo as YesNo
 from promptkit.align.extract.rules import register as register
-from promptkit.align.extract.rules import yes_no as yes_no
+from promptkit.core.class_table import named_attributes
+
+# the registered names (see `named_attributes`)
+first_line = FirstLine
+final_answer = FinalAnswer
+final_number = FinalNumber
+option = Option
+yes_no = YesNo
+boxed = Boxed
+json_field = JsonField
+pattern = Pattern
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, EXTRACTIONS)

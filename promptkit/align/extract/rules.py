@@ -1,7 +1,4 @@
-r"""The extraction rules: where the answer is found in generated text.
-
-The name of each class is also its name on the command line and in task files, which is why the classes are in lower case.
-"""
+r"""The extraction rules: where the answer is found in generated text."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from promptkit.core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class first_line(Extraction):
+class FirstLine(Extraction):
     """Extracts the first line that is not blank, without surrounding white space."""
 
     max_tokens: int = 32
@@ -34,7 +31,7 @@ class first_line(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class final_answer(Extraction):
+class FinalAnswer(Extraction):
     r"""Extracts the answer that the text states last.
 
     The statement can be "the answer is ...", `Answer: ...`, `#### ...` or `\boxed{...}`.
@@ -49,7 +46,7 @@ class final_answer(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class final_number(Extraction):
+class FinalNumber(Extraction):
     """Extracts the number in the answer that the text states last, or else the last number of the text.
 
     A stated answer is found as in `final_answer`. If it has several numbers, the first one after its last equals sign is used,
@@ -76,7 +73,7 @@ def _affirmed_numbers(text: str) -> list[tuple[int, str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class option(Extraction):
+class Option(Extraction):
     """Extracts the letter of the option that the text chooses, or the row's candidate under that letter."""
 
     letters: str = ""
@@ -94,7 +91,7 @@ class option(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class yes_no(Extraction):
+class YesNo(Extraction):
     """Extracts `yes` or `no`: the stated answer, or else the first word of the text, or else the last of these words."""
 
     name: ClassVar[str] = "yes_no"
@@ -105,7 +102,7 @@ class yes_no(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class boxed(Extraction):
+class Boxed(Extraction):
     r"""Extracts the content of the last complete `\boxed{...}`."""
 
     normalize: Normalization = "number"
@@ -117,7 +114,7 @@ class boxed(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class json_field(Extraction):
+class JsonField(Extraction):
     """Extracts a field of the first valid JSON object in the text that has the field."""
 
     field: str = "answer"
@@ -130,7 +127,7 @@ class json_field(Extraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class pattern(Extraction):
+class Pattern(Extraction):
     """Extracts a group of the last match of a regular expression.
 
     If several groups take part in the match, as in `a (x)|b (y)`, the last one is the answer; if the expression has no groups,
@@ -167,9 +164,7 @@ class pattern(Extraction):
 
 
 EXTRACTIONS: ClassTable[Extraction] = ClassTable(
-    "extraction",
-    (first_line, final_answer, final_number, option, yes_no, boxed, json_field, pattern),
-    group="promptkit.extractions",
+    "extraction", (FirstLine, FinalAnswer, FinalNumber, Option, YesNo, Boxed, JsonField, Pattern), group="promptkit.extractions"
 )
 """All extractions, by name."""
 register = EXTRACTIONS.register

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.labelmap.bayesian import Bayesian, BayesianPlus
 from promptkit.align.labelmap.frequency import Frequency
@@ -11,7 +13,7 @@ from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
 from promptkit.align.learned import LearnedAligner
-from promptkit.core.class_table import ClassTable
+from promptkit.core.class_table import ClassTable, named_attributes
 
 LABEL_MAPPINGS: ClassTable[LearnedAligner] = ClassTable(
     "label map",
@@ -22,6 +24,17 @@ LABEL_MAPPINGS: ClassTable[LearnedAligner] = ClassTable(
 """All label mappings, by name."""
 register = LABEL_MAPPINGS.register
 """Registers the class of a label mapping, a dataclass that derives from `LearnedAligner`."""
+
+# the registered names (see `named_attributes`)
+random_map = Random
+frequency = Frequency
+iterative = Iterative
+blm = Bayesian
+blm_plus = BayesianPlus
+semantic = Semantic
+full = Full
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, LABEL_MAPPINGS)
 
 __all__ = [
     "LABEL_MAPPINGS",

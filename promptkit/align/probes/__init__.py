@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.learned import LearnedAligner
@@ -10,7 +12,7 @@ from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerb
 from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
-from promptkit.core.class_table import ClassTable
+from promptkit.core.class_table import ClassTable, named_attributes
 
 PROBES: ClassTable[LearnedAligner] = ClassTable(
     "probe",
@@ -21,6 +23,16 @@ PROBES: ClassTable[LearnedAligner] = ClassTable(
 """All probes, by name."""
 register = PROBES.register
 """Registers the class of a probe, a dataclass that derives from `LearnedAligner`."""
+
+# the registered names (see `named_attributes`)
+knn = KNNPrompting
+hidden = HiddenCalibration
+prototypical = PrototypicalVerbalizer
+automatic = AutomaticVerbalizer
+soft_verbalizer = SoftVerbalizer
+linear = LinearProbe
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, PROBES)
 
 __all__ = [
     "PROBES",

@@ -6,11 +6,11 @@ rationale of demonstrations, and the model writes its own rationale before its a
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from promptkit.core.class_table import ClassTable
-from promptkit.manipulate.cot.least_to_most import least_to_most
-from promptkit.manipulate.cot.zero_shot import zero_shot
+from promptkit.core.class_table import ClassTable, named_attributes
+from promptkit.manipulate.cot.least_to_most import LeastToMost
+from promptkit.manipulate.cot.zero_shot import ZeroShot
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Reason
 
@@ -46,9 +46,15 @@ class Cot(Protocol):
         ...
 
 
-COT: ClassTable[Cot] = ClassTable("chain of thought", (zero_shot, least_to_most), group="promptkit.chains_of_thought")
+COT: ClassTable[Cot] = ClassTable("chain of thought", (ZeroShot, LeastToMost), group="promptkit.chains_of_thought")
 """The chains of thought by name."""
 register = COT.register
 """Registers the class of a chain of thought, a dataclass with the attributes of `Cot`."""
 
-__all__ = ["COT", "Cot", "least_to_most", "register", "zero_shot"]
+# the registered names (see `named_attributes`)
+zero_shot = ZeroShot
+least_to_most = LeastToMost
+if not TYPE_CHECKING:  # type checkers report unknown names
+    __getattr__ = named_attributes(__name__, COT)
+
+__all__ = ["COT", "Cot", "LeastToMost", "ZeroShot", "register"]

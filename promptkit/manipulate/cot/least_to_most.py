@@ -25,7 +25,7 @@ _QUESTION = re.compile(r"^\s*(?:\d+[.):]|[-*•])\s*(\S.*?[?？])", re.MULTILINE
 
 
 @dataclass(frozen=True)
-class least_to_most:
+class LeastToMost:
     """Lists subquestions, answers them one by one, then answers the question itself."""
 
     trigger: str = "Let's break this down into smaller questions:"

@@ -25,7 +25,7 @@ def join_reasoning(trigger: str, reasoning: str, answer_trigger: str) -> str:
 
 
 @dataclass(frozen=True)
-class zero_shot:
+class ZeroShot:
     """Thinks step by step, then answers."""
 
     trigger: str = "Let's think step by step."

@@ -15,7 +15,7 @@ from typing import ClassVar
 from promptkit.core.arguments import checked
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import LabeledExample
-from promptkit.manipulate.cot.zero_shot import zero_shot
+from promptkit.manipulate.cot.zero_shot import ZeroShot
 from promptkit.manipulate.demos.kmeans import fit_kmeans
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.prompting.blocks import REASONING
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class auto_cot(Selector):
+class AutoCot(Selector):
     """Shows one row of each of k clusters, with a reasoning and an answer that the model generates."""
 
     k: int = 8
@@ -54,7 +54,7 @@ class auto_cot(Selector):
     def __post_init__(self) -> None:
         """Validates the keywords, `max_tokens` as `zero_shot` does."""
         checked(self)
-        zero_shot(max_tokens=self.max_tokens)
+        ZeroShot(max_tokens=self.max_tokens)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class auto_cot(Selector):
 
     def _with_reasoning(self, context: SelectionContext, rows: Sequence[LabeledExample]) -> list[LabeledExample | None]:
         """Returns each row with generated reasoning and answer, or None if they are not usable."""
-        cot = zero_shot(max_tokens=self.max_tokens)
+        cot = ZeroShot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
         texts = cot.generate(context, contexts)
         answers = context.answers(contexts, suffix=[*map(cot.format_reasoning, texts)])

@@ -32,7 +32,7 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class bm25(SimilaritySelector):
+class BM25(SimilaritySelector):
     """Shows the k rows with the highest BM25 score, the highest first."""
 
     name: ClassVar[str] = "bm25"

@@ -10,17 +10,17 @@ from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.registry import build
-from promptkit.manipulate.demos.bm25 import bm25
-from promptkit.manipulate.demos.dpp import dpp
-from promptkit.manipulate.demos.mmr import mmr
-from promptkit.manipulate.demos.random import balanced, first, random, random_each
+from promptkit.manipulate.demos.bm25 import BM25
+from promptkit.manipulate.demos.dpp import DPP
+from promptkit.manipulate.demos.mmr import MMR
+from promptkit.manipulate.demos.random import Balanced, First, Random, RandomEach
 from promptkit.manipulate.demos.selector import Selector
-from promptkit.manipulate.demos.similar import similar
+from promptkit.manipulate.demos.similar import Similar
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, count_distinct
 
 CANDIDATES: Mapping[str, type[Selector]] = {
-    selector.name: selector for selector in (first, random, random_each, balanced, bm25, similar, mmr, dpp)
+    selector.name: selector for selector in (First, Random, RandomEach, Balanced, BM25, Similar, MMR, DPP)
 }
 """Selectors that can propose candidates, by name."""
 

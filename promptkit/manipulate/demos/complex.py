@@ -23,7 +23,7 @@ def count_steps(row: LabeledExample) -> int:
 
 
 @dataclass(frozen=True)
-class complex(Selector):
+class Complex(Selector):
     """Shows the k rows with the most reasoning steps, the most first; ties are broken by id."""
 
     k: int = 8

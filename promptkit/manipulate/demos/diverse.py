@@ -21,7 +21,7 @@ OTHER_CLUSTER = 10.0
 
 
 @dataclass(frozen=True)
-class diverse(CoresetSelector):
+class Diverse(CoresetSelector):
     """Shows the row nearest to each of k centroids, that of the largest cluster first."""
 
     seed: int = 0

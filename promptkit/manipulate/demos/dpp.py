@@ -23,7 +23,7 @@ EPSILON = 1e-10
 
 
 @dataclass(frozen=True)
-class dpp(GreedySelector):
+class DPP(GreedySelector):
     """Shows k rows by greedy maximization of the determinant, in the order of selection."""
 
     name: ClassVar[str] = "dpp"

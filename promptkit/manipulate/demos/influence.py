@@ -29,7 +29,7 @@ DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class influence(Selector):
+class Influence(Selector):
     """Shows the k candidates with the highest influence on dev accuracy, the highest first."""
 
     k: int = 8

@@ -24,7 +24,7 @@ from promptkit.manipulate.prompting.rows import Choose, Demonstrations, choose_s
 
 
 @dataclass(frozen=True)
-class mdl(CandidateSelector):
+class MDL(CandidateSelector):
     """Shows the k candidates, in the order, for which the model's prediction has the lowest entropy."""
 
     candidates: int = 30

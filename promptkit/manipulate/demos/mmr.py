@@ -16,7 +16,7 @@ from promptkit.manipulate.demos.greedy import GreedySelector, GreedyState, Numbe
 
 
 @dataclass(frozen=True)
-class mmr(GreedySelector):
+class MMR(GreedySelector):
     """Shows k rows by maximal marginal relevance, in the order of selection."""
 
     relevance: float = 0.5

@@ -20,7 +20,7 @@ from promptkit.manipulate.prompting.rows import Choose, Demonstrations, choose_s
 
 
 @dataclass(frozen=True)
-class zero(Selector):
+class Zero(Selector):
     """Shows no demonstrations."""
 
     name: ClassVar[str] = "zero"
@@ -37,7 +37,7 @@ class zero(Selector):
 
 
 @dataclass(frozen=True)
-class first(Selector):
+class First(Selector):
     """Shows the first k rows of the pool, in the order of the file."""
 
     k: int = 8
@@ -52,7 +52,7 @@ class first(Selector):
 
 
 @dataclass(frozen=True)
-class random(Selector):
+class Random(Selector):
     """Shows k random rows, the same for all rows."""
 
     k: int = 8
@@ -70,7 +70,7 @@ class random(Selector):
 
 
 @dataclass(frozen=True)
-class random_each(Selector):
+class RandomEach(Selector):
     """Shows k random rows, drawn separately for each row."""
 
     k: int = 8
@@ -91,7 +91,7 @@ class random_each(Selector):
 
 
 @dataclass(frozen=True)
-class balanced(Selector):
+class Balanced(Selector):
     """Shows k random rows, k / K of each of K classes; the classes that get the remainder are random too."""
 
     k: int = 8

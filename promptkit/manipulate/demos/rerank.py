@@ -30,7 +30,7 @@ Gains = Sequence[tuple[LabeledExample, float]]
 
 
 @dataclass(frozen=True)
-class rerank(CandidateSelector):
+class Rerank(CandidateSelector):
     """Shows the k candidates with the largest mean gain on training queries, the largest first."""
 
     rows: int = 4

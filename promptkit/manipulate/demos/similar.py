@@ -15,7 +15,7 @@ from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 
 
 @dataclass(frozen=True)
-class similar(EmbeddingSelector):
+class Similar(EmbeddingSelector):
     """Shows the k rows with the highest cosine similarity to the row, the highest first."""
 
     name: ClassVar[str] = "similar"

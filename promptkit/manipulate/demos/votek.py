@@ -29,7 +29,7 @@ SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class votek(CoresetSelector):
+class VoteK(CoresetSelector):
     """Shows k rows by fast vote-k, in the order of selection."""
 
     neighbors: int | None = None

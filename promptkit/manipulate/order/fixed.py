@@ -10,14 +10,14 @@ from promptkit.core.class_table import ClassTable
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.order import Order
-from promptkit.manipulate.order.searched import globale, least_entropy, locale
+from promptkit.manipulate.order.searched import GlobalE, LeastEntropy, LocalE
 from promptkit.manipulate.prompting.checks import check_has_labels
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffle_by_hash
 
 
 @dataclass(frozen=True)
-class given(Order):
+class Given(Order):
     """Keeps the order of the selector."""
 
     name: ClassVar[str] = "given"
@@ -29,7 +29,7 @@ class given(Order):
 
 
 @dataclass(frozen=True)
-class shuffled(Order):
+class Shuffled(Order):
     """Shuffles the demonstrations; the result does not depend on their original order."""
 
     seed: int = 0
@@ -43,7 +43,7 @@ class shuffled(Order):
 
 
 @dataclass(frozen=True)
-class nearest_last(Order):
+class NearestLast(Order):
     """Places the demonstration most similar to the row next to the query."""
 
     name: ClassVar[str] = "nearest-last"
@@ -56,7 +56,7 @@ class nearest_last(Order):
 
 
 @dataclass(frozen=True)
-class nearest_first(Order):
+class NearestFirst(Order):
     """Places the demonstration most similar to the row farthest from the query."""
 
     name: ClassVar[str] = "nearest-first"
@@ -69,7 +69,7 @@ class nearest_first(Order):
 
 
 @dataclass(frozen=True)
-class interleaved(Order):
+class Interleaved(Order):
     """Alternates between the classes in their declared order.
 
     The last demonstration stays the last, and rows of one class keep their order. A class with fewer rows than others has none
@@ -99,12 +99,12 @@ class interleaved(Order):
 @check_arguments("order.default_order")
 def default_order(demos: Selector | type[Selector]) -> Order:
     """Returns the order that is used if none is given: nearest last for ranked demonstrations, else the selector's order."""
-    return nearest_last() if demos.ranks_by_similarity else given()
+    return NearestLast() if demos.ranks_by_similarity else Given()
 
 
 ORDERS: ClassTable[Order] = ClassTable(
     "demonstration order",
-    (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy),
+    (Given, Shuffled, NearestLast, NearestFirst, Interleaved, GlobalE, LocalE, LeastEntropy),
     group="promptkit.orders",
 )
 """The orders by name."""

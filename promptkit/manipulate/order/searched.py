@@ -184,7 +184,7 @@ class ProbedOrder(Order):
 
 
 @dataclass(frozen=True)
-class globale(ProbedOrder):
+class GlobalE(ProbedOrder):
     """Shows the order under which the predicted labels of generated rows are most evenly distributed (GlobalE)."""
 
     name: ClassVar[str] = "globale"
@@ -195,7 +195,7 @@ class globale(ProbedOrder):
 
 
 @dataclass(frozen=True)
-class locale(ProbedOrder):
+class LocalE(ProbedOrder):
     """Shows the order under which the predictions for generated rows have the highest mean entropy (LocalE)."""
 
     name: ClassVar[str] = "locale"
@@ -206,7 +206,7 @@ class locale(ProbedOrder):
 
 
 @dataclass(frozen=True)
-class least_entropy(Order):
+class LeastEntropy(Order):
     """Shows, for each row, the order under which the prediction for that row has the lowest entropy (MDL)."""
 
     seed: int = 0

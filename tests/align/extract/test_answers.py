@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.align.extract.normalize import number, words
-from promptkit.align.extract.rules import final_number, first_line, pattern
+from promptkit.align.extract.rules import FinalNumber, FirstLine, Pattern
 
 DIFFERENT = ["1.5 15", "-5 5", "3/4 34", "C++ C#", "+ -", "! ?", "10:30 1030", "3-5 35", ".5 5"]
 
@@ -13,13 +13,13 @@ DIFFERENT = ["1.5 15", "-5 5", "3/4 34", "C++ C#", "+ -", "! ?", "10:30 1030", "
 @pytest.mark.parametrize("pair", DIFFERENT)
 def test_answers_with_meaningful_punctuation_differ(pair: str) -> None:
     one, other = pair.split()
-    assert not first_line().is_correct(one, [other])
+    assert not FirstLine().is_correct(one, [other])
 
 
 @pytest.mark.parametrize("pair", ["Paris.|paris", "the U.S.A.|usa", "1,000|1000", "“x”|“X”", "well-known|well‐known", "A|a"])
 def test_answers_with_different_decoration_are_equal(pair: str) -> None:
     one, other = pair.replace("‐", "-").split("|")
-    assert first_line().is_correct(one, [other])
+    assert FirstLine().is_correct(one, [other])
 
 
 @given(st.text(min_size=1))
@@ -53,11 +53,11 @@ def test_text_that_is_not_a_number_is_compared_as_words(text: str) -> None:
     ],
 )
 def test_last_number_is_extracted_completely(text: str, expected: str) -> None:
-    answer = final_number().answer(text)
+    answer = FinalNumber().answer(text)
     assert answer is not None
     assert number(answer) == number(expected)
 
 
 def test_pattern_with_alternatives_returns_the_matching_group() -> None:
-    rule = pattern(regex=r"answer is (\d+)|result (\d+)")
+    rule = Pattern(regex=r"answer is (\d+)|result (\d+)")
     assert [rule.answer(text) for text in ("answer is 4", "the result 5", "nothing")] == ["4", "5", None]

@@ -23,7 +23,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
     ("text", "answer"), [(" Paris\nQ: next", "Paris"), ("\n\n  Rome ", "Rome"), ("", None), (" \n\t", None), ("a\r\nb", "a")]
 )
 def test_first_line_skips_blank_lines(text, answer):
-    assert pk.extract.first_line().answer(text) == answer
+    assert pk.extract.FirstLine().answer(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_first_line_skips_blank_lines(text, answer):
     ],
 )
 def test_final_number_has_sign_and_separators(text, answer):
-    assert pk.extract.final_number().answer(text) == answer
+    assert pk.extract.FinalNumber().answer(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_final_number_has_sign_and_separators(text, answer):
     ],
 )
 def test_pattern_returns_group_of_last_match(regex, text, answer):
-    assert pk.extract.pattern(regex=regex).answer(text) == answer
+    assert pk.extract.Pattern(regex=regex).answer(text) == answer
 
 
 FRAGMENTS = (
@@ -71,16 +71,16 @@ def test_answer_is_a_nonblank_substring_of_the_text(text, choices):
     for extraction in EXTRACTIONS.values():
         answer = extraction().answer(text, choices)
         assert answer is None or extraction().normalized(answer).strip()
-        if extraction in (pk.extract.option, pk.extract.yes_no):
+        if extraction in (pk.extract.Option, pk.extract.YesNo):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
-        elif extraction is not pk.extract.json_field:  # its values can contain escapes
+        elif extraction is not pk.extract.JsonField:  # its values can contain escapes
             assert answer is None or answer in text
 
 
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
 def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer):
     written = json.dumps({"first": [others], **others, "answer": answer})
-    result = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    result = pk.extract.JsonField().answer(f"Sure: ```json\n{written}\n``` {{}}")
     assert result == (answer.strip() or None)
 
 
@@ -92,7 +92,7 @@ nested = st.recursive(
 
 @given(nested)
 def test_box_ends_at_its_closing_brace(content):
-    result = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
+    result = pk.extract.Boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
     assert result == (content.strip() or None)
 
 
@@ -124,23 +124,23 @@ def test_different_words_stay_different(one, other):
 
 
 def test_any_accepted_answer_is_correct_and_a_missing_answer_is_wrong():
-    extraction = pk.extract.first_line()
+    extraction = pk.extract.FirstLine()
     assert extraction.is_correct("kiev.", ("Kyiv", "Kiev"))
     assert not extraction.is_correct("Lviv", ("Kyiv", "Kiev"))
     assert not extraction.is_correct(None, ("Kyiv", ""))
-    assert not pk.extract.first_line(normalize="exact").is_correct("kiev", ("Kyiv", "Kiev"))
-    assert pk.extract.final_number().is_correct("$1,200.0", ("1200",))
+    assert not pk.extract.FirstLine(normalize="exact").is_correct("kiev", ("Kyiv", "Kiev"))
+    assert pk.extract.FinalNumber().is_correct("$1,200.0", ("1200",))
 
 
 def test_sampling_seed_depends_on_seed_and_row():
     rows = [Example(id=name, inputs={}) for name in "ab"]
-    seeds = {pk.extract.first_line(temperature=1.0, seed=s).generate(row, ()).seed for s in (0, 1) for row in rows}
+    seeds = {pk.extract.FirstLine(temperature=1.0, seed=s).generate(row, ()).seed for s in (0, 1) for row in rows}
     assert len(seeds) == 4
-    assert {pk.extract.first_line(seed=s).generate(row, ()).seed for s in (0, 1) for row in rows} == {0}
+    assert {pk.extract.FirstLine(seed=s).generate(row, ()).seed for s in (0, 1) for row in rows} == {0}
 
 
 def test_stop_strings_include_those_of_the_next_example():
-    verb = pk.extract.first_line(stop=("\n", "###")).generate(Example(id="a", inputs={}), ("\n\n", ""))
+    verb = pk.extract.FirstLine(stop=("\n", "###")).generate(Example(id="a", inputs={}), ("\n\n", ""))
     assert verb.stop == ("\n", "###", "\n\n")
 
 
@@ -157,12 +157,12 @@ def test_stop_strings_include_those_of_the_next_example():
 )
 def test_invalid_settings_are_refused(settings, code, fields):
     with refused(InputError, code, **fields):
-        pk.extract.first_line(**settings)
+        pk.extract.FirstLine(**settings)
 
 
 def test_invalid_pattern_is_refused():
     with refused(InputError, "invalid-pattern", pattern="("):
-        pk.extract.pattern(regex="(")
+        pk.extract.Pattern(regex="(")
 
 
 @pytest.mark.parametrize(
@@ -220,4 +220,4 @@ def test_invalid_pattern_is_refused():
     ],
 )
 def test_option_is_the_conclusion_or_the_only_option_named(text: str, expected: str | None) -> None:
-    assert pk.extract.option(letters="ABCD").answer(text) == expected
+    assert pk.extract.Option(letters="ABCD").answer(text) == expected

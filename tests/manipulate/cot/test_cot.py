@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.manipulate.cot import COT, least_to_most, zero_shot
+from promptkit.manipulate.cot import COT, LeastToMost, ZeroShot
 from promptkit.manipulate.cot.zero_shot import join_reasoning
-from promptkit.manipulate.demos import auto_cot
+from promptkit.manipulate.demos import AutoCot
 from promptkit.manipulate.demos.auto_cot import LINES, WORDS, clusters
-from promptkit.manipulate.demos.complex import complex as complex_
-from promptkit.manipulate.demos.complex import count_steps
+from promptkit.manipulate.demos.complex import Complex, count_steps
 from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 from tests.support.errors import refused
 
@@ -51,7 +50,7 @@ def uniform(prompt, word):
 
 def test_zero_shot_generates_a_reasoning_before_the_answer(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
-    prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
+    prompt = pk.Prompt(QUESTION, cot=ZeroShot(max_tokens=9))
     rendered = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:2])
     assert model.prompts == [f"Q: {row.inputs['text']}\nA: Let's think step by step." for row in ROWS[:2]]
     assert model.rounds == [2]
@@ -71,13 +70,13 @@ def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_con
         return ["\n\n1. So.\n\nQ: further"]
 
     setup = bind_context(pool, LABELS, model=scripted(uniform, writes))
-    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(setup)(ROWS[:1])
+    (rendered,) = pk.Prompt(QUESTION, cot=ZeroShot(max_tokens=7)).bind(setup)(ROWS[:1])
     assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
     assert reasoning_of(rendered) == " Let's think step by step.\n\n1. So. Therefore, the answer is"
 
 
-@pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
+@pytest.mark.parametrize("cot", [ZeroShot(), LeastToMost()])
 def test_an_answer_trigger_generated_by_the_model_is_not_repeated(bind_context, scripted, pool, cot):
     model = scripted(uniform, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
     (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
@@ -88,20 +87,20 @@ def test_an_answer_trigger_generated_by_the_model_is_not_repeated(bind_context, 
 def test_demonstrations_format_their_reasoning_like_the_query(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for template in (QUESTION, WORKED):
-        prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
+        prompt = pk.Prompt(template, demos=pk.demos.First(k=1), cot=ZeroShot(trigger="Think.", answer_trigger="Hence"))
         (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
         assert text_of(rendered) == (
             "Q: review number 0\nA: Think. since id000. Hence negative\n\nQ: query 0\nA: Think. Hm. Hence"
         )
     bare = [replace(row, rationale={}) for row in pool]
-    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot())
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.First(k=1), cot=ZeroShot())
     (rendered,) = prompt.bind(bind_context(bare, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
 
 
 def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [" Hm."])
-    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.First(k=1), cot=ZeroShot(trigger="Think.", answer_trigger="Hence"), chat=True)
     (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert model.card.tokenizer.decode(rendered.input.ids) == (
         "<bos><turn>user\nQ: review number 0\nA:<end>\n<turn>assistant\nThink. since id000. Hence negative<end>\n"
@@ -114,14 +113,14 @@ def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, sc
 def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
-        prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
-        setup = bind_context(pool, model=model, reader=pk.extract.first_line())
+        prompt = pk.Prompt(QUESTION, cot=ZeroShot(), chat=chat)
+        setup = bind_context(pool, model=model, reader=pk.extract.FirstLine())
         assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
 def test_a_content_free_row_has_a_separate_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
-    apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
+    apply = pk.Prompt(QUESTION, demos=pk.demos.RandomEach(k=2), cot=ZeroShot()).bind(bind_context(pool, LABELS, model=model))
     (cluster,) = apply(ROWS[:1])
     (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
     assert free.demos == cluster.demos
@@ -142,7 +141,7 @@ def test_context_is_reserved_for_the_reasoning_and_both_calls_show_the_same_demo
     cot = COT[name](max_tokens=30, **({"questions": 1} if name == "least-to-most" else {}))
     model = scripted(uniform, writes)
     model.card = make_card(context_length=length)
-    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.First(k=k), cot=cot)
     apply = prompt.bind(bind_context([replace(row, rationale={}) for row in pool], LABELS, model=model))
     with suppress(TaskError):
         (rendered,) = apply(ROWS[:1])
@@ -193,7 +192,7 @@ def test_subquestions_are_answered_one_by_one_after_the_previous_ones(bind_conte
         return [f" It is {len(prompt)}.\n7. And so on?"]
 
     model = scripted(uniform, writes)
-    apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
+    apply = pk.Prompt(QUESTION, cot=LeastToMost(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
     first, second, third = map(text_of, apply(ROWS[:3]))
     assert model.rounds == [3, 2, 2, 1]
     first_prompt = "Q: query 0\nA: Parts:\n1. How many sheep?"
@@ -208,7 +207,7 @@ def test_subquestions_of_a_row_do_not_depend_on_other_rows(bind_context, scripte
     def writes(prompt, verb):
         return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
 
-    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(uniform, writes)))
+    apply = pk.Prompt(QUESTION, cot=LeastToMost()).bind(bind_context(pool, LABELS, model=scripted(uniform, writes)))
     assert apply(ROWS[:3]) == [apply([row])[0] for row in ROWS[:3]]
 
 
@@ -229,8 +228,8 @@ def generate_reasoning(prompt, verb):
 
 
 def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
-    setup = context(rows, model=model, template=template, reader=pk.extract.first_line(max_tokens=4))
-    return auto_cot(**keywords).bind(setup)
+    setup = context(rows, model=model, template=template, reader=pk.extract.FirstLine(max_tokens=4))
+    return AutoCot(**keywords).bind(setup)
 
 
 def test_auto_cot_shows_a_row_of_each_cluster_with_generated_reasoning_and_answer(context, scripted):
@@ -322,7 +321,7 @@ def test_a_template_without_reasoning_is_refused_unless_a_chain_of_thought_shows
     model = scripted(lambda prompt, word: -float(len(word)), generate_reasoning)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
         bind_auto_cot(context, rows_about("cat"), model, template=QUESTION, k=1)
-    prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
+    prompt = pk.Prompt(QUESTION, demos=AutoCot(k=2), cot=ZeroShot())
     rows = [replace(row, label="negative") for row in rows_about("cat", "dog")]
     (rendered,) = prompt.bind(bind_context(rows, ("negative", "yes"), model=model))(ROWS[:1])
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
@@ -353,12 +352,12 @@ def test_the_rows_with_the_most_steps_are_shown(context, counts, k, mark):
         for i, count in enumerate(counts)
     ]
     assert [*map(count_steps, rows)] == counts
-    (chosen,) = complex_(k=k).bind(context(rows, ("x",)))(ROWS[:1])
+    (chosen,) = Complex(k=k).bind(context(rows, ("x",)))(ROWS[:1])
     expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]
 
 
 def test_a_pool_without_rationales_is_refused(context, make_rows):
     with refused(TaskError, "no-reasoning", selector="complex", rows=4):
-        complex_(k=1).bind(context(make_rows(4), LABELS))
-    assert complex_(k=0).bind(context([], LABELS))(ROWS[:1]) == [()]
+        Complex(k=1).bind(context(make_rows(4), LABELS))
+    assert Complex(k=0).bind(context([], LABELS))(ROWS[:1]) == [()]

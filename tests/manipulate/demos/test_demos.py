@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.manipulate.demos import SELECTORS, balanced, first, random, random_each, votek, zero
+from promptkit.manipulate.demos import SELECTORS, Balanced, First, Random, RandomEach, VoteK, Zero
 from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
 UNSEEN = Example(id="stranger", inputs={"text": "in no pool"})
 
-random_selectors = pytest.mark.parametrize("selector", [random, random_each, balanced])
-all_selectors = pytest.mark.parametrize("selector", [first, random, random_each, balanced])
-shared_set_selectors = pytest.mark.parametrize("selector", [first, random, balanced, votek])
+random_selectors = pytest.mark.parametrize("selector", [Random, RandomEach, Balanced])
+all_selectors = pytest.mark.parametrize("selector", [First, Random, RandomEach, Balanced])
+shared_set_selectors = pytest.mark.parametrize("selector", [First, Random, Balanced, VoteK])
 
 seeds = st.integers(0, 50)
 counts = st.integers(0, 9)
@@ -56,7 +56,7 @@ def test_random_demonstrations_do_not_depend_on_the_order_of_the_pool(bind_selec
 def test_the_first_demonstrations_are_the_first_rows_of_the_pool(bind_selector, pool, order, k):
     mixed = list(pool)
     order.shuffle(mixed)
-    assert ids(bind_selector(first, mixed, k)(UNSEEN)) == ids(mixed[:k])
+    assert ids(bind_selector(First, mixed, k)(UNSEEN)) == ids(mixed[:k])
 
 
 @all_selectors
@@ -120,10 +120,10 @@ def test_only_the_row_itself_is_replaced_in_a_shared_set(bind_selector, pool, se
 @given(k=st.integers(1, 9), seed=seeds)
 def test_random_each_draws_separately_for_each_row(bind_selector, pool, k, seed):
     rows = [Example(id=f"query {n}", inputs={"text": f"query {n}"}) for n in range(8)]
-    choose = bind_selector(random_each, pool, k, seed)
+    choose = bind_selector(RandomEach, pool, k, seed)
     chosen = {row.id: ids(choose(row)) for row in rows}
     assert len({tuple(demonstrations) for demonstrations in chosen.values()}) > 1
-    assert {row.id: ids(bind_selector(random_each, pool, k, seed)(row)) for row in reversed(rows)} == chosen
+    assert {row.id: ids(bind_selector(RandomEach, pool, k, seed)(row)) for row in reversed(rows)} == chosen
 
 
 @random_selectors
@@ -132,7 +132,7 @@ def test_a_different_seed_draws_different_demonstrations(bind_selector, pool, se
     assert len(sets) >= 9
 
 
-@pytest.mark.parametrize("selector", [random, random_each])
+@pytest.mark.parametrize("selector", [Random, RandomEach])
 def test_every_row_of_the_pool_is_drawn_equally_often(bind_selector, make_rows, selector):
     pool = make_rows(12, LABELS)
     draws = Counter(row.id for seed in range(300) for row in bind_selector(selector, pool, 6, seed)(UNSEEN))
@@ -145,7 +145,7 @@ def test_every_row_of_the_pool_is_drawn_equally_often(bind_selector, make_rows, 
 
 @given(k=st.integers(0, 12), seed=seeds, index=st.integers(-1, 29))
 def test_balanced_classes_differ_by_one_demonstration_at_most(bind_selector, pool, k, seed, index):
-    chosen = bind_selector(balanced, pool, k, seed)(UNSEEN if index < 0 else pool[index])
+    chosen = bind_selector(Balanced, pool, k, seed)(UNSEEN if index < 0 else pool[index])
     counts_by_label = Counter(row.label for row in chosen)
     assert len(chosen) == k
     assert max(counts_by_label[label] for label in LABELS) - min(counts_by_label[label] for label in LABELS) <= 1
@@ -153,25 +153,25 @@ def test_balanced_classes_differ_by_one_demonstration_at_most(bind_selector, poo
 
 def test_the_classes_that_get_the_remainder_are_random(bind_selector, pool):
     favoured = Counter(
-        Counter(row.label for row in bind_selector(balanced, pool, 4, seed)(UNSEEN)).most_common(1)[0][0] for seed in range(60)
+        Counter(row.label for row in bind_selector(Balanced, pool, 4, seed)(UNSEEN)).most_common(1)[0][0] for seed in range(60)
     )
     assert all(favoured[label] >= 8 for label in LABELS)
 
 
 def test_balanced_classes_are_shuffled(bind_selector, pool):
-    first_shown = {bind_selector(balanced, pool, 6, seed)(UNSEEN)[0].label for seed in range(20)}
+    first_shown = {bind_selector(Balanced, pool, 6, seed)(UNSEEN)[0].label for seed in range(20)}
     assert first_shown == set(LABELS)
 
 
 @given(seed=seeds, k=st.integers(0, 9), order=st.permutations(LABELS))
 def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(bind_selector, pool, seed, k, order):
-    assert bind_selector(balanced, pool, k, seed, order)(UNSEEN) == bind_selector(balanced, pool, k, seed)(UNSEEN)
+    assert bind_selector(Balanced, pool, k, seed, order)(UNSEEN) == bind_selector(Balanced, pool, k, seed)(UNSEEN)
 
 
 @given(seed=seeds)
 def test_balanced_demonstrations_of_an_imbalanced_pool(bind_selector, make_rows, seed):
     lopsided = [*make_rows(40, ("positive",)), LabeledExample(id="rare", inputs={"text": "rare"}, label="negative")]
-    chosen = bind_selector(balanced, lopsided, 2, seed, ("negative", "positive"))(UNSEEN)
+    chosen = bind_selector(Balanced, lopsided, 2, seed, ("negative", "positive"))(UNSEEN)
     assert sorted(row.label for row in chosen) == ["negative", "positive"]
 
 
@@ -193,7 +193,7 @@ def test_a_negative_number_of_demonstrations_is_refused(bind_selector, pool, sel
 def test_a_class_with_too_few_rows_is_refused_by_name(bind_selector, pool):
     subset = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
     with refused(TaskError, "too-few-rows-of-label", k=6, labels=("neutral",), rows=(1,)):
-        bind_selector(balanced, subset, 6)
+        bind_selector(Balanced, subset, 6)
 
 
 @all_selectors
@@ -210,7 +210,7 @@ def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, sele
 
 
 def test_zero_demonstrations_are_shown_for_any_pool(bind_selector, pool):
-    assert bind_selector(zero, pool)(UNSEEN) == bind_selector(zero, [])(UNSEEN) == ()
+    assert bind_selector(Zero, pool)(UNSEEN) == bind_selector(Zero, [])(UNSEEN) == ()
 
 
 def test_the_spelling_of_a_selector_is_its_name():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
+from promptkit.manipulate.demos import MDL, Influence, Random, RandomEach, Rerank
 from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.prompting.context import MIN_SHARED
 from promptkit.models.client import CachedModel
@@ -22,9 +22,9 @@ from tests.support.errors import refused
 LABELS = ("negative", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(6)]
 SELECTORS_WITH_QUERIES = [
-    mdl(k=3, candidates=7, organizations=5),
-    influence(k=3, candidates=8, contexts=8, rows=9),
-    rerank(k=3, candidates=6, rows=2),
+    MDL(k=3, candidates=7, organizations=5),
+    Influence(k=3, candidates=8, contexts=8, rows=9),
+    Rerank(k=3, candidates=6, rows=2),
 ]
 every_selector = pytest.mark.parametrize("selector", SELECTORS_WITH_QUERIES, ids=lambda selector: selector.name)
 few_examples = hypothesis_settings(max_examples=12)
@@ -95,7 +95,7 @@ def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
 def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
-            selector.bind(context(pool, LABELS, dev=dev, reader=pk.extract.first_line()))(ROWS)
+            selector.bind(context(pool, LABELS, dev=dev, reader=pk.extract.FirstLine()))(ROWS)
     if selector.name != "mdl":
         with refused(TaskError, "empty-part", part="dev", selector=selector.name):
             selector.bind(context(pool, LABELS))
@@ -134,10 +134,10 @@ def entropies(model, context, row, ways):
 @few_examples
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organizations=st.integers(1, 6))
 def test_mdl_shows_the_organization_with_the_lowest_entropy(context, scripted, pool, seed, k, candidates, organizations):
-    selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
+    selector = MDL(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
     setup = context(pool, LABELS, model=model)
-    proposed = random_each(k=candidates, seed=seed).bind(setup)(ROWS)
+    proposed = RandomEach(k=candidates, seed=seed).bind(setup)(ROWS)
     for row, ranked, chosen in zip(ROWS, proposed, selector.bind(setup)(ROWS), strict=True):
         ways = selector._organizations(row, ranked)
         assert ways[0] == ranked[:k]
@@ -150,24 +150,24 @@ def test_mdl_with_one_organization_equals_its_selector_of_candidates(context, po
     setup = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
         plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(setup)
-        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(setup)(ROWS) == plain(ROWS)
+        assert MDL(k=4, seed=2, candidates=4, organizations=1, by=by).bind(setup)(ROWS) == plain(ROWS)
 
 
 def test_organizations_differ_between_rows(pool):
-    first, other = (mdl(k=3)._organizations(row, tuple(pool[:9])) for row in ROWS[:2])
+    first, other = (MDL(k=3)._organizations(row, tuple(pool[:9])) for row in ROWS[:2])
     assert first[0] == other[0]
     assert first[1:] != other[1:]
     assert len({tuple(ids(way)) for way in first}) > 5
 
 
 def test_invalid_settings_of_model_based_selectors_are_refused():
-    for selector in (mdl, rerank):
+    for selector in (MDL, Rerank):
         with refused(InputError, "unknown-name", kind="selector of candidates", name="mdl"):
             selector(by="mdl")
         with refused(InputError, "too-few-candidates", selector=selector.name, k=8, candidates=4):
             selector(k=8, candidates=4)
     with refused(InputError, "too-few-candidates", selector="influence", k=8, candidates=8):
-        influence(k=8, candidates=8)
+        Influence(k=8, candidates=8)
 
 
 # ---- influence --------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_influence_is_the_accuracy_with_a_row_minus_the_accuracy_without_it(cont
         return float((word == f" {right}") is knows)
 
     model = scripted(says)
-    selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
+    selector = Influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
     setup = context(pool, LABELS, dev=dev, model=model)
     (chosen,) = selector.bind(setup)(ROWS[:1])
     contexts, right = {}, {}
@@ -214,7 +214,7 @@ def test_influence_is_the_accuracy_with_a_row_minus_the_accuracy_without_it(cont
 
 
 def test_candidates_occur_in_contexts_equally_often(pool):
-    selector = influence(k=3, candidates=8, contexts=16)
+    selector = Influence(k=3, candidates=8, contexts=16)
     contexts = [selector._random_context(number, pool[:8]) for number in range(16)]
     times = [sum(row in context for context in contexts) for row in pool[:8]]
     assert all(len({*ids(context)}) == 3 for context in contexts)
@@ -229,8 +229,8 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
-    setup = context(rows, dev=dev, model=scripted(writes=writes), reader=pk.extract.first_line(max_tokens=3))
-    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(setup)(ROWS[:1])
+    setup = context(rows, dev=dev, model=scripted(writes=writes), reader=pk.extract.FirstLine(max_tokens=3))
+    (chosen,) = Influence(k=1, candidates=9, contexts=18, rows=9).bind(setup)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 
 
@@ -242,9 +242,9 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
 def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
     setup = context(pool, LABELS, dev=dev, model=model)
-    selector = rerank(k=k, seed=seed, candidates=6, rows=count)
-    proposed = random_each(k=6, seed=seed).bind(setup)(ROWS)
-    near = random_each(k=count, seed=seed).bind(context(dev, LABELS))
+    selector = Rerank(k=k, seed=seed, candidates=6, rows=count)
+    proposed = RandomEach(k=6, seed=seed).bind(setup)(ROWS)
+    near = RandomEach(k=count, seed=seed).bind(context(dev, LABELS))
 
     def logprob(row, demonstrations):
         prompt = model.card.tokenizer.decode(setup.layout(row, demonstrations).input.ids).removeprefix("<bos>")
@@ -265,7 +265,7 @@ def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, script
     def chosen(label):
         twin = LabeledExample(id="twin", inputs=ROWS[0].inputs, label=label)
         setup = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
-        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(setup)(ROWS[:2])]
+        return [ids(rows) for rows in Rerank(k=4, candidates=10, rows=3).bind(setup)(ROWS[:2])]
 
     one, other = chosen("negative"), chosen("positive")
     assert one[0] == other[0]
@@ -275,7 +275,7 @@ def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, script
 def test_a_candidate_is_scored_once(context, scripted, pool, dev):
     model = scripted(noise)
     setup = context(pool, LABELS, dev=dev, model=model)
-    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(setup)
+    choose = Rerank(k=2, candidates=20, rows=2, by="random").bind(setup)
     choose(ROWS[:1])
     queries = len(model.prompts)
     choose(ROWS)
@@ -285,7 +285,7 @@ def test_a_candidate_is_scored_once(context, scripted, pool, dev):
 def test_the_selector_of_candidates_can_query_other_models(bind_context, scripted, pool, dev, monkeypatch):
     """Tests a selector of candidates that queries a sentence encoder."""
 
-    class encoded(random):  # noqa: N801
+    class Encoded(Random):
         models = ("encoder",)
 
         def bind(self, context):
@@ -293,8 +293,8 @@ def test_the_selector_of_candidates_can_query_other_models(bind_context, scripte
             return super().bind(context)
 
     ask = CachedModel(scripted())
-    monkeypatch.setitem(CANDIDATES, "random", encoded)
-    for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
+    monkeypatch.setitem(CANDIDATES, "random", Encoded)
+    for selector in (MDL(k=2, candidates=4, by="random"), Rerank(k=2, candidates=4, by="random")):
         prompt = pk.Prompt("sentiment/review", demos=selector)
         assert prompt.models == ("encoder",)
         setup = bind_context(pool, LABELS, dev=dev, model=scripted(noise))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
-from promptkit.manipulate.demos import bm25, dpp, mmr, similar, votek
+from promptkit.manipulate.demos import BM25, DPP, MMR, Similar, VoteK
 from promptkit.models.registry import load
 from tests.support.errors import refused
 from tests.support.similarity import LABELS, UNSEEN, every_selector, ids
@@ -23,14 +23,14 @@ def test_embedded_texts_are_the_inputs_sorted_by_name(bind_selector):
         LabeledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
         for text in vectors
     ]
-    assert ids(bind_selector(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
+    assert ids(bind_selector(Similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
 
 
 def test_long_and_empty_texts_are_embedded(context, make_card, make_rows):
     rows = [*make_rows(3), LabeledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabeledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
     setup = context(rows, ("negative", "positive"), card=make_card(context_length=64))
-    assert len(similar(5).bind(setup)([UNSEEN])[0]) == 5
+    assert len(Similar(5).bind(setup)([UNSEEN])[0]) == 5
 
 
 def test_a_model_without_hidden_states_is_refused(context, pool):
@@ -43,7 +43,7 @@ def test_a_model_without_hidden_states_is_refused(context, pool):
     setup = context(pool, LABELS)
     setup = replace(setup, bind_context=replace(setup.bind_context, other_models={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
-        similar(2, encoder="mute").bind(setup)
+        Similar(2, encoder="mute").bind(setup)
 
 
 @every_selector
@@ -70,7 +70,7 @@ def test_a_budget_keeps_the_demonstrations_that_fit_in_order(context, selector, 
 def test_a_demonstration_longer_than_the_context_fits_no_budget(context, make_card, make_rows):
     rows = [*make_rows(2), LabeledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
     setup = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
-    (kept,) = bm25(3, budget=10**6).bind(setup)([UNSEEN])
+    (kept,) = BM25(3, budget=10**6).bind(setup)([UNSEEN])
     assert {*ids(kept)} == {"id000", "id001"}
 
 
@@ -90,7 +90,7 @@ def test_small_pools_missing_labels_and_negative_numbers_are_refused(bind_select
 
 
 @pytest.mark.parametrize(
-    ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbors": 0})]
+    ("selector", "keywords"), [(MMR, {"relevance": 1.5}), (DPP, {"candidates": 0}), (VoteK, {"neighbors": 0})]
 )
 def test_a_keyword_out_of_range_is_refused(selector, keywords):
     with refused(InputError, "out-of-range", selector=selector.name, **keywords):
@@ -99,4 +99,4 @@ def test_a_keyword_out_of_range_is_refused(selector, keywords):
 
 def test_a_keyword_of_the_wrong_type_is_refused():
     with refused(InputError, "invalid-value", keyword="k", value="'many'"):
-        similar("many")
+        Similar("many")

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from promptkit.core.examples import Example
-from promptkit.manipulate.demos import bm25, diverse, dpp, mmr, similar, votek
+from promptkit.manipulate.demos import BM25, DPP, MMR, Diverse, Similar, VoteK
 from promptkit.manipulate.demos.votek import Votes, neighbor_graph
 from tests.support.similarity import SIMILARITY_SELECTORS, UNSEEN, WORDS, ids, labeled, seeds
 
@@ -23,7 +23,7 @@ def test_all_similarity_selectors_are_tested():
 
 @given(seed=seeds, k=st.integers(1, 12))
 def test_similar_rows_are_the_nearest_neighbors_of_scikit_learn(random_pool, seed, k):
-    pool, query, chosen = random_pool(similar(k, encoder="placed"), seed)
+    pool, query, chosen = random_pool(Similar(k, encoder="placed"), seed)
     assert chosen == NearestNeighbors(n_neighbors=k, metric="cosine").fit(pool).kneighbors(query[None])[1][0].tolist()
 
 
@@ -51,13 +51,13 @@ def test_bm25_ranks_by_its_formula(bind_selector, words, query):
     names = sorted({" ".join(row) for row in words})
     scores = dict(zip(names, bm25_scores(names, " ".join(query)), strict=True))
     query_row = Example(id="query", inputs={"text": "?" + " ".join(query)})
-    (chosen,) = bind_selector(bm25(len(names)), labeled(names))([query_row])
+    (chosen,) = bind_selector(BM25(len(names)), labeled(names))([query_row])
     assert ids(chosen) == sorted(names, key=lambda name: (-round(scores[name], 5), name))
 
 
 @given(seed=seeds, k=st.integers(1, 8), relevance=st.sampled_from([0.0, 0.3, 0.5, 1.0]), candidates=st.integers(1, 12))
 def test_mmr_selects_by_its_formula(random_pool, seed, k, relevance, candidates):
-    pool, query, chosen = random_pool(mmr(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
+    pool, query, chosen = random_pool(MMR(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
     nearest = np.argsort(-(pool @ query)).tolist()
     expected = nearest[:1]
     while len(expected) < min(k, candidates):
@@ -71,7 +71,7 @@ def test_mmr_selects_by_its_formula(random_pool, seed, k, relevance, candidates)
 @given(seed=seeds, k=st.integers(1, 10), candidates=st.integers(1, 12))
 def test_dpp_maximizes_the_determinant_greedily(random_pool, seed, k, candidates, width):
     """With 2 dimensions the rank of the kernel is 3, so from the fourth row on the nearest rows are selected."""
-    pool, query, chosen = random_pool(dpp(k, encoder="placed", candidates=candidates), seed, width=width)
+    pool, query, chosen = random_pool(DPP(k, encoder="placed", candidates=candidates), seed, width=width)
     nearest = np.argsort(-(pool @ query)).tolist()
     quality = (1 + pool @ query) / 2
     r = np.array([exp((q - quality.max()) / 0.2) for q in quality])
@@ -103,7 +103,7 @@ def test_vote_k_equals_selection_by_hand():
 
 @given(seed=seeds, k=st.integers(1, 8), neighbors=st.integers(1, 14))
 def test_vote_k_selects_by_its_formula(random_pool, seed, k, neighbors):
-    pool, _, chosen = random_pool(votek(k, encoder="placed", neighbors=neighbors), seed)
+    pool, _, chosen = random_pool(VoteK(k, encoder="placed", neighbors=neighbors), seed)
     cosines = np.round(pool @ pool.T, 5)
     points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbors] for v in range(12)]
     assert neighbor_graph(pool.astype(np.float32), neighbors).tolist() == points
@@ -121,7 +121,7 @@ def test_vote_k_selects_by_its_formula(random_pool, seed, k, neighbors):
 @settings(max_examples=20)
 @given(seed=seeds, k=st.integers(1, 6))
 def test_diverse_rows_are_the_nearest_to_the_centroids_of_k_means(random_pool, seed, k):
-    pool, _, chosen = random_pool(diverse(k, encoder="placed", seed=3), seed)
+    pool, _, chosen = random_pool(Diverse(k, encoder="placed", seed=3), seed)
     fitted = KMeans(k, n_init=10, random_state=3).fit(pool.astype(np.float32))
     distances = np.round(fitted.transform(pool.astype(np.float32)), 5)
     members = [np.flatnonzero(fitted.labels_ == cluster) for cluster in range(k)]
@@ -133,5 +133,5 @@ def test_diverse_rows_are_the_nearest_to_the_centroids_of_k_means(random_pool, s
 def test_diverse_rows_come_from_every_cluster(bind_selector):
     places = {"x": (9.0, 0.0), "y": (0.0, 9.0), "z": (-9.0, -9.0)}
     vectors = {f"{heap}{n}": np.array(place) + n / 10 for heap, place in places.items() for n in range(-2, 3)}
-    (chosen,) = bind_selector(diverse(3, encoder="placed"), labeled(vectors), vectors)([UNSEEN])
+    (chosen,) = bind_selector(Diverse(3, encoder="placed"), labeled(vectors), vectors)([UNSEEN])
     assert {row.id[0] for row in chosen} == {"x", "y", "z"}

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptkit.core.examples import Example
-from promptkit.manipulate.demos import bm25, similar, votek
+from promptkit.manipulate.demos import BM25, Similar, VoteK
 from promptkit.manipulate.demos.ranking import EmbeddingSelector
 from tests.support.similarity import EMBEDDING, LABELS, NESTED, PER_ROW, UNSEEN, build, counts, every_selector, ids, labeled
 
@@ -82,7 +82,7 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(bind_selector, pool,
             assert counts_by_label[one] >= counts_by_label[other] - 1 or counts_by_label[one] == left[one]
 
 
-@pytest.mark.parametrize("selector", [bm25, similar])
+@pytest.mark.parametrize("selector", [BM25, Similar])
 @given(k=counts)
 @settings(max_examples=10)
 def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(bind_selector, pool, selector, k):
@@ -97,7 +97,7 @@ def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(
     assert [*bind_selector(selector(k, balanced=True), pool)([UNSEEN])[0]] == expected
 
 
-@pytest.mark.parametrize("selector", [*EMBEDDING, votek])
+@pytest.mark.parametrize("selector", [*EMBEDDING, VoteK])
 def test_ties_up_to_rounding_are_broken_by_id(bind_selector, selector):
     """Uses vectors that are equal up to rounding, except one."""
     names = [f"{n:02}" for n in range(20)]
@@ -113,7 +113,7 @@ def test_ties_up_to_rounding_are_broken_by_id(bind_selector, selector):
 
 def test_unknown_words_give_ties_broken_by_id(bind_selector, pool):
     unheard = Example(id="q", inputs={"text": "zzz"})
-    assert ids(bind_selector(bm25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
+    assert ids(bind_selector(BM25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
 
 
 @pytest.mark.parametrize("selector", PER_ROW)

@@ -84,7 +84,7 @@ def in_slots(model: Any, template: str, modifiers: list[Any], **prompt: Any) -> 
 def test_vectors_fill_slots_without_moving_other_tokens(model: Any, shots: int) -> None:
     task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
     start = pk.SoftPrompt(2, init="random", place="start", seed=2)
-    demos = pk.demos.first(k=shots)
+    demos = pk.demos.First(k=shots)
     vectors = {soft.seed: rows(rendered(model, replace(soft, slot=None)).interventions.vectors) for soft in (task, end, start)}
     found = in_slots(model, SLOTS, [start, end, task], demos=demos)
     positions = read_vectors(found, model)

@@ -86,7 +86,7 @@ def test_tokens_are_inserted_as_ids_without_moving_other_tokens(model: Any) -> N
 
 
 def test_tokens_fill_every_occurrence_of_a_slot(model: Any) -> None:
-    result = rendered(model, tokens(slot="end"), template=SLOT, demos=pk.demos.first(k=2)).input
+    result = rendered(model, tokens(slot="end"), template=SLOT, demos=pk.demos.First(k=2)).input
     spans = [span for span in result.spans if span.part == "soft end"]
     assert [result.ids[span.start : span.stop] for span in spans] == [IDS] * 3
     assert min(result.ids) >= 0

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate import demos
-from promptkit.manipulate.order.fixed import ORDERS, interleaved, nearest_first, nearest_last, shuffled
-from promptkit.manipulate.order.fixed import given as as_given
+from promptkit.manipulate.order.fixed import ORDERS, Given, Interleaved, NearestFirst, NearestLast, Shuffled
 from promptkit.manipulate.prompt import Prompt
 from tests.support.errors import refused
 
@@ -35,14 +34,14 @@ seeds = st.integers(0, 50)
 def test_a_shuffle_is_a_permutation_independent_of_the_selector_s_order(rows, order, size, seed):
     mixed = rows[:size]
     order.shuffle(mixed)
-    shown = arranged(shuffled(seed=seed), mixed)
+    shown = arranged(Shuffled(seed=seed), mixed)
     assert sorted(row.id for row in shown) == sorted(row.id for row in mixed)
-    assert shown == arranged(shuffled(seed=seed), rows[:size])
+    assert shown == arranged(Shuffled(seed=seed), rows[:size])
 
 
 def test_every_row_occurs_at_every_position(rows):
     places = Counter(
-        (row.id, place) for seed in range(400) for place, row in enumerate(arranged(shuffled(seed=seed), rows[:4]))
+        (row.id, place) for seed in range(400) for place, row in enumerate(arranged(Shuffled(seed=seed), rows[:4]))
     )
     assert len(places) == 16
     assert all(60 < count < 140 for count in places.values())  # 100 expected, standard deviation about 9
@@ -50,7 +49,7 @@ def test_every_row_occurs_at_every_position(rows):
 
 def test_overlapping_sets_are_shuffled_independently(rows):
     def first_two(seed, others):
-        return [row.id for row in arranged(shuffled(seed=seed), [*rows[:2], *others]) if row in rows[:2]]
+        return [row.id for row in arranged(Shuffled(seed=seed), [*rows[:2], *others]) if row in rows[:2]]
 
     assert any(first_two(seed, rows[2:4]) != first_two(seed, rows[4:6]) for seed in range(20))
 
@@ -59,23 +58,23 @@ def test_overlapping_sets_are_shuffled_independently(rows):
 def test_given_keeps_the_selector_s_order(rows, order):
     mixed = list(rows)
     order.shuffle(mixed)
-    assert arranged(as_given(), mixed) == tuple(mixed)
+    assert arranged(Given(), mixed) == tuple(mixed)
 
 
 @given(order=orders, size=sizes)
 def test_the_first_ranked_row_is_nearest_to_the_query_or_farthest_from_it(rows, order, size):
     mixed = list(rows)
     order.shuffle(mixed)
-    assert arranged(nearest_first(), mixed[:size]) == tuple(mixed[:size])
-    assert arranged(nearest_last(), mixed[:size]) == tuple(reversed(mixed[:size]))
+    assert arranged(NearestFirst(), mixed[:size]) == tuple(mixed[:size])
+    assert arranged(NearestLast(), mixed[:size]) == tuple(reversed(mixed[:size]))
 
 
-@pytest.mark.parametrize("order", [nearest_first(), nearest_last()])
+@pytest.mark.parametrize("order", [NearestFirst(), NearestLast()])
 def test_unranked_demonstrations_are_refused_by_orders_by_rank(order):
-    for unranked in (demos.random(4), demos.balanced(4), demos.votek(4), demos.diverse(4)):
+    for unranked in (demos.Random(4), demos.Balanced(4), demos.VoteK(4), demos.Diverse(4)):
         with refused(InputError, "order-needs-ranking", order=order.name, demos=unranked.name):
             Prompt("sentiment/review", demos=unranked, order=order)
-    for ranked in (demos.bm25(4), demos.similar(4), demos.mmr(4), demos.dpp(4), demos.zero(), demos.random(0)):
+    for ranked in (demos.BM25(4), demos.Similar(4), demos.MMR(4), demos.DPP(4), demos.Zero(), demos.Random(0)):
         Prompt("sentiment/review", demos=ranked, order=order)
 
 
@@ -87,7 +86,7 @@ def by_label(spelling):
     ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
 )
 def test_classes_are_interleaved_backward_from_the_last(chosen, shown):
-    arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
+    arrange = Interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
     assert "".join(row.label for row in rows) == shown
 
@@ -95,7 +94,7 @@ def test_classes_are_interleaved_backward_from_the_last(chosen, shown):
 @given(spelling=st.text("abc", max_size=12))
 def test_interleaving_keeps_the_order_within_classes_and_the_last_row(spelling):
     chosen = by_label(spelling)
-    arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
+    arrange = Interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
     assert rows[-1:] == tuple(chosen[-1:])
     for label in "abc":
@@ -107,10 +106,10 @@ def test_interleaving_keeps_the_order_within_classes_and_the_last_row(spelling):
 
 def test_interleaving_needs_labels():
     with refused(TaskError, "no-fixed-labels", order="interleaved"):
-        interleaved().bind(SimpleNamespace(labels=()))
+        Interleaved().bind(SimpleNamespace(labels=()))
 
 
-@pytest.mark.parametrize("order", [as_given, shuffled, nearest_last, nearest_first])
+@pytest.mark.parametrize("order", [Given, Shuffled, NearestLast, NearestFirst])
 def test_an_order_does_not_modify_its_arguments(rows, order):
     before = list(rows)
     arranged(order(), rows)
@@ -124,7 +123,7 @@ def test_the_spelling_of_an_order_is_its_name():
 
 
 def test_default_order_depends_on_whether_demonstrations_are_ranked():
-    ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.bm25(k=2), demos.random(k=2)))
-    assert ranked.resolved_order == nearest_last()
-    assert drawn.resolved_order == as_given()
-    assert ranked.settings() == replace(ranked, order=nearest_last()).settings()
+    ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.BM25(k=2), demos.Random(k=2)))
+    assert ranked.resolved_order == NearestLast()
+    assert drawn.resolved_order == Given()
+    assert ranked.settings() == replace(ranked, order=NearestLast()).settings()

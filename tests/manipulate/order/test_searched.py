@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.manipulate.order.fixed import globale, least_entropy, locale, shuffled
+from promptkit.manipulate.order.fixed import GlobalE, LeastEntropy, LocalE, Shuffled
 from promptkit.manipulate.order.searched import permutations_of
 from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
-shared = pytest.mark.parametrize("order", [globale, locale])
+shared = pytest.mark.parametrize("order", [GlobalE, LocalE])
 few_examples = hypothesis_settings(max_examples=10)
 
 
@@ -59,7 +59,7 @@ def test_permutations_are_distinct_and_independent_of_the_order_of_the_set(rows,
 def test_fewer_permutations_are_a_prefix_of_more(rows):
     assert permutations_of(rows[:5], 7, 3) == permutations_of(rows[:5], 20, 3)[:7]
     assert permutations_of(rows[:5], 7, 3) != permutations_of(rows[:5], 7, 4)
-    assert permutations_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
+    assert permutations_of(rows[:5], 1, 3) == Shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
 
 
 # ---- the order shown --------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def test_the_order_with_the_highest_entropy_over_generated_rows_is_shown(context
     for shots in contexts:
         p = softmax([[noise(f"{shots}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
         histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
-        result.append(entropy(histogram) if order is globale else np.mean([entropy(item) for item in p]))
+        result.append(entropy(histogram) if order is GlobalE else np.mean([entropy(item) for item in p]))
     assert shown == tried[int(np.argmax(np.round(result, 4)))]
 
 
@@ -118,7 +118,7 @@ def test_least_entropy_shows_the_order_with_the_lowest_entropy_for_each_row(cont
     setup = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
     for row, demonstrations, shown in zip(
-        ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True
+        ROWS, chosen, LeastEntropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True
     ):
         tried = permutations_of(demonstrations, 9, seed)
         result = []
@@ -130,13 +130,13 @@ def test_least_entropy_shows_the_order_with_the_lowest_entropy_for_each_row(cont
 
 
 def test_least_entropy_orders_do_not_depend_on_other_rows(context, scripted, rows):
-    arrange = least_entropy(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
+    arrange = LeastEntropy(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
     assert len({tuple(ids(item)) for item in together}) > 1
 
 
-@pytest.mark.parametrize("order", [globale, locale, least_entropy])
+@pytest.mark.parametrize("order", [GlobalE, LocalE, LeastEntropy])
 def test_a_single_permutation_needs_no_query(context, scripted, rows, order):
     model = scripted(noise)
     assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
@@ -147,7 +147,7 @@ def test_a_single_permutation_needs_no_query(context, scripted, rows, order):
 @shared
 def test_a_row_in_the_shared_set_has_a_separate_order(bind_context, scripted, rows, order):
     """The row is replaced in its set; all other rows have the same set in the same order."""
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), order=order(permutations=4), instruction="")
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.First(k=4), order=order(permutations=4), instruction="")
     apply = prompt.bind(bind_context(rows, LABELS, model=scripted(noise, writes)))
     demonstrations, *others = apply([rows[1], *ROWS])
     assert len({item.demos for item in others}) == 1
@@ -172,7 +172,7 @@ def test_in_a_chat_rows_are_generated_in_plain_text_and_scored_in_turns(context,
 
 @shared
 def test_demonstrations_that_differ_between_rows_are_refused(bind_context, scripted, make_rows, order):
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), order=order(permutations=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2), order=order(permutations=2))
     apply = prompt.bind(bind_context(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
     with refused(InputError, "demonstrations-differ", order=order.name):
         apply(ROWS)
@@ -180,11 +180,11 @@ def test_demonstrations_that_differ_between_rows_are_refused(bind_context, scrip
 
 @shared
 def test_tasks_without_common_labels_are_refused(context, rows, order):
-    for reading in (pk.Choices(), pk.extract.first_line()):
+    for reading in (pk.Choices(), pk.extract.FirstLine()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
             order().bind(context(rows, reader=reading))
     with refused(Unsupported, "needs-scored-answers", purpose="least-entropy"):
-        least_entropy().bind(context(rows, reader=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+        LeastEntropy().bind(context(rows, reader=pk.extract.FirstLine()))(ROWS[:1], [rows[:3]])
 
 
 @shared
@@ -206,5 +206,5 @@ def test_generated_rows_with_several_variables_are_parsed(context, scripted):
     template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
     rows = [LabeledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
     model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)
-    globale().bind(context(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
+    GlobalE().bind(context(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
     assert any(prompt.endswith("\n\nx y / z =>") for prompt in model.prompts)

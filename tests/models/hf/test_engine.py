@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bind(model: Any, **options: Any) -> BoundPrompt:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4, seed=1), **options)
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=4, seed=1), **options)
     return prompt.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL}))
 
 
@@ -182,7 +182,7 @@ def test_chat_ids_equal_apply_chat_template() -> None:
         **{name: getattr(card, name) for name in card.__slots__}
         | {"tokenizer": TransformersTokenizer(make_tokenizer(chat=True))}
     )
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), chat=True, instruction="Rate it.")
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.First(k=2), chat=True, instruction="Rate it.")
     context = BindContext(ask=CachedModel(pk.load("fake"), card=card), reader=pk.Verbalizer(WORDS), rows={"pool": POOL})
     (rendered,) = prompt.bind(context)([Example(id="q", inputs={"text": "so so"})])
     turns = [("user", "Rate it.\n\nReview: the film was good and long\nSentiment:"), ("assistant", "good")]

@@ -24,7 +24,7 @@ KINDS = ["gemma3", "llama"]
 
 
 def rows_of(model: Any) -> list[Any]:
-    return rendered_rows(model, TEXTS, WORDS, pool=POOL, demos=pk.demos.balanced(k=4, seed=1))
+    return rendered_rows(model, TEXTS, WORDS, pool=POOL, demos=pk.demos.Balanced(k=4, seed=1))
 
 
 def shared(requests: list[Request]) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ def test_a_predictor_answers_single_rows_without_reading_demonstrations_again(
     load_model: LoadModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model("gemma3")
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), rows={"pool": POOL})
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.First(k=4), rows={"pool": POOL})
     whole = pk.Predictor(model, prompt, pk.Verbalizer(WORDS)).session()
     predictor = pk.Predictor(model, prompt, pk.Verbalizer(WORDS))
     expected = whole.predict(predictor.read_rows([{"text": text} for text in TEXTS]))

@@ -200,7 +200,7 @@ def test_commands_train_evaluate_and_resume(load: LoadModel, kind: str, tmp_path
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_probes_and_similar_demonstrations_read_hidden_states(load: LoadModel, kind: str, tmp_path: Path) -> None:
     model = load(kind)
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.similar(k=2))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Similar(k=2))
     probes = (pk.probes.HiddenCalibration(), pk.probes.KNNPrompting(), pk.probes.AutomaticVerbalizer())
     predictors = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), probe]) for probe in probes]
     run = pk.evaluate(predictors, pk.task("sentiment"), limit=6, out=tmp_path)
@@ -228,7 +228,7 @@ def test_a_soft_prompt_trains_on_texts_that_the_decoder_writes(load: LoadModel, 
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
     (tmp_path / "t.j2").write_text(template)
     save_reviews(tmp_path, 60, template="t.j2", answer="first_line")
-    predictor = pk.Predictor(model, [pk.Prompt(template), pk.SoftPrompt(3)], pk.extract.first_line())
+    predictor = pk.Predictor(model, [pk.Prompt(template), pk.SoftPrompt(3)], pk.extract.FirstLine())
     task = pk.task(str(tmp_path / "texts.yaml"))
     result = pk.train(predictor, task, out=tmp_path, cache=False, steps=8, batch_size=8, dev=8, eval_every=4, learning_rate=0.3)
     assert result.best.loss < result.dev_evaluations[0].loss
@@ -237,7 +237,7 @@ def test_a_soft_prompt_trains_on_texts_that_the_decoder_writes(load: LoadModel, 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_the_encoder_reads_a_chain_of_thought_before_the_answer(load: LoadModel, kind: str, tmp_path: Path) -> None:
     model, tokenizer = load(kind), make(kind)[1]
-    prompt = pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=4))
+    prompt = pk.Prompt("sentiment/review", cot=pk.cot.ZeroShot(max_tokens=4))
     bound = prompt.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)))
     (row,) = bound([Example(id="a", inputs={"text": "a good film"})])
     shown = "".join(piece.text for piece in row.pieces if not piece.control)

@@ -82,7 +82,7 @@ def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadModel, 
 def test_demonstrations_are_complete_texts_before_the_masked_one(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i}"}, label="positive") for i in range(2)]
-    (row,) = rows_of(loaded, ["a film"], pool=pool, demos=pk.demos.first(k=2), words=WORDS)
+    (row,) = rows_of(loaded, ["a film"], pool=pool, demos=pk.demos.First(k=2), words=WORDS)
     shown = "".join(f"film {i} It was great. Yes\n\n" for i in range(2))
     assert list(row.input.ids) == tokenizer(f"{shown}a film It was {tokenizer.mask_token}. Yes").input_ids
 
@@ -182,7 +182,7 @@ def test_the_context_counts_the_positions_that_the_model_has(load: LoadModel) ->
 
 def test_the_longest_label_counts_for_the_context(load: LoadModel) -> None:
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i} " * 20}, label="positive") for i in range(9)]
-    (row,) = rows_of(load("bert"), ["a film"], pool=pool, demos=pk.demos.first(k=9))
+    (row,) = rows_of(load("bert"), ["a film"], pool=pool, demos=pk.demos.First(k=9))
     assert row.dropped
     assert len(row.input.ids) - 1 + max(map(len, row.continuations)) <= 256
 
@@ -195,7 +195,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
     assert loaded.capabilities.verbs == {"Score", "Read"}
     assert "prefixes" not in loaded.capabilities
     with refused(Unsupported, "cannot-generate", model=loaded.name):
-        pk.Predictor(loaded, pk.Prompt("arithmetic/direct"), pk.extract.final_number())
+        pk.Predictor(loaded, pk.Prompt("arithmetic/direct"), pk.extract.FinalNumber())
     with refused(Unsupported, "cannot-generate", model=loaded.name):
         answer(loaded, [Request(input=TextInput(ids=(2, 9, 4, 3)), verb=Generate(max_tokens=3))])
     for learned in (pk.Prefix(3), pk.SteeringVector((1,)), pk.LoReFT(rank=1)):
@@ -203,7 +203,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
             pk.Predictor(loaded, [pk.Prompt(TEMPLATE), learned], pk.Verbalizer(WORDS))
     with refused(Unsupported, "cannot-generate", model=loaded.name):
         CachedModel(loaded)([Request(input=TextInput(ids=(2, 9, 4, 3)), verb=Generate(max_tokens=3))])
-    for option, value in (("channel", True), ("cot", pk.cot.zero_shot()), ("chat", True)):
+    for option, value in (("channel", True), ("cot", pk.cot.ZeroShot()), ("chat", True)):
         with refused(Unsupported, "needs-causal-model", option=option):
             rows_of(loaded, **{option: value})
     with refused(Unsupported, "not-causal", model=loaded.name):

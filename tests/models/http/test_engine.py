@@ -143,7 +143,7 @@ def test_with_only_chat_labels_are_parsed_from_replies_and_noted(folder: Path, t
     script.constrained, script.reply = constrained, "It is Positive, I think."
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     with serving(script) as url:
-        predictor = pk.Predictor(load(url, None), pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2), chat=True), words)
+        predictor = pk.Predictor(load(url, None), pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=2), chat=True), words)
         run = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
         assert run.results[0].predictions == ("positive",) * 6
         assert any(" 6 labels" in note for note in run.notes)

@@ -234,10 +234,10 @@ def test_a_search_counts_rows_without_an_answer_as_wrong(server: Server, tmp_pat
 
 def test_methods_that_need_scores_are_refused_and_those_that_need_answers_are_not(server: Server, tmp_path: Path) -> None:
     server.unsure = lambda text: text.count("e") % 2 == 0
-    ordered = predictors(server.url, demos=pk.demos.balanced(k=2), order=pk.order.least_entropy())
+    ordered = predictors(server.url, demos=pk.demos.Balanced(k=2), order=pk.order.LeastEntropy())
     with refused(ModelError, "no-answer"):
         run(ordered, tmp_path)
-    influential = predictors(server.url, demos=pk.demos.influence(k=2, contexts=4, rows=4))
+    influential = predictors(server.url, demos=pk.demos.Influence(k=2, contexts=4, rows=4))
     assert run(influential, tmp_path).ids
 
 

@@ -61,7 +61,7 @@ def close_engine() -> Any:
 
 def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
     task = pk.task(name, data=DATA)
-    demos = pk.demos.balanced(k=k) if task.labels else pk.demos.random(k=k)
+    demos = pk.demos.Balanced(k=k) if task.labels else pk.demos.Random(k=k)
     bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
     return bound.requests(rows)

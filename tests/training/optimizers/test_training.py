@@ -59,7 +59,7 @@ def training_data(folder: Path, **keywords: Any) -> TrainingData:
     [
         pk.Verbalizer({"no": ["bad, really", "dull"], "yes": "good"}, score="mean", pool="max"),
         pk.Verbalizer({"no": ["bad, really", "dull"], "yes": "good"}),
-        pk.extract.first_line(),
+        pk.extract.FirstLine(),
     ],
 )
 def test_black_box_losses_equal_gradient_losses(folder: Path, align: Any) -> None:
