@@ -107,7 +107,7 @@ WORDS = {"no": "bad", "yes": "good"}
         (
             lambda: [pk.extract.Boxed(), pk.vote.Majority(), pk.vote.Majority()],
             "invalid-second-aligner",
-            {"aligners": ("boxed", "Majority")},
+            {"aligners": ("Boxed", "Majority")},
         ),
         (
             lambda: [pk.extract.Boxed(temperature=0.5), pk.vote.Majority()],
