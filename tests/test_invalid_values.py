@@ -23,7 +23,7 @@ from promptkit.evaluation.preview import views
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.models.fake import FakeModel
-from promptkit.runs.run import run_table
+from promptkit.runs.run_table import run_table
 from promptkit.training.config import TrainingConfig
 from promptkit.training.optimizers import OPTIMIZERS
 from tests.support.errors import refused

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from promptkit.analysis.branches import Branch, locate, read_baseline, read_branch, read_metric_input
+from promptkit.analysis.branches import Branch, branch_of, locate, read_branch
 from promptkit.analysis.comparison import Compared, ComparedMetric, Comparison, Flip
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
@@ -68,17 +68,14 @@ def compare(
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
             predictors=(),
         )
-    branches: dict[str, tuple[Branch, MetricInput]] = {}
+    branches: dict[str, Branch] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):
         group = [predictors[name] for name in names]
         run = evaluate(
             group, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen, out=out, cache=cache, progress=progress
         )
-        metric_inputs = {result.align: result.metric_input for result in run.results}
-        for name in names:
-            branch = read_branch(run.path, predictors[name].name, name=name)
-            branches[name] = branch, metric_inputs[branch.align]
+        branches |= {name: branch_of(run, predictors[name].name, name=name) for name in names}
         runs.append(run)
     return _compare_branches([branches[name] for name in predictors], tuple(runs))
 
@@ -119,20 +116,15 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
     return _compare_branches([_read_compared(spelling) for spelling in spellings])
 
 
-def _read_compared(spelling: str) -> tuple[Branch, MetricInput]:
+def _read_compared(spelling: str) -> Branch:
     """Reads a branch of a run, or a baseline that was evaluated on its rows."""
     path, branch = locate(spelling)
-    baseline = read_baseline(path, branch, name=spelling)
-    if baseline is not None:
-        return baseline
-    found = read_branch(path, branch, name=spelling)
-    return found, read_metric_input(path, found.align)
+    return read_branch(path, branch, name=spelling)
 
 
-def _compare_branches(compared: Sequence[tuple[Branch, MetricInput]], runs: tuple[Run, ...] = ()) -> Comparison:
-    branches = [branch for branch, _ in compared]
+def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
     first, shared = branches[0], _shared_rows(branches)
-    metric_inputs = [_rows_of(branch, metric_input, shared) for branch, metric_input in compared]
+    metric_inputs = [_rows_of(branch, shared) for branch in branches]
     return Comparison(
         task=first.task,
         split=first.split,
@@ -181,10 +173,10 @@ def _shared_rows(branches: Sequence[Branch]) -> list[str]:
     return shared
 
 
-def _rows_of(branch: Branch, metric_input: MetricInput, rows: Sequence[str]) -> MetricInput:
+def _rows_of(branch: Branch, rows: Sequence[str]) -> MetricInput:
     """The part of a branch's metric input for some rows, in their order."""
     index = {row: number for number, row in enumerate(branch.rows)}
-    return metric_input.take([index[row] for row in rows])
+    return branch.metric_input.take([index[row] for row in rows])
 
 
 def _compared_metrics(first: MetricInput, other: MetricInput, *, is_first: bool) -> dict[str, ComparedMetric]:

@@ -19,7 +19,7 @@ from promptkit.display.label_map import label_map_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
 from promptkit.evaluation.results import compute_results
-from promptkit.runs.run import named_label_maps
+from promptkit.runs.result import named_label_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,8 +23,8 @@ from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.recorded import read_options
+from promptkit.runs.result import Result
 from promptkit.runs.row_warnings import seen_warnings
-from promptkit.runs.run import Result
 
 DIFFERENCE = "difference"
 """The column of differences in accuracy."""

@@ -16,7 +16,7 @@ from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import Estimate, wilson
-from promptkit.runs.run import Result
+from promptkit.runs.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

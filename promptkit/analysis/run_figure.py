@@ -10,7 +10,8 @@ from promptkit.display.estimates import estimates_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.metrics.intervals import Estimate
 from promptkit.metrics.table import METRICS
-from promptkit.runs.run import Run, named_label_maps
+from promptkit.runs.result import named_label_maps
+from promptkit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,11 +13,11 @@ from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build
-from promptkit.evaluation.results import RunTitle, run_title
+from promptkit.evaluation.results import run_title
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
-from promptkit.runs.schema import RunSettings
+from promptkit.runs.schema import RunSettings, RunTitle
 
 KEYS = frozenset({"id", "fold", "gold", "skipped", "no_answer", "logprobs", "demos", "seen"})
 """The keys of a run's records that are read."""

@@ -13,7 +13,8 @@ from promptkit.config.evaluation import EvalConfig
 from promptkit.display.terminal import Bar, print_wide
 
 if TYPE_CHECKING:
-    from promptkit.runs.run import Run, ShardRun
+    from promptkit.runs.run import Run
+    from promptkit.runs.shard_run import ShardRun
 
 
 @opts.expand_options
@@ -27,8 +28,9 @@ def eval_(
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task. Each metric has a 95% confidence interval."""
-    from promptkit.runs.run import Run, ShardRun
+    from promptkit.runs.run import Run
     from promptkit.runs.shard import Shard
+    from promptkit.runs.shard_run import ShardRun
 
     part = None if shard is None else Shard.read(shard)
     if plot is not None:
@@ -81,7 +83,7 @@ def print_run(run: Run) -> None:
     """Prints a run's table, its notes and its folder."""
     from rich.console import Console
 
-    from promptkit.runs.run import run_table
+    from promptkit.runs.run_table import run_table
 
     console = Console()
     print_wide(run_table(run))

@@ -21,8 +21,9 @@ from promptkit.tasks.strict_model import StrictModel
 if TYPE_CHECKING:
     from promptkit.evaluation.execution import Progress
     from promptkit.predictor.predictor import Predictor
-    from promptkit.runs.run import Run, ShardRun
+    from promptkit.runs.run import Run
     from promptkit.runs.shard import Shard
+    from promptkit.runs.shard_run import ShardRun
     from promptkit.tasks.task import Task
 
 

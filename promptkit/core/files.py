@@ -6,11 +6,12 @@ After a crash a file has its old content or its new content, never a part of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import CheckpointError, PromptkitError
+from promptkit.core.hashing import Hasher
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -22,12 +23,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.part")
+    write_pieces(path, [content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> str:
+    """Replaces the content of a file in one step with pieces that need not fit into memory together.
+
+    Args:
+        path: The file.
+        pieces: The pieces of its content, in order.
+
+    Returns:
+        The SHA-256 of the content, in hexadecimal.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    partial, hasher = path.with_name(f".{path.name}.part"), Hasher()
     with partial.open("wb") as stream:
-        stream.write(content)
+        for piece in pieces:
+            stream.write(piece)
+            hasher.update(piece)
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
+    return hasher.hexdigest()
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

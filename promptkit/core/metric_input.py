@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from promptkit.core.state import stateful
+
 if TYPE_CHECKING:
     from promptkit.core.arrays import Bools, Floats, Integers
 
@@ -16,6 +18,7 @@ OutputKind = Literal["labels", "choices", "texts", "votes", "label_sets"]
 set of labels per row."""
 
 
+@stateful("metric-input")
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MetricInput:
     """The predictions for N rows that metrics are computed from. Create it with `of_scores`, `of_texts` or `of_label_sets`."""

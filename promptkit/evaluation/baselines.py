@@ -58,7 +58,7 @@ def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
         baselines = evaluate_baselines(run, task, reader)
     except PromptkitError as error:
         return missing_baselines(run, error)
-    return replace(run, baselines=baselines, notes=(*run.notes, *baselines.notes(run.correct)))
+    return run.with_baselines(baselines)
 
 
 def missing_baselines(run: Run, error: PromptkitError) -> Run:

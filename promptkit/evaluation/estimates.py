@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from promptkit.predictor.estimate import Estimate, Figure
 from promptkit.predictor.out_of_fold import OutOfFold
-from promptkit.runs.run import Result, Run
+from promptkit.runs.result import Result
+from promptkit.runs.run import Run
 
 
 def estimate_of(run: Run, result: Result, *, command: str = "") -> Estimate:

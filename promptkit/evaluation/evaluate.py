@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from promptkit.collect.collected import Collected
-from promptkit.collect.read_outputs import from_bytes, outputs_by_fold
+from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
-from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.plan import RunPlan, plan_run
-from promptkit.evaluation.results import compute_results, finish_run, fold_notes, label_notes, run_title
+from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.executor import Executor, InProcess
-from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long, row_warnings
-from promptkit.runs.run import Result, Run, ShardRun
+from promptkit.runs.load import read_run, run_of_results
+from promptkit.runs.rows import EvaluatedRow
+from promptkit.runs.run import Run
+from promptkit.runs.schema import RunTitle
 from promptkit.runs.shard import Shard
+from promptkit.runs.shard_run import ShardRun
 from promptkit.tasks.task import Task
 
 
@@ -70,9 +72,8 @@ def evaluate(
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
-        finished = folder.finished()
-        if finished:
-            completed, read_outputs = read_completed(plan, folder), from_bytes(read_tensors(folder.path))
+        if folder.finished():
+            run = replace(read_run(Run, folder.path, baselines=False), examples_per_second=0.0, resumed=len(plan.rows))
         else:
             completed = execute(
                 plan,
@@ -82,13 +83,8 @@ def evaluate(
                 progress=progress or _no_progress,
                 executor=executor or InProcess(plan.model),
             )
-            read_outputs = outputs_by_fold(completed.outputs)
-        completed = completed.marked(plan.seen)
-        collected = Collected(samples=completed.samples, support=completed.support, read_outputs=read_outputs)
-        results = compute_results(plan.chains, collected)
-        if not finished:
-            finish_run(folder, run_title(settings, len(plan.rows)), collected, results)
-    return _run(plan, folder, completed, collected, results, time.perf_counter() - started)
+            run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
+    return replace(run, seconds=time.perf_counter() - started)
 
 
 @check_arguments("evaluate_shard")
@@ -131,7 +127,7 @@ def evaluate_shard(
                 executor=InProcess(plan.model, shard),
                 shard=shard,
             )
-            _finish_shard(folder, completed.marked(plan.seen), shard)
+            _finish_shard(plan, folder, completed.marked(plan.seen), shard)
     return ShardRun(
         task=task.name,
         split=plan.split,
@@ -141,9 +137,9 @@ def evaluate_shard(
         rows=len(completed.samples),
         n=len(plan.rows),
         seconds=time.perf_counter() - started,
-        examples_per_second=completed.examples_per_second,
-        resumed=completed.resumed,
-        notes=tuple(completed.notes),
+        examples_per_second=completed.timing["examples_per_second"],
+        resumed=completed.timing["resumed"],
+        notes=tuple(completed.timing["notes"]),
     )
 
 
@@ -180,33 +176,29 @@ def dry_run(
         return
 
 
-def _finish_shard(folder: RunFolder, completed: CompletedRun, shard: Shard) -> None:
-    records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
+def _finish(plan: RunPlan, folder: RunFolder, completed: CompletedRun, title: RunTitle) -> Run:
+    """Computes the results of a run, writes its final files and returns it."""
+    collected = Collected(samples=completed.samples, support=completed.support, read_outputs=outputs_by_fold(completed.outputs))
+    results = compute_results(plan.chains, collected)
+    summary, rows = results_summary(title, plan.chains, collected, results), _evaluated_rows(plan, completed)
+    finish_run(folder, summary, rows, collected, results)
+    return run_of_results(Run, folder.path, summary, rows, results, completed.timing)
+
+
+def _finish_shard(plan: RunPlan, folder: RunFolder, completed: CompletedRun, shard: Shard) -> None:
+    records = {
+        "samples": completed.samples,
+        "support": completed.support,
+        "outputs": completed.outputs,
+        "rows": [row.to_record() for row in _evaluated_rows(plan, completed)],
+    }
     folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
 
 
-def _run(
-    plan: RunPlan, folder: RunFolder, completed: CompletedRun, collected: Collected, results: tuple[Result, ...], seconds: float
-) -> Run:
-    warnings = [*map(str, row_warnings(completed.samples)), *fit_warnings(plan.chains, collected)]
-    return Run(
-        task=plan.task.name,
-        split=plan.split,
-        model=plan.model.name,
-        path=folder.path,
-        labels=plan.reader.labels,
-        ids=tuple(row.id for row in plan.rows),
-        gold=tuple(row.label for row in plan.rows),
-        results=results,
-        seconds=seconds,
-        examples_per_second=completed.examples_per_second,
-        resumed=completed.resumed,
-        too_long=count_too_long(completed.samples),
-        no_answer=count_no_answer(completed.samples),
-        seen_rows=count_seen(completed.samples),
-        notes=(*fold_notes(plan.of), *label_notes(plan.reader, results), *warnings, *completed.notes),
-        folds=plan.of,
-    )
+def _evaluated_rows(plan: RunPlan, completed: CompletedRun) -> list[EvaluatedRow]:
+    """Returns the evaluated rows that have records, in the order of the records."""
+    rows, shown = {row.id: row for row in plan.rows}, plan.task.shown_variables
+    return [EvaluatedRow.of(rows[record["id"]], shown, record.get("fold", 0)) for record in completed.samples]
 
 
 def _cache(use: bool) -> ScoreCache | None:

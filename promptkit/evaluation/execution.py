@@ -36,12 +36,8 @@ class CompletedRun:
     outputs: Sequence[ReadRecord | ReadPlanRecord] = ()
     order: Mapping[RecordFile, Sequence[str]]
     """RecordFile -> keys of the records of the whole run; empty for a run that was already finished."""
-    resumed: int
-    """Number of evaluated rows that an earlier execution had computed."""
-    examples_per_second: float
-    """Newly computed evaluated rows per second of model time."""
-    notes: Sequence[str]
-    """Remarks about the execution."""
+    timing: Timing
+    """The duration of the execution, and remarks about it."""
 
     def marked(self, seen: frozenset[str]) -> CompletedRun:
         """Returns the records with a mark on the rows that a predictor was fitted on, given their ids."""
@@ -52,15 +48,14 @@ class CompletedRun:
 
 
 def read_completed(plan: RunPlan, folder: RunFolder) -> CompletedRun:
-    """Returns the records of a finished run or shard."""
+    """Returns the records of a finished shard."""
     samples, timing = folder.lines("samples"), folder.timing()
+    resumed, notes = _count_resumed(plan, samples), timing["notes"] if timing else []
     return CompletedRun(
         samples=samples,
         support=folder.lines("support"),
         order={},
-        resumed=_count_resumed(plan, samples),
-        examples_per_second=0.0,
-        notes=timing["notes"] if timing else (),
+        timing=Timing(seconds=0.0, examples_per_second=0.0, resumed=resumed, notes=notes),
     )
 
 
@@ -100,15 +95,14 @@ def execute(
     if recalled:
         notes.append(f"{recalled} of {missing} answers were taken from the score cache")
     seconds = time.perf_counter() - started
-    folder.record_timing(Timing(seconds=seconds, examples_per_second=rate, resumed=resumed, notes=notes))
+    timing = Timing(seconds=seconds, examples_per_second=rate, resumed=resumed, notes=notes)
+    folder.record_timing(timing)
     return CompletedRun(
         samples=execution.rows("samples"),
         support=execution.rows("support"),
         outputs=execution.reads(),
         order=queries.order(),
-        resumed=resumed,
-        examples_per_second=rate,
-        notes=notes,
+        timing=timing,
     )
 
 

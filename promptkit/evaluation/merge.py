@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,15 +14,15 @@ from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
-from promptkit.evaluation.fit_warnings import fit_warnings
-from promptkit.evaluation.results import RunTitle, compute_results, finish_run, fold_notes, label_notes, run_title
+from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
+from promptkit.runs.load import run_of_results
 from promptkit.runs.recorded import read_options, record_options
-from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long, row_warnings
+from promptkit.runs.rows import EvaluatedRow
 from promptkit.runs.run import Run
-from promptkit.runs.schema import Timing
+from promptkit.runs.schema import RunTitle, Timing
 from promptkit.runs.shard import Shard
 
 
@@ -45,42 +45,20 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     _check_same_run(parts)
     _check_complete([*map(_shard_of, parts)])
     joined = _join(parts)
-    collected, title = joined.collected, joined.title
-    samples = collected.samples
-    results = compute_results(joined.chains, collected)
-    folder = RunFolder(parts[0].path.parent if out is None else out, title["task"], parts[0].settings)
+    results = compute_results(joined.chains, joined.collected)
+    summary = results_summary(joined.title, joined.chains, joined.collected, results)
+    folder = RunFolder(parts[0].path.parent if out is None else out, summary["task"], parts[0].settings)
     notes = [note for part in parts for note in _notes(part)]
+    timing = Timing(seconds=0.0, examples_per_second=0.0, resumed=summary["n"], notes=notes)
     with folder.locked():
         if not folder.finished():
-            finish_run(folder, title, collected, results)
-            folder.record_timing(Timing(seconds=0.0, examples_per_second=0.0, resumed=0, notes=notes))
+            finish_run(folder, summary, joined.rows, joined.collected, results)
+            folder.record_timing(timing)
     options = read_options(parts[0].path)
     if options is not None:
         record_options(folder.path, options)
-    return Run(
-        task=title["task"],
-        split=title["split"],
-        model=title["model"],
-        path=folder.path,
-        labels=joined.chains[0].reader.labels,
-        ids=tuple(record["id"] for record in samples),
-        gold=tuple(record["gold"] for record in samples),
-        results=results,
-        seconds=time.perf_counter() - started,
-        examples_per_second=0.0,
-        resumed=len(samples),
-        too_long=count_too_long(samples),
-        no_answer=count_no_answer(samples),
-        seen_rows=count_seen(samples),
-        notes=(
-            *fold_notes(title.get("folds", 0)),
-            *label_notes(joined.chains[0].reader, results),
-            *map(str, row_warnings(samples)),
-            *fit_warnings(joined.chains, collected),
-            *notes,
-        ),
-        folds=title.get("folds", 0),
-    )
+    run = run_of_results(Run, folder.path, summary, joined.rows, results, timing)
+    return replace(run, seconds=time.perf_counter() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +68,22 @@ class _JoinedShards:
     title: RunTitle
     chains: Sequence[Chain]
     collected: Collected
+    rows: Sequence[EvaluatedRow]
 
 
 def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
     settings, order = parts[0].settings, parts[0].summary["order"]
     rows = {key: record for part in parts for key, record in part.rows.items()}
     reads = {key: record for part in parts for key, record in part.outputs.items()}
+    known = {key: row for part in parts for key, row in part.evaluated.items()}
     with expect(parts[0].path / SHARD, "the description of a shard"):
         samples, support = ([rows[key] for key in order[file]] for file in ("samples", "support"))
         outputs = [reads[key] for key in order["outputs"]]
+        evaluated = [known[key] for key in order["samples"]]
         chains = [chain_from_settings(chain) for chain in settings["align"]]
         title = run_title(settings, len(samples))
-    return _JoinedShards(
-        title=title, chains=chains, collected=Collected(samples=samples, support=support, read_outputs=outputs_by_fold(outputs))
-    )
+    collected = Collected(samples=samples, support=support, read_outputs=outputs_by_fold(outputs))
+    return _JoinedShards(title=title, chains=chains, collected=collected, rows=evaluated)
 
 
 def _check_not_fitted(shard: FinishedShard) -> None:

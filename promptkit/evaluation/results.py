@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,28 +17,19 @@ from promptkit.collect.requirements import calibrations_of, check_calibration
 from promptkit.core.answer_record import is_answered
 from promptkit.core.asking import Counts
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import RowRecord, answered, record_head
+from promptkit.core.records import answered
+from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.metrics.table import rounded_estimates
 from promptkit.needs.fit_rows import fit_row_of
-from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long
-from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord, RunSettings
+from promptkit.runs.branch_files import prediction_records, results_to_bytes
+from promptkit.runs.folder import RESULTS, TENSORS, RunFolder
+from promptkit.runs.result import Result
+from promptkit.runs.row_warnings import count_no_answer, count_seen, count_too_long, row_warnings
+from promptkit.runs.rows import EvaluatedRow
+from promptkit.runs.schema import BranchSummary, RunResults, RunSettings, RunTitle
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-
-
-class RunTitle(TypedDict):
-    """The contents of a run's summary that are known before its results."""
-
-    task: str
-    split: str
-    n: int
-    """Number of evaluated rows."""
-    model: str
-    folds: NotRequired[int]
-    """Number of folds; absent without folds."""
 
 
 def run_title(settings: RunSettings, rows: int) -> RunTitle:
@@ -143,30 +134,49 @@ def label_notes(reader: OutputReader, results: Sequence[Result]) -> list[str]:
     return [*reader.notes(), *dict.fromkeys(by_name)]
 
 
-def _prediction_records(samples: Sequence[RowRecord], results: Sequence[Result]) -> list[PredictionRecord]:
-    return [
-        {
-            **record_head(record["id"], record.get("fold", 0)),
-            "gold": record["gold"],
-            "predictions": {result.align: result.predictions[index] for result in results},
-            "correct": {result.align: bool(result.correct[index]) for result in results},
-        }
-        for index, record in enumerate(samples)
+def results_summary(title: RunTitle, chains: Sequence[Chain], collected: Collected, results: Sequence[Result]) -> RunResults:
+    """Returns everything that `summary.json` says about a run.
+
+    Args:
+        title: The title of the run.
+        chains: The branches.
+        collected: The outputs of the run.
+        results: The results of each branch.
+    """
+    samples, reader = collected.samples, chains[0].reader
+    notes = [*fold_notes(title.get("folds", 0)), *label_notes(reader, results)]
+    branches: list[BranchSummary] = [
+        {"align": result.align, "metrics": result.metrics, "predicted": result.predicted} for result in results
     ]
+    return {
+        **title,
+        "labels": list(reader.labels),
+        "too_long": count_too_long(samples),
+        "no_answer": count_no_answer(samples),
+        "seen_rows": count_seen(samples),
+        "notes": [*notes, *map(str, row_warnings(samples)), *fit_warnings(chains, collected)],
+        "results": branches,
+    }
 
 
-def finish_run(folder: RunFolder, title: RunTitle, collected: Collected, results: Sequence[Result]) -> None:
+def finish_run(
+    folder: RunFolder, summary: RunResults, rows: Sequence[EvaluatedRow], collected: Collected, results: Sequence[Result]
+) -> None:
     """Writes the final files of a run and marks it as finished.
 
     Args:
         folder: The run's folder.
-        title: The contents of the summary that precede the results.
+        summary: The contents of the summary.
+        rows: The evaluated rows.
         collected: The outputs of the run.
         results: The results of each branch.
     """
-    samples = collected.samples
-    records = {"samples": samples, "support": collected.support, "predictions": _prediction_records(samples, results)}
-    counts = {"no_answer": count_no_answer(samples), "seen_rows": count_seen(samples)}
-    summary = {**title, "too_long": count_too_long(samples), **counts}
-    summary["results"] = [result.to_json() for result in results]
-    folder.finish(records, summary, to_bytes(collected.read_outputs))
+    predictions = prediction_records(rows, summary["labels"], results)
+    records: dict[str, Iterable[Mapping[str, object]]] = {
+        "samples": collected.samples,
+        "support": collected.support,
+        "predictions": predictions,
+    }
+    outputs = to_bytes(collected.read_outputs)
+    tensors = {RESULTS: results_to_bytes(results), **({} if outputs is None else {TENSORS: outputs})}
+    folder.finish(records, summary, tensors)

@@ -10,9 +10,10 @@ from typing import cast
 
 from promptkit.core.errors import RunError
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, Record, RowRecord, record_key
-from promptkit.runs.files import REPEAT, read_json
-from promptkit.runs.folder import PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
-from promptkit.runs.schema import PredictionRecord, RunSettings, RunSummary, ShardSummary
+from promptkit.runs.files import REPEAT, expect, read_json
+from promptkit.runs.folder import PREDICTIONS, ROWS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
+from promptkit.runs.rows import EvaluatedRow
+from promptkit.runs.schema import EvaluatedRecord, PredictionRecord, RunSettings, RunSummary, ShardSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,12 @@ class FinishedShard:
     """Key -> record, of `samples.jsonl` and `support.jsonl`."""
     outputs: dict[str, ReadRecord | ReadPlanRecord]
     """Key -> record, of `outputs.jsonl`."""
+    evaluated: dict[str, EvaluatedRow]
+    """Key -> evaluated row, of `rows.jsonl`."""
 
 
-def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
-    """Returns the summary and the predictions of a finished run.
+def read_summary(path: Path) -> RunSummary:
+    """Returns the summary of a finished run.
 
     Raises:
         RunError: If the folder contains no finished run, or one of its files is missing or was changed.
@@ -45,7 +48,12 @@ def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
         )
     if summary is None:
         raise _unfinished(path, SUMMARY)
-    return cast(RunSummary, summary), cast("list[PredictionRecord]", [*_records(path, PREDICTIONS)])
+    return cast(RunSummary, summary)
+
+
+def read_predictions(path: Path) -> Iterator[PredictionRecord]:
+    """Yields the predictions of a finished run, whose summary was read before."""
+    return cast("Iterator[PredictionRecord]", _records(path, PREDICTIONS))
 
 
 def read_rows(path: Path, keys: Collection[str]) -> tuple[RunSettings, list[RowRecord], list[RowRecord]]:
@@ -56,9 +64,9 @@ def read_rows(path: Path, keys: Collection[str]) -> tuple[RunSettings, list[RowR
         keys: The keys of the records to keep, since records of long runs can take much memory.
 
     Raises:
-        RunError: As `read_predictions`.
+        RunError: As `read_summary`.
     """
-    read_predictions(path)
+    read_summary(path)
     samples, support = (
         [{key: value for key, value in record.items() if key in keys} for record in _records(path, file)]
         for file in ("samples", "support")
@@ -90,12 +98,18 @@ def read_shard(path: Path) -> FinishedShard:
     samples, support, outputs = (
         {record_key(cast(Record, each)): each for each in _records(path, file)} for file in RECORD_FILES
     )
+    with expect(path / f"{ROWS}.jsonl", "the rows of a shard"):
+        evaluated = {
+            record_key(record): EvaluatedRow.from_record(record)
+            for record in cast("Iterator[EvaluatedRecord]", _records(path, ROWS))
+        }
     return FinishedShard(
         path=path,
         settings=_settings(path),
         summary=cast(ShardSummary, summary),
         rows=cast("dict[str, RowRecord]", {**support, **samples}),
         outputs=cast("dict[str, ReadRecord | ReadPlanRecord]", outputs),
+        evaluated=evaluated,
     )
 
 

@@ -5,39 +5,43 @@
     support.jsonl         one record per further row that an aligner needs
     outputs.safetensors   token log-probabilities and hidden states, if an aligner needs them; `outputs.jsonl` until the run
                           is finished
-    predictions.jsonl     one record per evaluated row: its gold label and the prediction of each branch
-    summary.json          the metrics and the sha256 of all files above; marks the run as finished
+    predictions.jsonl     one record per evaluated row: its inputs, its gold label, and the prediction and the probabilities of
+                          each branch
+    results.safetensors   the same numbers exactly, from which the results are read again
+    summary.json          the metrics, the notes and the sha256 of all files above; marks the run as finished
     timing.json           what differs between executions of the same run: seconds and notes
     options.json          the options of `promptkit eval` that created the run, unless it was created from Python objects
 
-A shard has its own folder, `RUN.shard-1-of-3`, with `shard.json` instead of `predictions.jsonl` and `summary.json`. Records
-are appended in the order in which they are computed, and finishing the run puts them in the run's order.
+A shard has its own folder, `RUN.shard-1-of-3`, with `rows.jsonl` (its rows with their inputs) and `shard.json` instead of
+`predictions.jsonl`, `results.safetensors` and `summary.json`. Records are appended in the order in which they are computed, and
+finishing the run puts them in the run's order.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
 from promptkit.core.errors import RunError
-from promptkit.core.files import acquire_lock, write_atomically
-from promptkit.core.hashing import sha256_hex
+from promptkit.core.files import acquire_lock, write_pieces
+from promptkit.core.hashing import file_sha256_hex, sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
 from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
-PREDICTIONS = "predictions"
-TENSORS = "outputs.safetensors"
+PREDICTIONS, ROWS = "predictions", "rows"
+TENSORS, RESULTS = "outputs.safetensors", "results.safetensors"
 SETTINGS = "run.json"
 SUMMARY, SHARD = "summary.json", "shard.json"
 TIMING = "timing.json"
-SHARD_FILES = tuple(f"{file}.jsonl" for file in RECORD_FILES)
-RUN_FILES = ("samples.jsonl", "support.jsonl", f"{PREDICTIONS}.jsonl", TENSORS)
+SHARD_FILES = tuple(f"{file}.jsonl" for file in (*RECORD_FILES, ROWS))
+RUN_FILES = ("samples.jsonl", "support.jsonl", f"{PREDICTIONS}.jsonl", RESULTS)
+"""The files of every finished run; some also have `TENSORS`."""
 
 
 class RunFolder:
@@ -120,26 +124,26 @@ class RunFolder:
             stream.writelines(to_line(record) + "\n" for record in records)
 
     def finish(
-        self, records: Mapping[str, Sequence[Mapping[str, object]]], summary: Mapping[str, object], tensors: bytes | None = None
+        self,
+        records: Mapping[str, Iterable[Mapping[str, object]]],
+        summary: Mapping[str, object],
+        tensors: Mapping[str, bytes] | None = None,
     ) -> None:
         """Writes every file in its final order and marks the run or shard as finished.
 
         Args:
             records: File, without its extension -> its records, in the run's order.
             summary: The contents of the marker file, without the hashes of the files.
-            tensors: Contents of `outputs.safetensors`, which replaces `outputs.jsonl`.
+            tensors: The contents of the files of tensors, by name; `outputs.safetensors` replaces `outputs.jsonl`.
         """
-        contents = {
-            name: "".join(to_line(record) + "\n" for record in records[Path(name).stem]).encode()
+        hashes = {
+            name: self._write_pieces(name, ((to_line(record) + "\n").encode() for record in records[Path(name).stem]))
             for name in self._files
-            if name != TENSORS
+            if name.endswith(".jsonl")
         }
-        if tensors is not None:
-            contents[TENSORS] = tensors
-        for name, content in contents.items():
-            self._write(name, content)
-        contents[SETTINGS] = to_file(self._settings)
-        hashes = {name: sha256_hex(content) for name, content in contents.items()}
+        for name, content in (tensors or {}).items():
+            hashes[name] = self._write_pieces(name, [content])
+        hashes[SETTINGS] = sha256_hex(to_file(self._settings))
         self._write(self._marker, to_file({**summary, "sha256": hashes}))
         if self._marker == SUMMARY:
             (self.path / "outputs.jsonl").unlink(missing_ok=True)
@@ -159,8 +163,12 @@ class RunFolder:
             )
 
     def _write(self, name: str, content: bytes) -> None:
+        self._write_pieces(name, [content])
+
+    def _write_pieces(self, name: str, pieces: Iterable[bytes]) -> str:
+        """Replaces a file, and returns the hash of its content."""
         with self._writing():
-            write_atomically(self.path / name, content)
+            return write_pieces(self.path / name, pieces)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -193,11 +201,11 @@ def read_marker(path: Path, marker: str, files: Sequence[str]) -> dict[str, obje
     if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
         raise damaged(path / marker, f"it is not the {Path(marker).stem} of a run")
     hashes = summary["sha256"]
-    for name in (SETTINGS, *(file for file in files if file != TENSORS or TENSORS in hashes)):
+    for name in dict.fromkeys((SETTINGS, *files, *hashes)):
         file = path / name
         if not file.is_file():
             return None
-        if sha256_hex(file.read_bytes()) != hashes.get(name):
+        if file_sha256_hex(file) != hashes.get(name):
             again = "writes it again and keeps the rows" if name == SETTINGS else "computes its rows again"
             raise RunError(
                 f"{file} was changed after its run had finished",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from promptkit.core.records import Record
@@ -32,14 +33,30 @@ class RunSettings(TypedDict):
     """For each branch, the settings of its aligners."""
 
 
-class PredictionRecord(Record):
+class EvaluatedRecord(Record):
+    """An evaluated row: a line of a shard's `rows.jsonl`, and the first fields of a line of `predictions.jsonl`."""
+
+    row_id: NotRequired[str]
+    """The id in the column that the user named; absent if none was named."""
+    inputs: dict[str, str]
+    """Variable -> the text that the template shows; for a file or an array, the hash of its content."""
+    choices: NotRequired[list[str]]
+    """The answer choices of the row; absent if all rows have the same labels, and for free texts."""
+    gold: str
+    """The label or a correct answer."""
+    accepted: NotRequired[list[str]]
+    """For free-text answers, all correct texts."""
+
+
+class PredictionRecord(EvaluatedRecord):
     """A line of `predictions.jsonl`."""
 
-    gold: str
     predictions: dict[str, str | None]
     """Branch -> prediction."""
     correct: dict[str, bool]
     """Branch -> whether the prediction is correct."""
+    probabilities: NotRequired[dict[str, dict[str, float]]]
+    """Branch -> label or choice -> probability, empty for a row without an answer; absent for free texts."""
 
 
 class TooLongCounts(TypedDict):
@@ -55,25 +72,40 @@ class BranchSummary(TypedDict):
     """The metrics of one branch in `summary.json`."""
 
     align: str
-    metrics: dict[str, dict[str, float]]
-    predicted: dict[str, int]
+    metrics: Mapping[str, Mapping[str, float]]
+    predicted: Mapping[str, int]
 
 
-class RunSummary(TypedDict):
-    """The contents of `summary.json`, which marks a run as finished."""
+class RunTitle(TypedDict):
+    """What a run evaluates."""
 
     task: str
     split: str
     n: int
+    """Number of evaluated rows."""
     model: str
     folds: NotRequired[int]
     """Number of folds; absent without folds."""
+
+
+class RunResults(RunTitle):
+    """The contents of `summary.json` besides the hashes of files."""
+
+    labels: list[str]
+    """The labels in the declared order; empty if rows have different answer choices, and for free texts."""
     too_long: TooLongCounts
     no_answer: int
     """Number of evaluated rows that were sent to the model and have no answer; they count as wrong."""
     seen_rows: int
     """Number of evaluated rows that the predictor was fitted on, so that the metrics are no estimate for new rows."""
+    notes: list[str]
+    """Warnings and remarks about the run that do not depend on its execution."""
     results: list[BranchSummary]
+
+
+class RunSummary(RunResults):
+    """The contents of `summary.json`, which marks a run as finished."""
+
     sha256: dict[str, str]
     """File name -> hash of its contents."""
 

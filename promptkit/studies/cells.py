@@ -9,7 +9,8 @@ from typing import Self
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.display.table import Plain, text_of
-from promptkit.runs.run import Result, Run
+from promptkit.runs.result import Result
+from promptkit.runs.run import Run
 from promptkit.studies.grid import format_values, is_collection, plain_value
 from promptkit.tasks.task import Task
 

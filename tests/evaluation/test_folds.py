@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.align.labelmap.bayesian import Bayesian
 from promptkit.analysis.bias import bias
-from promptkit.analysis.branches import read_metric_input
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.label_maps import label_maps
 from promptkit.analysis.realign import align
@@ -197,8 +196,8 @@ def test_analyses_fit_on_each_fold(task: pk.Task, tmp_path: Path) -> None:
     by_name = {result.align: result for result in run.results}
     for result in align(run.path, "batch:rows=4,linear:per_class=6").results:
         np.testing.assert_allclose(result.logprobs, by_name[result.align].logprobs, atol=1e-6)
-    for name, result in by_name.items():
-        np.testing.assert_allclose(read_metric_input(run.path, name).logprobs, result.logprobs, atol=1e-6)
+    for result, read in zip(run.results, pk.Run.load(run.path).results, strict=True):
+        np.testing.assert_array_equal(read.logprobs, result.logprobs)
     names = [name for name in by_name if name.startswith("blm")]
     assert [*label_maps(run.path).maps] == [f"{name}, fold {fold}" for name in names for fold in (1, 2, 3)]
     curve = learning_curve(run.path, per_class=(2, 6), draws=2, task=task)

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 import promptkit as pk
 from promptkit.analysis.bias import bias
-from promptkit.analysis.branches import read_metric_input
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.doctor import diagnose
 from promptkit.analysis.realign import align
@@ -182,7 +181,7 @@ def test_finished_runs_are_analyzed_with_their_skipped_rows(tmp_path: Path) -> N
         assert realigned[result.align].metrics == result.metrics
         assert realigned[result.align].predictions == result.predictions
     assert bias(str(run.path)).n == sent
-    metric_input = read_metric_input(run.path, run.results[0].align)
+    metric_input = pk.Run.load(run.path).results[0].metric_input
     assert int(metric_input.answered.sum()) == sent
     assert np.isneginf(metric_input.logprobs[~metric_input.answered]).all()
     other = evaluate(replace_choice(predictors[0], "truncate-demos"), task, limit=N, out=tmp_path, cache=False)

@@ -25,6 +25,9 @@ def files(samples, support):
     return {"samples": samples, "support": support, "predictions": []}
 
 
+TENSORS = {"results.safetensors": b"numbers"}
+
+
 @pytest.fixture
 def folder(tmp_path):
     return RunFolder(tmp_path / "runs", "sst2", {"seed": 0})
@@ -143,7 +146,7 @@ def test_a_damaged_line_is_refused(folder, damage):
 @pytest.mark.parametrize("damage", [b"{", b"\xff", b"", b"42", b"{}"])
 def test_a_damaged_summary_is_refused(folder, damage):
     with folder.locked():
-        folder.finish(files(LINES, []), {})
+        folder.finish(files(LINES, []), {}, TENSORS)
         (folder.path / "summary.json").write_bytes(damage)
     with refused(RunError, "damaged-file", file=str(folder.path / "summary.json")):
         folder.finished()
@@ -152,7 +155,7 @@ def test_a_damaged_summary_is_refused(folder, damage):
 @pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x + x, lambda x: x.replace(b"0.1", b"0.2"), lambda x: b""])
 def test_a_file_changed_after_the_run_finished_is_refused_and_unchanged(folder, change):
     with folder.locked():
-        folder.finish(files(LINES, []), {})
+        folder.finish(files(LINES, []), {}, TENSORS)
     path = folder.path / "samples.jsonl"
     changed = change(path.read_bytes())
     path.write_bytes(changed)
@@ -161,10 +164,10 @@ def test_a_file_changed_after_the_run_finished_is_refused_and_unchanged(folder, 
     assert path.read_bytes() == changed
 
 
-@pytest.mark.parametrize("file", ["samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"])
+@pytest.mark.parametrize("file", ["samples.jsonl", "support.jsonl", "predictions.jsonl", *TENSORS, "summary.json"])
 def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
     with folder.locked():
-        folder.finish(files(LINES, []), {})
+        folder.finish(files(LINES, []), {}, TENSORS)
     (folder.path / file).unlink()
     assert not folder.finished()
 
@@ -175,7 +178,7 @@ def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
 def test_finishing_orders_the_records_and_marks_the_run_as_finished(folder):
     with folder.locked():
         folder.append("samples", LINES)
-        folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
+        folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0}, TENSORS)
         folder.record_timing({"seconds": 2})
     assert folder.lines("samples") == LINES[::-1]
     assert folder.lines("support") == LINES[:1]
@@ -183,17 +186,17 @@ def test_finishing_orders_the_records_and_marks_the_run_as_finished(folder):
     assert json.loads((folder.path / "summary.json").read_text())["accuracy"] == 1.0
     assert folder.timing() == {"seconds": 2}
     names = {path.name for path in folder.path.iterdir()} - {".lock"}
-    assert names == {"run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json", "timing.json"}
+    assert names == {"run.json", "samples.jsonl", "support.jsonl", *TENSORS, "predictions.jsonl", "summary.json", "timing.json"}
 
 
-@pytest.mark.parametrize("blocked", ["samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"])
+@pytest.mark.parametrize("blocked", ["samples.jsonl", "support.jsonl", "predictions.jsonl", *TENSORS, "summary.json"])
 def test_a_run_that_cannot_be_written_is_not_finished_and_keeps_its_records(folder, blocked):
     with folder.locked():
         folder.append("samples", LINES)
         folder.append("support", LINES[:1])
         (folder.path / f".{blocked}.part").mkdir()  # no file can be written there
         with refused(RunError, "cannot-write", folder=str(folder.path)):
-            folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
+            folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0}, TENSORS)
     assert not folder.finished()
     assert sorted(line["id"] for line in folder.lines("samples")) == ["a", "b", "c"]
     assert folder.lines("support") == LINES[:1]
@@ -210,7 +213,7 @@ def test_the_bytes_of_a_finished_run_do_not_depend_on_the_order_of_appending(mak
         with folder.locked():
             for line in appended:
                 folder.append("samples", [line])
-            folder.finish(files(lines, []), {"n": len(lines)})
+            folder.finish(files(lines, []), {"n": len(lines)}, TENSORS)
         contents.append({path.name: path.read_bytes() for path in folder.path.iterdir()})
     assert contents[0] == contents[1]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import promptkit as pk
 
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
+FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "results.safetensors", "summary.json")
 """The files of every finished run that do not depend on its speed."""
 
 

@@ -14,7 +14,6 @@ import pytest
 
 import promptkit as pk
 from promptkit.analysis.bias import bias
-from promptkit.analysis.branches import read_metric_input
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.doctor import NO_ANSWER, diagnose
 from promptkit.analysis.realign import align
@@ -194,7 +193,7 @@ def test_finished_runs_are_analyzed(server: Server, tmp_path: Path) -> None:
     realigned = align(done.path, "batch:rows=12")
     assert [result.metrics for result in realigned.results] == [result.metrics for result in done.results]
     assert bias(str(done.path)).n == N - done.no_answer
-    assert int(read_metric_input(done.path, done.results[0].align).answered.sum()) == N - done.no_answer
+    assert int(pk.Run.load(done.path).results[0].metric_input.answered.sum()) == N - done.no_answer
     result = done.results[0]
     assert confusion_matrix(result, done.gold, done.labels).sum() == N - done.no_answer
     assert confidence_bins(result)[0][:2] == (0.0, done.no_answer)
