@@ -12,19 +12,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.bias import BALANCED, NO_DEMOS, Bias, Biases, bias
+from promptkit.collect.collected import Collected
 from promptkit.evaluation.evaluate import evaluate
+from promptkit.evaluation.results import finish_run, results_summary
 from promptkit.metrics.intervals import wilson
 from promptkit.needs.premise import premise_id
 from promptkit.runs.folder import RunFolder
+from promptkit.runs.result import Result
+from promptkit.runs.rows import EvaluatedRow
 
 LABELS = ("a", "b", "c")
 WORDS = {label: label.upper() for label in LABELS}
+OUTCOME = ("predictions", "predicted", "metric_input")
+
+
+def chosen(answer: str) -> dict[str, float]:
+    """Scores that predict an answer."""
+    return {label: 0.0 if label == answer else -1.0 for label in LABELS}
 
 
 def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: str | None = None) -> Path:
     """Writes a run of (labels of demonstrations, gold, predicted) with `premise` as the likeliest label after the premise."""
-    samples = [
+    samples: Any = [
         {
             "id": f"r{i}",
             "gold": gold,
@@ -34,18 +45,8 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
         }
         for i, (demo_labels, gold, predicted) in enumerate(rows)
     ]
-    predictions = [
-        {
-            "id": line["id"],
-            "gold": line["gold"],
-            "predictions": {"verbalizer": line["prediction"]},
-            "correct": {"verbalizer": line["gold"] == line["prediction"]},
-        }
-        for line in samples
-    ]
-    scores = {label: 0.0 if label == premise else -1.0 for label in LABELS}
-    support_records = [] if premise is None else [{"id": premise_id(), "demos": [], "logprobs": scores}]
-    settings = {
+    support_records: Any = [] if premise is None else [{"id": premise_id(), "demos": [], "logprobs": chosen(premise)}]
+    settings: Any = {
         "task": {"name": "made"},
         "split": "test",
         "limit": None,
@@ -53,10 +54,15 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
         "manipulate": dict(pk.Prompt("sentiment/review").settings()),
         "align": [[dict(pk.Verbalizer(WORDS).settings())]],
     }
+    outcome = pk.Verbalizer(WORDS).outcome([{**line, "logprobs": chosen(line["prediction"])} for line in samples])
+    result = Result(align="verbalizer", metrics={}, **{name: getattr(outcome, name) for name in OUTCOME})
+    collected = Collected(samples=samples, support=support_records)
+    title: Any = {"task": "made", "split": "test", "n": len(rows), "model": "fake"}
+    summary = results_summary(title, [chain_from_settings(settings["align"][0])], collected, [result])
     folder = RunFolder(out, "made", settings)
     with folder.locked():
-        summary = {"task": "made", "split": "test", "n": len(rows), "seen_rows": 0, "results": [{"align": "verbalizer"}]}
-        folder.finish({"samples": samples, "support": support_records, "predictions": predictions}, summary)
+        evaluated = [EvaluatedRow(id=line["id"], inputs={"text": ""}, gold=line["gold"]) for line in samples]
+        finish_run(folder, summary, evaluated, collected, [result])
     return folder.path
 
 
