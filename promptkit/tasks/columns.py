@@ -120,7 +120,8 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
 
 def answer_columns(source: Source) -> frozenset[str]:
     """Returns the columns of the label, the choices and the reasoning."""
-    columns = [_column_name(column) for column in (source.label, *source.rationale.values())]
+    labels = source.label.values() if isinstance(source.label, dict) else (source.label,)
+    columns = [_column_name(column) for column in (*labels, *source.rationale.values())]
     if source.choices is not None:
         named = (source.choices.column, source.choices.names, *(source.choices.columns or ()))
         columns += [column for column in named if column is not None]
@@ -224,7 +225,7 @@ def read_correct_choice(row: Row, source: Source, choices: Sequence[str], where:
         TaskError: The label refers to none of the choices.
     """
     assert source.choices is not None
-    label = text(row, source.label, where)
+    label = text(row, source.label_column, where)
     if source.choices.names is not None:
         cell = _cell(row, source.choices.names, where)
         names = list(map(cell_text, cell)) if isinstance(cell, list) else []

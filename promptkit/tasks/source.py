@@ -91,8 +91,9 @@ class Source(StrictModel):
     """Branch, tag or commit of the dataset."""
     inputs: dict[str, Column] = Field(min_length=1)
     """Template variable -> column."""
-    label: Column
-    """Column of the label or of the correct answer; a list of texts contains all correct answers."""
+    label: Annotated[Column | dict[str, Column], Field(union_mode="left_to_right")]
+    """Column of the label or of the correct answer; a list of texts contains all correct answers. {field: column} for answers
+    that are JSON objects, from a column for each field."""
     choices: ChoicesSource | None = None
     """Where the answer choices of each row come from, in a multiple-choice task."""
     rationale: dict[str, Column] = Field(default_factory=dict)
@@ -120,6 +121,12 @@ class Source(StrictModel):
                 {"variable": reserved[0], "key": f"{'inputs' if reserved[0] in self.inputs else 'rationale'}.{reserved[0]}"},
             )
         return self
+
+    @property
+    def label_column(self) -> Column:
+        """The column of the label, where answers are not JSON objects with a column for each field."""
+        assert not isinstance(self.label, dict)
+        return self.label
 
     @property
     def _places_of_images(self) -> tuple[object, ...]:

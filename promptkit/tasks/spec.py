@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,15 @@ from pydantic_core import PydanticCustomError
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Part
 from promptkit.core.inputs import Modality
+from promptkit.core.json_schema import ANY_OBJECT, JsonSchema, read_schema
 from promptkit.tasks.division import Division
 from promptkit.tasks.image_checks import check_image_task, needs_image_modality
 from promptkit.tasks.source import ChoicesSource, IdxFiles, RegexColumn, Source
 from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import read_yaml, validation_error
+
+JSON, SCHEMA = "json", "schema"
+"""The extraction of JSON objects, and its keyword for their schema."""
 
 
 class TaskSpec(StrictModel):
@@ -45,6 +50,17 @@ class TaskSpec(StrictModel):
     else the hub."""
     obtain: str | None = None
     """How to get the data, for the error that none of the sources is available."""
+
+    @cached_property
+    def json_schema(self) -> JsonSchema | None:
+        """The schema of the gold answers, if these are JSON objects.
+
+        Raises:
+            InputError: The schema is invalid.
+        """
+        if isinstance(self.answer, dict) and JSON in self.answer:
+            return read_schema((self.answer[JSON] or {}).get(SCHEMA, ANY_OBJECT))
+        return read_schema(ANY_OBJECT) if self.answer == JSON else None
 
     @property
     def kind(self) -> Literal["classification", "choice", "generation"]:
@@ -106,6 +122,17 @@ class TaskSpec(StrictModel):
                 "answer must be the name of one extraction, or {name: {keyword: value}}",
                 {"key": "answer"},
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_gold_objects(self) -> TaskSpec:
+        for index, source in enumerate(self.sources):
+            if isinstance(source.label, dict) and (self.answer is None or source.choices is not None):
+                raise PydanticCustomError(
+                    "fields-without-answer",
+                    "a label of several fields is a JSON object, which the model generates: add answer: {example}",
+                    {"key": f"sources[{index}].label", "example": "{json: {schema: {field: string}}}"},
+                )
         return self
 
     @model_validator(mode="after")

@@ -16,10 +16,11 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.inputs.text.template import Template, is_template_text
-from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text, texts
+from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
 from promptkit.tasks.folds import FEW_ROWS, FOLDS, HOLD_OUT, Fold, fold_of, make_fold
 from promptkit.tasks.images.cells import image_value
+from promptkit.tasks.json_gold import accepted_answers
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import Source
 from promptkit.tasks.sources import Tables, folder_of_files, known_splits, read_source
@@ -336,10 +337,10 @@ class Task:
             label = read_correct_choice(row, source, choices, where)
             accepted = (label,) if self.spec.kind == "generation" else ()
         elif self.spec.kind == "generation":
-            accepted = texts(row, source.label, where)
+            accepted = accepted_answers(row, source, self.spec.json_schema, where)
             label = accepted[0]
         else:
-            label = self._label(text(row, source.label, where), where, split)
+            label = self._label(text(row, source.label_column, where), where, split)
         return LabeledExample(
             id="",
             inputs=inputs,
@@ -360,7 +361,7 @@ class Task:
             variable: image_value(cell(row, str(column), where), str(column), where, folder)
             for variable, column in self.source.inputs.items()
         }
-        return LabeledExample(id="", inputs=inputs, label=self._label(text(row, self.source.label, where), where, split))
+        return LabeledExample(id="", inputs=inputs, label=self._label(text(row, self.source.label_column, where), where, split))
 
     def _label(self, value: str, where: str, split: str) -> str:
         # booleans are written true and false, and may be declared as True and False

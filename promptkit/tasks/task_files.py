@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from promptkit.core.arguments import check_value
 from promptkit.core.errors import PromptkitError, TaskError, unknown
+from promptkit.core.json_schema import read_schema
 from promptkit.core.paths import expanded, folder, names
 from promptkit.tasks.readers import unreadable
 from promptkit.tasks.sources import base_of
-from promptkit.tasks.spec import TaskSpec, read_spec
+from promptkit.tasks.spec import JSON, SCHEMA, TaskSpec, read_spec
 from promptkit.tasks.task import Task
+from promptkit.tasks.yaml_file import errors_at
 
 
 def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
@@ -31,6 +34,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     spec = read_spec(path)
     if spec.template.endswith(".j2"):  # relative to the task file
         spec = spec.model_copy(update={"template": str(path.parent / spec.template)})
+    spec = _with_schema(spec, path)
     given = data or os.environ.get("PROMPTKIT_DATA")
     mirror = Path(given).expanduser() if given else None
     label = path.stem if path == Path(name) else str(name)
@@ -39,6 +43,19 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
         if base is not None:
             return Task(label, spec, source, base, path)
     raise _no_source(str(name), spec, mirror)
+
+
+def _with_schema(spec: TaskSpec, path: Path) -> TaskSpec:
+    """Returns a task file with the schema of its JSON answers, which may be in a file next to it, in place of its path."""
+    settings = spec.answer.get(JSON) if isinstance(spec.answer, dict) else None
+    if settings is None or SCHEMA not in settings:
+        return spec
+    given = settings[SCHEMA]
+    is_path = isinstance(given, str) and not given.lstrip().startswith("{")
+    with errors_at(path, f"answer.{JSON}.{SCHEMA}"):
+        check_value(SCHEMA, given, str | dict[str, object], of=JSON)
+        schema = read_schema(str(path.parent / Path(given).expanduser()) if is_path else given)
+    return spec.model_copy(update={"answer": {JSON: {**settings, SCHEMA: dict(schema.value)}}})
 
 
 def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from promptkit.align.extract.base import Extraction as Extraction
+from promptkit.align.extract.json_answer import Json as Json
 from promptkit.align.extract.rules import EXTRACTIONS as EXTRACTIONS
 from promptkit.align.extract.rules import Boxed as Boxed
 from promptkit.align.extract.rules import FinalAnswer as FinalAnswer
@@ -23,6 +24,7 @@ option = Option
 yes_no = YesNo
 boxed = Boxed
 json_field = JsonField
+json = Json
 pattern = Pattern
 if not TYPE_CHECKING:  # type checkers report unknown names
     __getattr__ = named_attributes(__name__, EXTRACTIONS)

@@ -195,7 +195,14 @@ class Extraction:
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
         """Returns whether an answer equals one of the accepted answers; None is never correct."""
-        return answer is not None and self.normalized(answer) in map(self.normalized, accepted)
+        return answer is not None and self.normalized(answer) in {self.normalized(self.compared(gold)) for gold in accepted}
+
+    def compared(self, gold: str) -> str:
+        """Returns what answers are compared with: what the rule extracts from the gold answer, or else all of it.
+
+        A text that is equal to the gold answer is therefore correct wherever the rule finds an answer in it.
+        """
+        return self.find(gold) or gold
 
     # ---- records -----------------------------------------------------------------------------------
 
@@ -236,7 +243,7 @@ class Extraction:
 
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""
-        return texts_outcome(records, self.samples, self.normalized)
+        return texts_outcome(records, self.samples, self.normalized, self.compared)
 
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Raises Unsupported: `gold_scorer` is trained in its place."""

@@ -12,17 +12,23 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import Outcome
 
 
-def texts_outcome(records: Sequence[AnswerRecord], samples: int, normalized: Callable[[str], str]) -> Outcome:
+def texts_outcome(
+    records: Sequence[AnswerRecord],
+    samples: int,
+    normalized: Callable[[str], str],
+    compared: Callable[[str], str],
+) -> Outcome:
     """Returns the extracted answers of the rows of a run.
 
     Args:
         records: The records of all evaluated rows.
         samples: Texts generated for each row; more than one are a vote.
         normalized: Returns the normal form of an answer.
+        compared: Returns the part of an accepted answer that answers are compared with.
     """
     predictions = tuple(record["prediction"] for record in records)
     correct = np.array([record["correct"] for record in records], float)
-    accepted = [record["accepted"] for record in records]
+    accepted = [[*map(compared, record["accepted"])] for record in records]
     if samples == 1:
         metric_input = MetricInput.of_texts(correct, predictions, accepted)
         return Outcome(metric_input=metric_input, predictions=predictions, predicted={})

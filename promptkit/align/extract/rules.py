@@ -11,6 +11,7 @@ from typing import ClassVar
 from promptkit.align.extract.base import Extraction, Normalization
 from promptkit.align.extract.boxed import find_json_field, last_boxed
 from promptkit.align.extract.conclusion import before_next_question, conclusions, declines_to_answer, is_negated, strip_framing
+from promptkit.align.extract.json_answer import Json
 from promptkit.align.extract.numbers import number_spans
 from promptkit.align.extract.options import find_option, find_yes_no
 from promptkit.core.class_table import ClassTable
@@ -89,6 +90,10 @@ class Option(Extraction):
         chosen = find_option(text, options)
         return chosen and options.get(chosen, chosen)
 
+    def compared(self, gold: str) -> str:
+        """Returns the gold option, which may be any text."""
+        return gold
+
 
 @dataclass(frozen=True, kw_only=True)
 class YesNo(Extraction):
@@ -164,7 +169,9 @@ class Pattern(Extraction):
 
 
 EXTRACTIONS: ClassTable[Extraction] = ClassTable(
-    "extraction", (FirstLine, FinalAnswer, FinalNumber, Option, YesNo, Boxed, JsonField, Pattern), group="promptkit.extractions"
+    "extraction",
+    (FirstLine, FinalAnswer, FinalNumber, Option, YesNo, Boxed, JsonField, Json, Pattern),
+    group="promptkit.extractions",
 )
 """All extractions, by name."""
 register = EXTRACTIONS.register

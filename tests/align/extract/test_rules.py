@@ -73,7 +73,7 @@ def test_answer_is_a_nonblank_substring_of_the_text(text, choices):
         assert answer is None or extraction().normalized(answer).strip()
         if extraction in (pk.extract.Option, pk.extract.YesNo):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
-        elif extraction is not pk.extract.JsonField:  # its values can contain escapes
+        elif extraction not in (pk.extract.JsonField, pk.extract.Json):  # their values can contain escapes
             assert answer is None or answer in text
 
 
@@ -82,6 +82,29 @@ def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer
     written = json.dumps({"first": [others], **others, "answer": answer})
     result = pk.extract.JsonField().answer(f"Sure: ```json\n{written}\n``` {{}}")
     assert result == (answer.strip() or None)
+
+
+@given(st.one_of(texts, fragment_texts), st.sampled_from([*EXTRACTIONS.values()]))
+def test_a_text_equal_to_the_gold_answer_is_correct_if_it_has_an_answer(text, extraction):
+    rule = extraction()
+    answer = rule.answer(text)
+    if answer is not None and rule.find(text) == answer:  # not a text with thoughts, which gold answers do not have
+        assert rule.is_correct(answer, [text])
+
+
+def test_json_field_is_compared_with_the_same_field_of_the_gold_object():
+    rule = pk.extract.JsonField(field="city")
+    gold = '{"city": "Paris", "guests": 2}'
+    assert rule.is_correct(rule.answer('{"city": "paris"}'), [gold])
+    assert not rule.is_correct(rule.answer('{"city": "Rome", "guests": 2}'), [gold])
+    assert rule.is_correct(rule.answer('{"city": "paris"}'), ["Paris"])
+
+
+def test_other_rules_compare_with_the_same_part_of_the_gold_answer():
+    assert pk.extract.Boxed().is_correct("5", [r"so \boxed{5}"])
+    assert pk.extract.FinalNumber().is_correct("12", ["3 * 4 = 12"])
+    assert pk.extract.Pattern(regex=r"\((\w)\)").is_correct("B", ["(B) is right"])
+    assert pk.extract.Option().is_correct("the B side", ["the B side"])
 
 
 nested = st.recursive(
