@@ -13,10 +13,7 @@ from promptkit.core.output_reader import Outcome
 
 
 def texts_outcome(
-    records: Sequence[AnswerRecord],
-    samples: int,
-    normalized: Callable[[str], str],
-    compared: Callable[[str], str],
+    records: Sequence[AnswerRecord], samples: int, normalized: Callable[[str], str], compared: Callable[[str], str]
 ) -> Outcome:
     """Returns the extracted answers of the rows of a run.
 
