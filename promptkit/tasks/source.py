@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, StrictBool, StrictInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, StrictBool, StrictInt, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.tasks.strict_model import StrictModel
@@ -29,6 +29,22 @@ class RegexColumn(StrictModel):
 
 Column = str | RegexColumn
 """A column's name, or a part of a column's text."""
+
+
+def _form_of_label(label: object) -> str:
+    """Returns the tag of the form that a label is written in."""
+    if isinstance(label, RegexColumn) or (isinstance(label, dict) and label.keys() <= RegexColumn.model_fields.keys()):
+        return "RegexColumn"
+    return "dict[str,Column]" if isinstance(label, dict) else "str"
+
+
+Label = Annotated[
+    Annotated[str, Tag("str")]
+    | Annotated[RegexColumn, Tag("RegexColumn")]
+    | Annotated[dict[str, Column], Tag("dict[str,Column]")],
+    Discriminator(_form_of_label),
+]
+"""The column of an answer, or field -> column for an answer that is a JSON object."""
 
 
 class ChoicesSource(StrictModel):
@@ -91,7 +107,7 @@ class Source(StrictModel):
     """Branch, tag or commit of the dataset."""
     inputs: dict[str, Column] = Field(min_length=1)
     """Template variable -> column."""
-    label: Annotated[Column | dict[str, Column], Field(union_mode="left_to_right")]
+    label: Label
     """Column of the label or of the correct answer; a list of texts contains all correct answers. {field: column} for answers
     that are JSON objects, from a column for each field."""
     choices: ChoicesSource | None = None

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 YAML = (".yaml", ".yml")
 """The suffixes of YAML files."""
-_UNION_MEMBERS = frozenset({"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]"})
+_UNION_MEMBERS = frozenset(
+    {"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]", "dict[str,Column]"}
+)
 """Names of the types of a union, which pydantic adds to the location of an error."""
 
 
