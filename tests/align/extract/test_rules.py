@@ -85,7 +85,7 @@ def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer
 
 
 @given(
-    st.one_of(texts, fragment_texts), st.sampled_from([rule for rule in EXTRACTIONS.values() if rule is not pk.extract.option])
+    st.one_of(texts, fragment_texts), st.sampled_from([rule for rule in EXTRACTIONS.values() if rule is not pk.extract.Option])
 )
 def test_a_text_equal_to_the_gold_answer_is_correct_if_it_has_an_answer(text, extraction):
     rule = extraction()
