@@ -16,7 +16,7 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.single_table import evaluated_rows
 from promptkit.tasks.task import Task
 
 TOLERANCE = 2e-3
@@ -139,7 +139,9 @@ def diagnose(
         limit: Number of rows: those with the smallest hash of id.
         tolerance: The tolerated difference of a label's log-probability (natural log).
     """
-    rows = [row.unlabeled() for row in by_hash(task.rows(task.spec.split), limit)]
+    # of a run with folds, the first one: the demonstrations are chosen from the rows of the others
+    first_fold = evaluated_rows(task, task.spec.split)[0]
+    task, rows = first_fold.task, [row.unlabeled() for row in first_fold.rows[:limit]]
     bound = [Predictor(model, manipulate, reader).bind(task) for model in (first, second)]
     for predictor in bound:
         rows = [row for row, _ in sent_rows(rows, predictor.encode(rows))]

@@ -45,7 +45,7 @@ def render(
     predictor = _complete(config, task).build(task)[0]
     if plot is not None:
         write(view_images(predictor, task, n=n, split=config.split).plot(), plot)
-    rows = views(predictor, task, split=config.split or task.spec.split, n=n)
+    rows = views(predictor, task, split=config.split or task.spec.split, n=n, folds=config.folds)
     generated = None if config.template else task.inline_template
     if as_json:
         template = {} if generated is None else {"template": generated}

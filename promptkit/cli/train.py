@@ -39,7 +39,7 @@ def train(
         if plot is not None:
             _draw(config, result, plot)
         saved = "" if config.save is None else f"\npredict new rows: {predict_command(config.save)}"
-        command = config.evaluation(result.saved).to_command(out=out)
+        command = config.evaluation(result.saved, other_rows=result.uses_all_rows).to_command(out=out)
         typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}{saved}\nuse it: {command}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
@@ -15,7 +15,7 @@ from promptkit.config.evaluation import EvalConfig
 from promptkit.config.manipulations import build_fixed, is_fixed
 from promptkit.config.modality import build_first_stages
 from promptkit.config.model import ModelOptions
-from promptkit.config.options import Options, is_path
+from promptkit.config.options import Options
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.saving import SavingOptions
 from promptkit.config.task import TaskOptions
@@ -59,7 +59,9 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
     seed: int = 0
     """Random seed for the initialization, the row order and the demonstrations."""
     train: Path | None = None
-    """For a data file: file with the rows to train on."""
+    """For a data file: file with the rows to train on; by default all rows, or half of them from 500 rows on."""
+    folds: Annotated[PositiveInt, Field(le=1)] | None = None
+    """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with --folds 1 afterwards."""
 
     def load_task(self) -> Task:
         """Loads the task.
@@ -82,6 +84,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         from promptkit.models.registry import load
         from promptkit.predictor.compatibility import check_engine
         from promptkit.predictor.predictor import Predictor
+        from promptkit.tasks.single_table import training_task
         from promptkit.training.checks import check
 
         task = self.load_task() if task is None else task
@@ -96,8 +99,9 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         # the fake model has no layers, so manipulations of hidden states are not part of the dry run
         checked = [learnable for learnable in learnables if not is_text or learnable.kind.location != "hidden"]
         trial = Predictor(model, [first.encoder, *fixed, *checked], aligners)
-        check(trial, task, split=self.split, config=config)
-        dry_run([trial], task, split=self.split)
+        trained = training_task(task, self.split, self.folds, fits=trial.chain.calibration is not None)
+        check(trial, trained, split=self.split, config=config)
+        dry_run([trial], task, split=self.split, folds=self.folds)
         return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners) if is_text else trial
 
     def build_fixed(self) -> list[Modifier]:
@@ -141,26 +145,30 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         self.check_save()
         task = self.load_task()
         keywords = self.build_config(seed=self.seed).keywords()
-        result = trainer.train(self.build(task), task, split=self.split, out=out, cache=cache, progress=progress, **keywords)
+        result = trainer.train(
+            self.build(task), task, split=self.split, folds=self.folds, out=out, cache=cache, progress=progress, **keywords
+        )
         if self.save is not None and processes().is_main:
             command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
             result.predictor.save(self.save, command=command)
         return result
 
-    def evaluation(self, folders: Sequence[str | Path]) -> EvalConfig:
+    def evaluation(self, folders: Sequence[str | Path], *, other_rows: bool = False) -> EvalConfig:
         """Returns the configuration that evaluates what was trained.
 
         Args:
             folders: The folders of the trained manipulations.
+            other_rows: Whether all rows of the task were used for training, so that another file must be evaluated.
         """
         of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields, *SavingOptions.model_fields}
         shared = {name: value for name, value in self if name not in of_training and name in EvalConfig.model_fields}
         if not self.shots:
             shared = {**shared, "seed": 0, "shots": None}  # without demonstrations the seed affects only the training
         fixed = [spelling for spelling in self.manipulation or () if is_fixed(spelling)]
+        if other_rows:
+            shared = {**shared, "task": f"OTHER{Path(self.task).suffix}"}
         return EvalConfig(
             **shared,
-            folds=1 if is_path(self.task) and self.train is None else None,  # only the rows that are held out from training
             prompt=[str(folder) for folder in folders],
             manipulation=fixed or None,
             labelmap=self.labelmap or (),

@@ -13,7 +13,8 @@ from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation import checks
 from promptkit.predictor.predictor import Predictor
-from promptkit.tasks.sampling import by_hash, check_limit
+from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.single_table import EvaluatedRows, evaluated_rows, number_of_folds, rows_of_run
 from promptkit.tasks.task import Task
 
 
@@ -102,12 +103,10 @@ def plan_run(
     split = task.spec.split if split is None else split
     checks.check_task_kind(task, reader)
     needs = needs_of([predictor.chain for predictor in branches])
-    of = number_of_folds(task, split, folds)
-    rows = by_hash(task.labeled_rows(split) if of else task.rows(split), limit)
     dev = "dev" in branches[0].manipulate.parts
-    tasks = {number: task.fold(number, of, split=split, dev=dev) for number in range(1, of + 1)} if of else {0: task}
-    planned = [_plan_fold(number, each, split, rows, needs) for number, each in tasks.items()]
-    plans = tuple(each for each in planned if each.rows)
+    evaluated = evaluated_rows(task, split, folds=folds, limit=limit, dev=dev)
+    rows = rows_of_run(evaluated)
+    plans = tuple(_plan_fold(each, split, needs) for each in evaluated if each.rows)
     for each in plans:
         checks.check_labels(task, reader.labels, [*each.rows, *each.fit])
         checks.check_calibrations(branches, evaluated=len(each.rows), fit=each.fit, split=each.split)
@@ -118,40 +117,20 @@ def plan_run(
         limit=limit,
         rows=tuple(rows),
         folds=plans,
-        of=of,
+        of=number_of_folds(task, split, folds),
         needs=needs,
         seen=checks.seen_rows(branches, task, rows, allowed=allow_seen),
     )
 
 
-def number_of_folds(task: Task, split: str, folds: int | None) -> int:
-    """Returns the number of folds of a run; 0 without folds.
-
-    Args:
-        task: The task.
-        split: The evaluated split.
-        folds: The requested number; 1 for no folds, and None for the default.
-
-    Raises:
-        InputError: The number is not positive.
-    """
-    check_limit(folds, "folds")
-    if folds is None:
-        folds = task.default_folds(split)
-    return 0 if folds is None or folds == 1 else folds
-
-
-def _plan_fold(number: int, task: Task, split: str, evaluated: Sequence[LabeledExample], needs: Needs) -> FoldPlan:
+def _plan_fold(evaluated: EvaluatedRows, split: str, needs: Needs) -> FoldPlan:
     """Returns the plan of a fold.
 
     Args:
-        number: The fold; 0 for a run without folds.
-        task: The task with the fold as its split.
+        evaluated: The evaluated rows of the fold.
         split: The name of the split.
-        evaluated: The evaluated rows of all folds, in the run's order.
         needs: The needs of all calibrations.
     """
-    rows = task.rows(split)
-    ids = {row.id for row in rows}
+    task = evaluated.task
     fit = by_hash(task.part("fit"), None) if uses_fit_part(needs) else []
-    return FoldPlan(number=number, task=task, split=rows, rows=tuple(row for row in evaluated if row.id in ids), fit=tuple(fit))
+    return FoldPlan(number=evaluated.number, task=task, split=task.rows(split), rows=evaluated.rows, fit=tuple(fit))

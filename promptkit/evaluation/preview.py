@@ -19,7 +19,7 @@ from promptkit.manipulate.learned.placement import TOKENS_PART
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.single_table import EvaluatedRows, evaluated_rows, rows_of_run
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class View:
             console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
-def views(predictor: Predictor, task: Task, *, split: str, n: int) -> Sequence[View | ImageView]:
+def views(predictor: Predictor, task: Task, *, split: str, n: int, folds: int | None = None) -> Sequence[View | ImageView]:
     """Renders the first rows of a run.
 
     Args:
@@ -127,17 +127,23 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> Sequence[V
         task: The task.
         split: The evaluated split.
         n: Number of rows.
+        folds: Number of folds of the run, as for `evaluate`.
     """
-    bound = predictor.bind(task, cache=ScoreCache())
-    rows = task.rows(split)
-    if task.spec.modality == "image":
-        return _image_views(bound, by_hash(rows, n))
-    evaluated = {row.id for row in rows}
+    by_fold = evaluated_rows(task, split, folds=folds, limit=n, dev="dev" in predictor.manipulate.parts)
+    shown = {view.example.id: view for fold in by_fold for view in _fold_views(predictor, fold, split)}
+    return [shown[row.id] for row in rows_of_run(by_fold)]
+
+
+def _fold_views(predictor: Predictor, fold: EvaluatedRows, split: str) -> Sequence[View | ImageView]:
+    """Renders rows of one fold, or of a run without folds."""
+    bound = predictor.bind(fold.task, cache=ScoreCache())
+    if fold.task.spec.modality == "image":
+        return _image_views(bound, fold.rows)
+    evaluated = {row.id for row in fold.task.rows(split)}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = text_card(predictor.model.card)
-    shown = by_hash(rows, n)
-    seen = seen_rows([predictor], task, shown, allowed=True)
-    examples = [row.unlabeled() for row in shown]
+    seen = seen_rows([predictor], fold.task, fold.rows, allowed=True)
+    examples = [row.unlabeled() for row in fold.rows]
     return [
         View(
             example=example,

@@ -33,6 +33,7 @@ from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
 from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
+from promptkit.tasks.single_table import training_task
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def head_effects(
 
     Args:
         predictor: A predictor with a prompt that shows demonstrations.
-        task: The task; rows come from its pool.
+        task: The task; rows come from its pool. Of a single table that is evaluated by folds, all rows are used.
         rows: The maximum number of rows that the mean outputs are computed from.
         patched: The number of these rows, from the first, that effects are measured on.
         seed: The seed of the swapped answers.
@@ -141,6 +142,7 @@ def head_effects(
     prompt, model = demonstration_prompt(predictor), predictor.model
     check_supports(model.name, model.capabilities, "heads", together=predictor.needed_features)
     assert isinstance(model, ExposesHeads)
+    task = training_task(task, split)
     selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None
     clean = _with_answers(predictor, prompt, task, selected, score_cache)

@@ -28,6 +28,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
+from promptkit.tasks.single_table import training_task
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def extract_steering_vector(
 
     Args:
         predictor: A predictor with a prompt that shows demonstrations.
-        task: The task; rows come from its pool.
+        task: The task; rows come from its pool. Of a single table that is evaluated by folds, all rows are used.
         layer: The layer, counted from 1. The last layer is excluded, because its states are read after normalization.
         how: `difference` adds the difference that the demonstrations make to the mean state, `mean` adds the mean state
             itself, and `replace` replaces the state by the mean.
@@ -76,6 +77,7 @@ def extract_steering_vector(
     prompt = demonstration_prompt(predictor)
     _check_hidden_states(predictor, layer)
     untrained = SteeringVector((layer,), at=at, operation="replace" if how == "replace" else "add")
+    task = training_task(task, split)
     selected = pool_rows(task, split, rows, of="a steering vector")
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, selected, layer, score_cache)

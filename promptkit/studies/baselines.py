@@ -6,7 +6,7 @@ They use only labeled rows that a prompt could contain: the pool, or the demonst
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
 from promptkit.studies.demonstration_baselines import regressions, vote
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.single_table import EvaluatedRows, evaluated_rows, rows_of_run
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -115,7 +115,12 @@ class Baselines:
 
 @check_arguments("baselines")
 def baselines(
-    task: Task, *selectors: Selector, model: Model | None = None, split: str | None = None, limit: int | None = None
+    task: Task,
+    *selectors: Selector,
+    model: Model | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    folds: int | None = None,
 ) -> Baselines:
     """Evaluates baselines without a language model on the items that a study of the task evaluates.
 
@@ -128,6 +133,7 @@ def baselines(
         model: The model for selectors that query one.
         split: The split to evaluate; that of the task by default.
         limit: The number of items to evaluate; all by default.
+        folds: The number of folds, as for `evaluate`: each item is predicted from the rows of the other folds.
 
     Raises:
         TaskError: If the rows of the task do not have a fixed set of labels.
@@ -140,25 +146,8 @@ def baselines(
             hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
-    if task.spec.modality == "image":
-        return _image_baselines(task, selectors, task.spec.split if split is None else split, limit)
     split = task.spec.split if split is None else split
-    rows, pool = by_hash(task.rows(split), limit), task.pool()
-    items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
-    baselines = [
-        _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
-        _baseline("regression on the pool", None, text_regression(pool, items), gold),
-    ]
-    for selector in selectors:
-        chosen, k, name = _choose(task, selector, model, items), selector.k, _name(selector)
-        baselines.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
-        baselines.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
-    title = f"{task.name} · {split} · {len(items)} rows · no language model"
-    return Baselines(title=title, pool=len(pool), baselines=tuple(baselines))
-
-
-def _image_baselines(task: Task, selectors: Sequence[Selector], split: str, limit: int | None) -> Baselines:
-    if selectors:
+    if task.spec.modality == "image" and selectors:
         raise InputError(
             f"Selectors choose demonstrations for prompts, and the task {task.name} has images",
             code="selectors-need-texts",
@@ -166,14 +155,53 @@ def _image_baselines(task: Task, selectors: Sequence[Selector], split: str, limi
             selector=_name(selectors[0]),
             task=task.name,
         )
-    rows, pool = by_hash(task.rows(split), limit), task.pool()
-    items, gold, used = [row.unlabeled() for row in rows], [row.label for row in rows], min(len(pool), pixels.MAX_ROWS)
-    baselines = (
-        _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
-        _baseline("regression on pixels", used if used < len(pool) else None, pixels.pixel_regression(pool, items), gold),
+    dev = any("dev" in selector.parts for selector in selectors)
+    by_fold = evaluated_rows(task, split, folds=folds, limit=limit, dev=dev)
+    items = rows_of_run(by_fold)
+    evaluated = [_of_images(fold) if task.spec.modality == "image" else _of_texts(fold, selectors, model) for fold in by_fold]
+    places = {row.id: place for place, row in enumerate(row for fold in by_fold for row in fold.rows)}
+    no_model = "no pretrained model" if task.spec.modality == "image" else "no language model"
+    return Baselines(
+        title=f"{task.name} · {split} · {len(items)} rows · {no_model}",
+        pool=min(len(fold.task.pool()) for fold in by_fold),
+        baselines=tuple(_joined(of_folds, [places[row.id] for row in items]) for of_folds in zip(*evaluated, strict=True)),
     )
-    title = f"{task.name} · {split} · {len(items)} rows · no pretrained model"
-    return Baselines(title=title, pool=len(pool), baselines=baselines)
+
+
+def _of_texts(fold: EvaluatedRows, selectors: Sequence[Selector], model: Model | None) -> list[Baseline]:
+    """Returns the baselines of texts on the rows of one fold."""
+    pool, labels = fold.task.pool(), fold.task.labels
+    items, gold = [row.unlabeled() for row in fold.rows], [row.label for row in fold.rows]
+    baselines = [
+        _baseline("majority of the pool", None, [majority(pool, labels)] * len(items), gold),
+        _baseline("regression on the pool", None, text_regression(pool, items), gold),
+    ]
+    for selector in selectors:
+        chosen, k, name = _choose(fold.task, selector, model, items), selector.k, _name(selector)
+        baselines.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
+        baselines.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
+    return baselines
+
+
+def _of_images(fold: EvaluatedRows) -> list[Baseline]:
+    """Returns the baselines of images on the rows of one fold."""
+    pool, labels = fold.task.pool(), fold.task.labels
+    items, gold, used = (
+        [row.unlabeled() for row in fold.rows],
+        [row.label for row in fold.rows],
+        min(len(pool), pixels.MAX_ROWS),
+    )
+    return [
+        _baseline("majority of the pool", None, [majority(pool, labels)] * len(items), gold),
+        _baseline("regression on pixels", used if used < len(pool) else None, pixels.pixel_regression(pool, items), gold),
+    ]
+
+
+def _joined(of_folds: Sequence[Baseline], order: Sequence[int]) -> Baseline:
+    """Returns one baseline on the rows of all folds, in the order of the run."""
+    predictions = [prediction for baseline in of_folds for prediction in baseline.predictions]
+    correct = np.concatenate([baseline.correct for baseline in of_folds])
+    return replace(of_folds[0], predictions=tuple(predictions[index] for index in order), correct=correct[[*order]])
 
 
 def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:

@@ -131,7 +131,10 @@ class Study(EvaluatedGrid):
         Raises:
             RunError: If the data of the task have changed since the study.
         """
-        evaluated = study_baselines.baselines(self.task, *selectors, model=model, split=self.split, limit=self.limit)
+        folds = self.cells[0].run.folds or 1
+        evaluated = study_baselines.baselines(
+            self.task, *selectors, model=model, split=self.split, limit=self.limit, folds=folds
+        )
         items = len(evaluated.baselines[0].correct)
         if items != self.n:
             raise RunError(

@@ -97,6 +97,8 @@ DEFAULT = Division(pool=0.6, fit=0.2, dev=0.2)
 """The division of a task that defines none."""
 WITHOUT_DEV = Division(pool=0.5, fit=0.5)
 """The division of the train rows of a fold, if none is defined and nothing needs dev rows."""
+WITHOUT_FIT = Division(pool=0.8, dev=0.2)
+"""The division of all rows of a single table for training, which fits no aligners on rows of their own."""
 
 
 def division_text(value: object) -> object:

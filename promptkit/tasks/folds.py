@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.tasks.division import WITHOUT_DEV, Division
 
 FOLDS = 5
 """Number of folds of a task with few rows and no train split."""
@@ -34,8 +35,8 @@ class Fold:
     """The rows of the fold, which are evaluated."""
     others: Sequence[LabeledExample] = field(repr=False)
     """The rows of the other folds, from which they are predicted."""
-    dev: bool = False
-    """Whether some of the other rows are dev rows by default."""
+    division: Division = WITHOUT_DEV
+    """How the other rows are divided into parts if the task defines no division."""
 
 
 def fold_of(row: Example, of: int) -> int:
@@ -43,7 +44,7 @@ def fold_of(row: Example, of: int) -> int:
     return int(of * row.content.fraction("fold")) + 1
 
 
-def make_fold(rows: Sequence[LabeledExample], number: int, of: int, split: str, *, dev: bool = False) -> Fold:
+def make_fold(rows: Sequence[LabeledExample], number: int, of: int, split: str, *, division: Division = WITHOUT_DEV) -> Fold:
     """Returns one fold of labeled rows.
 
     Args:
@@ -51,7 +52,7 @@ def make_fold(rows: Sequence[LabeledExample], number: int, of: int, split: str, 
         number: Number of the fold, from 1 to `of`.
         of: Number of folds, at least 2.
         split: The name of their split.
-        dev: Whether some of the other rows are dev rows by default.
+        division: How the other rows are divided into parts if the task defines no division.
 
     Raises:
         InputError: The number of folds, or of the fold, is out of range.
@@ -82,5 +83,5 @@ def make_fold(rows: Sequence[LabeledExample], number: int, of: int, split: str, 
         split=split,
         rows=[row for row, each in zip(rows, numbers, strict=True) if each == number],
         others=[row for row, each in zip(rows, numbers, strict=True) if each != number],
-        dev=dev,
+        division=division,
     )

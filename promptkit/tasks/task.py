@@ -18,7 +18,7 @@ from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.inputs.text.template import Template, is_template_text
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
-from promptkit.tasks.folds import FEW_ROWS, FOLDS, HOLD_OUT, Fold, fold_of, make_fold
+from promptkit.tasks.folds import HOLD_OUT, Fold, make_fold
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.json_gold import accepted_answers
 from promptkit.tasks.readers import Row
@@ -137,25 +137,16 @@ class Task:
         """The number or fraction of the rows that are held out for training; None if there is a train split."""
         return HOLD_OUT if self.has_one_table else self.source.hold_out
 
-    def default_folds(self, split: str) -> int | None:
-        """Returns the number of folds by which a split is evaluated by default; None if rows are held out for training.
-
-        A task with one table of fewer than `FEW_ROWS` rows has `FOLDS` folds, so that all of its rows are used.
-        """
-        if self.held_out is not None or not self.has_one_table or split != "test":
-            return None
-        rows = self.labeled_rows(split)
-        return FOLDS if len(rows) < FEW_ROWS and len({fold_of(row, FOLDS) for row in rows}) > 1 else None
-
-    def with_all_rows(self, *, split: str | None = None, dev: bool = False) -> Task:
-        """Returns the task with all labeled rows as its train split, for the last fit after they were evaluated by folds.
+    def with_all_rows(self, *, split: str | None = None, division: Division = WITHOUT_DEV) -> Task:
+        """Returns the task with all labeled rows as its train split, and no evaluated rows.
 
         Args:
-            split: The split whose rows were divided into folds; the task's default if None.
-            dev: As for `fold`.
+            split: The split whose rows are meant; the task's default if None.
+            division: How the rows are divided into parts if the task defines no division.
         """
         split = self.spec.split if split is None else split
-        return replace(self, held_out=Fold(number=0, of=0, split=split, rows=(), others=self.labeled_rows(split), dev=dev))
+        rows = self.labeled_rows(split)
+        return replace(self, held_out=Fold(number=0, of=0, split=split, rows=(), others=rows, division=division))
 
     @check_arguments("Task.fold")
     def fold(self, number: int, of: int, *, split: str | None = None, dev: bool = False) -> Task:
@@ -172,7 +163,8 @@ class Task:
             TaskError: The rows cannot be read, or all of them belong to one fold.
         """
         split = self.spec.split if split is None else split
-        return replace(self, held_out=make_fold(self.labeled_rows(split), number, of, split, dev=dev))
+        division = DEFAULT if dev else WITHOUT_DEV
+        return replace(self, held_out=make_fold(self.labeled_rows(split), number, of, split, division=division))
 
     @check_arguments("Task.part")
     def part(self, part: Part) -> Sequence[LabeledExample]:
@@ -206,7 +198,7 @@ class Task:
         if declared is not None:
             return declared
         if self.held_out is not None:
-            return DEFAULT if self.held_out.dev else WITHOUT_DEV
+            return self.held_out.division
         return Division(pool=1.0) if isinstance(self.source.hold_out, int) else DEFAULT
 
     @check_arguments("Task.with_parts")

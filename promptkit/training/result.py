@@ -47,6 +47,8 @@ class TrainingResult:
     """Why training ended."""
     rows: Mapping[str, int]
     """The number of rows of each part."""
+    uses_all_rows: bool
+    """Whether the task's single table is the training data, so that none of its rows can be evaluated."""
     notes: tuple[str, ...]
     """Warnings for readers of the metrics."""
     rows_computed: Mapping[str, int]

@@ -29,6 +29,7 @@ from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.folder import RunFolder
+from promptkit.tasks.single_table import training_task, uses_all_rows
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
 from promptkit.training.black_box import BlackBoxLosses
@@ -47,6 +48,11 @@ from promptkit.training.rows import TrainingRows
 
 _log = logging.getLogger(__name__)
 
+ALL_ROWS = (
+    "all labeled rows were used, so they cannot be evaluated: evaluate other rows, or train with --folds 1 (folds=1 in "
+    "Python), which holds out half of them"
+)
+"""The note on training on a single table."""
 Progress = Callable[[int, int, str], None]
 """Called after each step with the number of steps done, the maximum number of steps, and the current metrics as text."""
 
@@ -57,6 +63,7 @@ def train(
     task: Task,
     *,
     split: str | None = None,
+    folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -64,7 +71,8 @@ def train(
 ) -> TrainingResult:
     """Trains the learnable manipulations of a predictor, such as a soft prompt.
 
-    The rows are those of the task's pool, without inputs of the evaluated split; dev rows select the best step. The folder
+    The rows are those of the task's pool, without inputs of the evaluated split; dev rows select the best step. A single table
+    that is evaluated by folds, because it has few rows, is trained on completely (80% pool, 20% dev). The folder
     `out/train-TASK-<hash of the settings>` contains a checkpoint, from which the same call resumes, and finally the learned
     manipulations. Started in several processes, see `promptkit.core.distributed`, all of them train together.
 
@@ -72,6 +80,7 @@ def train(
         predictor: A predictor with at least one learnable manipulation.
         task: The task to train on.
         split: The split that will be evaluated; the task's default split if None.
+        folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with `folds=1` afterwards.
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
         progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text.
@@ -86,6 +95,7 @@ def train(
     """
     requested = TrainingConfig.from_keywords(config)
     trainable_manipulation(predictor)
+    task = training_task(task, split, folds, fits=predictor.chain.calibration is not None)
     rows, resolved = check(predictor, task, split=split, config=requested)
     _warn_of_accelerate_precision(resolved)
     return _Training(predictor, task, rows, resolved, cache=cache, progress=progress).run(out)
@@ -257,6 +267,7 @@ class _Training:
 
     def _result(self, state: TrainingState, path: Path, resumed: int) -> TrainingResult:
         predictor = self._trained_predictor(state)
+        all_rows = uses_all_rows(self._task)
         warnings = self._data.rows.row_warnings(self._task.labels, self._config.per_class)
         return TrainingResult(
             predictor=predictor,
@@ -270,7 +281,13 @@ class _Training:
             best=state.best,
             stop_reason=state.stop_reason,
             rows={"pool": len(self._data.rows.pool), "dev": len(self._data.rows.dev)},
-            notes=(*warnings, *self._rows.skipped_warnings(self._data.rows), *predictor.model.notes()),
+            uses_all_rows=all_rows,
+            notes=(
+                *([ALL_ROWS] if all_rows else []),
+                *warnings,
+                *self._rows.skipped_warnings(self._data.rows),
+                *predictor.model.notes(),
+            ),
             rows_computed=dict(state.rows_computed),
             resumed=resumed,
             seconds=state.seconds,

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
+from promptkit.tasks.division import DEFAULT
 from promptkit.tasks.folds import fold_of, make_fold
+from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.single_table import evaluated_rows, number_of_folds, rows_of_run, training_task, uses_all_rows
 from promptkit.tasks.splits import with_ids
 from tests.support.errors import refused
 
@@ -92,19 +95,47 @@ def test_impossible_folds_are_refused(tmp_path: Path) -> None:
 
 def test_a_single_table_of_few_rows_has_folds_by_default(tmp_path: Path) -> None:
     few, many = write_task(tmp_path / "few", rows=499), write_task(tmp_path / "many", rows=500)
-    assert (few.default_folds("test"), many.default_folds("test")) == (5, None)
+    assert (number_of_folds(few, "test"), number_of_folds(many, "test")) == (5, 0)
     assert len(many.rows("test")) + len(many.rows("train")) == 500
     assert 200 < len(many.rows("train")) < 300
     declared = write_task(tmp_path / "declared", hold_out=0.5)
-    assert declared.default_folds("test") is None
-    assert few.fold(1, 5).default_folds("test") is None
-    assert write_task(tmp_path / "one", rows=1).default_folds("test") is None
+    assert number_of_folds(declared, "test") == 0
+    assert number_of_folds(few.fold(1, 5), "test") == 0
+    assert number_of_folds(write_task(tmp_path / "one", rows=1), "test") == 0
 
 
 def test_all_rows_are_train_rows_of_the_last_fit(tmp_path: Path) -> None:
     task = write_task(tmp_path)
     whole = task.with_all_rows()
     assert {row.id for row in (*whole.part("pool"), *whole.part("fit"))} == {row.id for row in task.labeled_rows()}
-    parts = [{row.id for row in task.with_all_rows(split="test", dev=True).part(part)} for part in ("pool", "fit", "dev")]
+    parts = [
+        {row.id for row in task.with_all_rows(split="test", division=DEFAULT).part(part)} for part in ("pool", "fit", "dev")
+    ]
     assert all(parts)
     assert set.union(*parts) == {row.id for row in task.labeled_rows()}
+
+
+def test_training_uses_the_rows_that_are_not_evaluated(tmp_path: Path) -> None:
+    few, many = write_task(tmp_path / "few", rows=100), write_task(tmp_path / "many", rows=500)
+    everything = training_task(few, "test")
+    assert uses_all_rows(everything)
+    assert not everything.rows("test")
+    assert {row.id for row in (*everything.part("pool"), *everything.part("dev"))} == {row.id for row in few.labeled_rows()}
+    assert training_task(few, "test", fits=True).part("fit")
+    assert training_task(everything, "test") == everything
+    assert training_task(few.fold(1, 5), "test").rows("test") == few.fold(1, 5).rows("test")
+    assert training_task(few.fold(1, 5), "test").part("dev")
+    for task, folds in ((few, 1), (many, None)):
+        assert training_task(task, "test", folds) is task
+    with refused(InputError, "out-of-range", folds=5):
+        training_task(few, "test", 5)
+
+
+def test_evaluated_rows_are_those_of_a_run(tmp_path: Path) -> None:
+    task = write_task(tmp_path)
+    by_fold = evaluated_rows(task, "test", limit=20)
+    assert rows_of_run(by_fold) == by_hash(task.labeled_rows(), 20)
+    for fold in by_fold:
+        assert {row.id for row in fold.rows} <= {row.id for row in fold.task.rows("test")}
+    (held_out,) = evaluated_rows(task, "test", folds=1)
+    assert (held_out.number, {row.id for row in held_out.rows}) == (0, {row.id for row in task.rows("test")})
