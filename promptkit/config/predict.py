@@ -27,7 +27,7 @@ class PredictConfig(Options):
     predictor: Annotated[str, RelativePath(), Metavar("PREDICTOR")]
     """Folder of a saved predictor, or hf://USER/NAME."""
     data: Annotated[Path, Metavar("DATA")]
-    """File with the rows to predict (csv, tsv, jsonl, parquet)."""
+    """File with the rows to predict (csv, tsv, jsonl, parquet, xlsx)."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Abstain from rows whose likeliest label has a probability below this."""
     risk: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from promptkit.core.arrays import zeros
 from promptkit.core.errors import TaskError, unknown
-from promptkit.core.examples import Example, content_id
+from promptkit.core.examples import Example, LabeledExample, content_id
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
 from promptkit.tasks.columns import cell, input_text, read_choices
@@ -17,6 +17,7 @@ from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import ChoicesSource, Column, RegexColumn
 from promptkit.tasks.task import Task
+from promptkit.tasks.typed_columns import ColumnType, column_type, typed_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +32,16 @@ class Columns:
     """The modality of the inputs."""
     shown: tuple[str, ...] = ()
     """The variables that identify a row, as in a task, sorted; all if empty."""
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    """Column -> its type in the labeled rows, by which a value of a new row is written; columns of texts are left out."""
 
     @classmethod
     def of_task(cls, task: Task) -> Columns:
         """Returns the columns of a task."""
         source = task.source
         shown = tuple(sorted(task.shown_variables))
-        return cls(inputs=dict(source.inputs), choices=source.choices, modality=task.spec.modality, shown=shown)
+        inputs, modality = dict(source.inputs), task.spec.modality
+        return cls(inputs=inputs, choices=source.choices, modality=modality, shown=shown, types=_types(task))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ class Columns:
         if self.modality == "image":
             images = {name: self._image(row, column_name(column), where, folder) for name, column in self.inputs.items()}
             return self._identified(images, ())
+        row = {**row, **{name: typed_value(row[name], self.types.get(name)) for name in self.names if name in row}}
         inputs = {variable: input_text(row, column, where) for variable, column in self.inputs.items()}
         if not any(content.strip() for content in inputs.values()):
             raise TaskError(
@@ -100,6 +105,25 @@ class Columns:
             if name not in columns and name.partition(".")[0] not in columns:
                 hint = f"The predictor reads {', '.join(self.names)}; it was searched for in {where}"
                 raise unknown("column", name, columns, hint=hint, error=TaskError, where=where)
+
+
+def _types(task: Task) -> dict[str, ColumnType]:
+    """Returns the types of the columns of a task whose rows are in files or in memory."""
+    if task.spec.modality == "image" or (task.source.files is None and task.source.memory is None):
+        return {}
+    rows = _known_rows(task)
+    columns = {variable: column for variable, column in task.source.inputs.items() if isinstance(column, str)}
+    types = {column: column_type(row.texts[variable] for row in rows) for variable, column in columns.items()}
+    return {column: kind for column, kind in types.items() if kind is not None}
+
+
+def _known_rows(task: Task) -> Sequence[LabeledExample]:
+    """Returns the rows of the train split, with the evaluated rows of the same table; without one, the evaluated rows."""
+    if task.held_out is not None:
+        return [*task.held_out.rows, *task.held_out.others]
+    source = task.source
+    has_train = source.splits.get("train", "train") in (source.files or source.memory or {})
+    return task.labeled_rows("train" if task.hold_out is None and has_train else None)
 
 
 def column_name(column: Column) -> str:

@@ -74,7 +74,7 @@ def predict_file(
 
     Args:
         predictor: A fitted predictor.
-        source: A .csv, .tsv, .jsonl or .parquet file with the columns that the predictor reads.
+        source: A .csv, .tsv, .jsonl, .parquet or .xlsx file with the columns that the predictor reads.
         target: A .csv, .tsv or .jsonl file. An existing file is replaced when all rows are predicted.
         rule: Decides which rows are answered; every row by default.
         prefix: The prefix of the names of the columns of the predictions.

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from promptkit.core.errors import TaskError, json_reason
+from promptkit.tasks.arrow import check_column_names, single_values
 from promptkit.tasks.readers import Row, data_suffix, unreadable
 from promptkit.tasks.separated import NAMES, delimiter_of
+from promptkit.tasks.workbook import plain_rows
 
 SAMPLE = 2**16
 """Number of characters at the start of a file in which the delimiter is searched for."""
@@ -51,7 +53,7 @@ class TableSize:
 
 
 def open_table(path: Path) -> TableReader:
-    """Returns the reader of a .csv, .tsv, .jsonl or .parquet file; text files may be compressed with gzip.
+    """Returns the reader of a .csv, .tsv, .jsonl, .parquet or .xlsx file; text files may be compressed with gzip.
 
     Raises:
         TaskError: There is no such file, or its type is not supported.
@@ -149,11 +151,31 @@ class ParquetReader:
         import pyarrow.parquet
 
         try:
-            for batch in pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=ROWS_AT_ONCE):
-                yield from map(InputRow, batch.to_pylist())
+            file = pyarrow.parquet.ParquetFile(self.path)
+            check_column_names(file.schema_arrow.names, str(self.path))
+            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+                columns = [single_values(column) for column in batch.columns]
+                for values in zip(*columns, strict=True):
+                    yield InputRow(dict(zip(batch.schema.names, values, strict=True)))
         except pyarrow.lib.ArrowException as error:
             reason = f"The file {self.path} cannot be read as Parquet: {error}"
             raise TaskError(reason, code="not-parquet", file=str(self.path)) from None
+
+
+class WorkbookReader:
+    """Reads the first sheet of an Excel workbook, which is in memory completely."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> Iterator[InputRow]:
+        """Yields the rows.
+
+        Raises:
+            MissingPackage: openpyxl is not installed.
+            TaskError: The file is not a workbook, or a column has no name or the name of another one.
+        """
+        yield from map(InputRow, plain_rows(self.path))
 
 
 def _open_text(path: Path, newline: str = "") -> IO[str]:
@@ -196,10 +218,11 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> TaskError:
     return TaskError(f"The file {path} is not UTF-8: {error.reason}", code="not-utf8", hint="Save it as UTF-8", file=str(path))
 
 
-READERS: Mapping[str, type[JsonlReader] | type[ParquetReader] | partial[SeparatedReader]] = {
+READERS: Mapping[str, type[JsonlReader] | type[ParquetReader] | type[WorkbookReader] | partial[SeparatedReader]] = {
     ".csv": partial(SeparatedReader, delimiter=","),
     ".tsv": partial(SeparatedReader, delimiter="\t"),
     ".jsonl": JsonlReader,
     ".parquet": ParquetReader,
+    ".xlsx": WorkbookReader,
 }
 """Suffix of a file -> its reader."""

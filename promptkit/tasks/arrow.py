@@ -32,17 +32,23 @@ def rows_of_table(table: pyarrow.Table, name: str) -> list[Mapping[str, object]]
 
 def column_values(column: pyarrow.ChunkedArray) -> Sequence[object]:
     """Returns the values of a column in their uniform form."""
+    return uniform_column(single_values(column))
+
+
+def single_values(column: pyarrow.ChunkedArray | pyarrow.Array) -> Sequence[object]:
+    """Returns the values of a column as they are, or the closest types of Python; no value depends on another one."""
     import pyarrow
 
     kind = column.type
     if pyarrow.types.is_float32(kind) or pyarrow.types.is_float16(kind):
-        return uniform_column([None if value is None else float(str(value)) for value in _as_numpy(column)])
+        return [None if value is None else float(str(value)) for value in _as_numpy(column)]
     if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
         column = column.cast(pyarrow.timestamp("us", kind.tz), safe=False)
-    return uniform_column(column.to_pylist())
+    values: Sequence[object] = column.to_pylist()
+    return values
 
 
-def _as_numpy(column: pyarrow.ChunkedArray) -> list[object]:
+def _as_numpy(column: pyarrow.ChunkedArray | pyarrow.Array) -> list[object]:
     """The numbers of a column as NumPy scalars of its type, whose text is the shortest one; None for missing ones."""
     kind = column.type.to_pandas_dtype()
     return [None if value is None else kind(value) for value in column.to_pylist()]

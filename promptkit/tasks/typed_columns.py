@@ -7,14 +7,19 @@ is whole is a column of integers; dates and times are texts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time
+from typing import Literal
 
 from promptkit.core.arguments import as_python
 
 _MISSING = ("NAType", "NaTType")
 """The types of pandas for missing values."""
 _BOOLEANS = {"True": True, "False": False}
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+ColumnType = Literal["boolean", "integer", "float", "date"]
+"""The type of a whole column, which decides how a single value is written."""
 
 
 def uniform_rows(rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
@@ -43,6 +48,48 @@ def boolean_columns(rows: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, 
     """
     names = [name for name in (rows[0] if rows else ()) if {row[name] for row in rows} - {""} <= _BOOLEANS.keys()]
     return [{**row, **{name: _BOOLEANS.get(row[name], "") for name in names}} for row in rows] if names else rows
+
+
+def column_type(texts: Iterable[str]) -> ColumnType | None:
+    """Returns the type of a column by the texts of its values; None for a column of texts, and for one without values.
+
+    Args:
+        texts: The values as a prompt shows them; missing ones are empty.
+    """
+    present = {text for text in texts if text}
+    if not present:
+        return None
+    if present <= {"true", "false"}:
+        return "boolean"
+    if all(_DATE.fullmatch(text) for text in present):
+        return "date"
+    kinds: Mapping[ColumnType, type[int] | type[float]] = {"integer": int, "float": float}
+    return next((kind for kind, number in kinds.items() if all(_is_spelled(text, number) for text in present)), None)
+
+
+def _is_spelled(text: str, number: type[int] | type[float]) -> bool:
+    """Whether a text is a number as Python writes it."""
+    try:
+        return str(number(text)) == text
+    except ValueError:
+        return False
+
+
+def typed_value(value: object, kind: ColumnType | None) -> object:
+    """Returns a single value as it would be in a whole column of a type, so that equal values have equal texts.
+
+    Args:
+        value: The value of a cell.
+        kind: The type of the column; None if it has none.
+    """
+    value = _plain(value)
+    if isinstance(value, datetime):
+        return str(value.date() if kind == "date" and value.time() == time() else value)
+    if kind == "boolean" and isinstance(value, str):
+        return _BOOLEANS.get(value, value)
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return float(value) if kind == "float" and type(value) is int else value
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,11 @@ from promptkit.tasks.typed_columns import uniform_rows
 
 
 def workbook_rows(path: Path) -> list[Mapping[str, object]]:
+    """Returns the rows of the first sheet of an .xlsx file with uniform values; see `plain_rows`."""
+    return uniform_rows(plain_rows(path))
+
+
+def plain_rows(path: Path) -> list[Mapping[str, object]]:
     """Returns the rows of the first sheet of an .xlsx file, whose first row contains the names of the columns.
 
     Rows and columns without any value are left out. A formula has the value that Excel stored for it.
@@ -49,7 +54,7 @@ def _rows(table: Sequence[Sequence[object]], path: Path) -> list[Mapping[str, ob
         )
     names = [str(header[index]) for index in used]
     check_column_names(names, str(path))
-    return uniform_rows({name: _at(cells, index) for name, index in zip(names, used, strict=True)} for cells in body)
+    return [{name: _at(cells, index) for name, index in zip(names, used, strict=True)} for cells in body]
 
 
 def _at(cells: Sequence[object], index: int) -> object:
