@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
@@ -60,7 +60,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
     """Random seed for the initialization, the row order and the demonstrations."""
     train: Path | None = None
     """For a data file: file with the rows to train on; by default all rows, or half of them from 500 rows on."""
-    folds: Annotated[PositiveInt, Field(le=1)] | None = None
+    folds: PositiveInt | None = None
     """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with --folds 1 afterwards."""
 
     def load_task(self) -> Task:

@@ -72,8 +72,8 @@ def test_a_fold_can_be_trained_and_evaluated(file: Path, tmp_path: Path) -> None
 
 
 def test_more_folds_are_refused(file: Path) -> None:
-    with refused(InputError, "invalid-value", option="folds"):
-        config(file, folds=5)
+    with refused(InputError, "out-of-range", folds=5):
+        config(file, folds=5).build()
 
 
 def test_a_preview_shows_the_prompts_of_the_run(file: Path, tmp_path: Path) -> None:
