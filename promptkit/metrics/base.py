@@ -10,7 +10,7 @@ from promptkit.core.metric_input import MetricInput, OutputKind
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-    from promptkit.metrics.intervals import Statistic
+    from promptkit.metrics.intervals import Statistic, Subset
 
 Interval = Literal["wilson", "bootstrap"]
 """How an interval is computed: by Wilson's formula for shares of rows, or from resampled rows."""
@@ -54,8 +54,12 @@ class Metric(Protocol):
         """Returns whether the metric is defined for predictions, such as those of labels, or those with values on a scale."""
         ...
 
-    def values(self, rows: MetricInput) -> Floats | Statistic:
-        """Returns the value of each row, shape (N,), if the metric is their mean, and otherwise a statistic of the rows."""
+    def values(self, rows: MetricInput) -> Floats | Subset | Statistic:
+        """Returns what the metric is computed from.
+
+        It is the value of each row, shape (N,), if the metric is their mean; a `Subset` if it is the mean of some of the rows;
+        and otherwise a statistic of the rows.
+        """
         ...
 
 
@@ -73,3 +77,5 @@ SCORED: frozenset[OutputKind] = frozenset({"labels", "choices"})
 """Labels or choices with scores."""
 GENERATED: frozenset[OutputKind] = frozenset({"texts", "votes"})
 """Generated texts."""
+SHARED_LABELS: frozenset[OutputKind] = frozenset({"labels", "label_sets"})
+"""Labels that all rows share, of which a row has one or several."""

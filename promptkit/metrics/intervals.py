@@ -29,6 +29,30 @@ Statistic = Callable[["Floats"], "Floats"]
 """Computes a metric of each resample, shape (R,), from how often each row was drawn, shape (R, N)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subset:
+    """The values of a mean over a part of the rows, such as those for which a label is predicted."""
+
+    values: Floats
+    """The value of each row, from 0 to 1, shape (N,); only those of counted rows matter."""
+    counted: Floats
+    """1.0 for each row that is counted, else 0.0, shape (N,)."""
+
+    def estimate(self) -> Estimate:
+        """Returns the mean over the counted rows with its Wilson interval; 0, from 0 to 1, if none is counted."""
+        shares = self.values[self.counted > 0]
+        return mean_share(shares) if len(shares) else Estimate(value=0.0, low=0.0, high=1.0)
+
+    def statistic(self) -> Statistic:
+        """Returns the mean as a statistic of resampled rows; 0 for a resample without counted rows."""
+
+        def mean(weights: Floats) -> Floats:
+            means: Floats = weights @ (self.values * self.counted) / np.maximum(weights @ self.counted, 1)
+            return means
+
+        return mean
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """The value of a metric and its 95% interval."""

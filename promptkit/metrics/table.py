@@ -11,15 +11,36 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import Registry
 from promptkit.metrics.accuracy import Accuracy
 from promptkit.metrics.base import Family, Metric
+from promptkit.metrics.bleu import BLEU
 from promptkit.metrics.brier import Brier
+from promptkit.metrics.by_label import LabelF1, LabelPrecision, LabelRecall
+from promptkit.metrics.chrf import ChrF
 from promptkit.metrics.ece import ECE
 from promptkit.metrics.exact_match import ExactMatch
 from promptkit.metrics.field_mean import FieldMean
 from promptkit.metrics.fields import FieldMatch
-from promptkit.metrics.intervals import Estimate, Statistic, bootstrap, mean_of, mean_share, paired_difference, resamples
+from promptkit.metrics.intervals import (
+    Estimate,
+    Statistic,
+    Subset,
+    bootstrap,
+    mean_of,
+    mean_share,
+    paired_difference,
+    resamples,
+)
+from promptkit.metrics.jaccard import Jaccard
+from promptkit.metrics.kappa import QuadraticKappa
 from promptkit.metrics.macro_f1 import MacroF1
+from promptkit.metrics.mae import MAE
+from promptkit.metrics.micro_f1 import MicroF1
 from promptkit.metrics.no_answer import NoAnswer
 from promptkit.metrics.no_answer_samples import NoAnswerSamples
+from promptkit.metrics.rouge import Rouge1, Rouge2, RougeL
+from promptkit.metrics.spearman import Spearman
+from promptkit.metrics.squad_exact_match import SquadExactMatch
+from promptkit.metrics.subset_accuracy import SubsetAccuracy
+from promptkit.metrics.token_f1 import TokenF1
 from promptkit.metrics.vote_accuracy import VoteAccuracy
 
 if TYPE_CHECKING:
@@ -38,7 +59,14 @@ class MetricTable(Registry[Metric]):
 
 
 METRICS = MetricTable(
-    "metric", (Accuracy, MacroF1, ECE, Brier, ExactMatch, FieldMean, NoAnswer, NoAnswerSamples), group="promptkit.metrics"
+    "metric",
+    (
+        *(Accuracy, MicroF1, MacroF1, Jaccard, SubsetAccuracy, ECE, Brier),
+        *(ExactMatch, FieldMean, SquadExactMatch, TokenF1, BLEU, ChrF, Rouge1, Rouge2, RougeL),
+        *(MAE, QuadraticKappa, Spearman),
+        *(NoAnswer, NoAnswerSamples),
+    ),
+    group="promptkit.metrics",
 )
 """All metrics by name, in the order of tables and JSON. The first one that applies to predictions is their main metric."""
 
@@ -47,7 +75,7 @@ ROUNDING = 1e-9
 """How far a share may be outside of 0 to 1 by rounding."""
 
 
-FAMILIES = tuple(Family(kind.prefix, kind.members) for kind in (VoteAccuracy, FieldMatch))
+FAMILIES = tuple(Family(kind.prefix, kind.members) for kind in (VoteAccuracy, FieldMatch, LabelPrecision, LabelRecall, LabelF1))
 """The metrics of which there is one for each member of something in the predictions, such as each field of a JSON answer."""
 
 
@@ -62,13 +90,15 @@ def defaults(rows: MetricInput) -> dict[str, Metric]:
     return {name: metric for name, metric in applicable(rows).items() if metric.is_default}
 
 
-def _values(metric: Metric, rows: MetricInput) -> Floats | Statistic:
+def _values(metric: Metric, rows: MetricInput) -> Floats | Subset | Statistic:
     """Returns the values of a metric, after a check that its interval can be computed from them.
 
     Raises:
         InputError: They are not one finite number per row, or not shares if the interval is Wilson's.
     """
     values = metric.values(rows)
+    if isinstance(values, Subset):
+        return values
     if not isinstance(values, np.ndarray):
         if metric.interval == "wilson" or not callable(values):
             raise _invalid(metric, rows, type(values).__name__)
@@ -99,16 +129,23 @@ def row_values(metric: Metric, rows: MetricInput) -> Floats | None:
 
 def statistic(metric: Metric, rows: MetricInput) -> Statistic:
     """Returns a metric as a statistic of resampled rows."""
-    values = _values(metric, rows)
+    return _statistic(_values(metric, rows))
+
+
+def _statistic(values: Floats | Subset | Statistic) -> Statistic:
+    if isinstance(values, Subset):
+        return values.statistic()
     return mean_of(values) if isinstance(values, np.ndarray) else values
 
 
 def estimate(metric: Metric, rows: MetricInput) -> Estimate:
     """Returns the value of a metric with its interval."""
-    shares = row_values(metric, rows)
-    if shares is not None:
-        return mean_share(shares)
-    estimated = bootstrap(statistic(metric, rows), resamples(len(rows)), bounds=metric.bounds)
+    values = _values(metric, rows)
+    if isinstance(values, Subset):
+        return values.estimate()
+    if metric.interval == "wilson" and isinstance(values, np.ndarray):
+        return mean_share(values)
+    estimated = bootstrap(_statistic(values), resamples(len(rows)), bounds=metric.bounds)
     if not np.isfinite([estimated.value, estimated.low, estimated.high]).all():
         raise _invalid(metric, rows, str(estimated))
     return estimated
@@ -135,7 +172,7 @@ def difference(metric: Metric, minuend: MetricInput, subtrahend: MetricInput) ->
     first, second = _values(metric, minuend), _values(metric, subtrahend)
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return paired_difference(first, second)
-    one, other = statistic(metric, minuend), statistic(metric, subtrahend)
+    one, other = _statistic(first), _statistic(second)
     width = metric.bounds[1] - metric.bounds[0]
 
     def subtracted(weights: Floats) -> Floats:
