@@ -24,7 +24,7 @@ from promptkit.evaluation.execution import Progress
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import mcnemar, paired_difference, wilson
 from promptkit.metrics.paired_tests import holm, paired_test
-from promptkit.metrics.table import applicable, difference, estimate
+from promptkit.metrics.table import defaults, difference, estimate
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
@@ -180,9 +180,9 @@ def _rows_of(branch: Branch, rows: Sequence[str]) -> MetricInput:
 
 
 def _compared_metrics(first: MetricInput, other: MetricInput, *, is_first: bool) -> dict[str, ComparedMetric]:
-    paired = () if is_first else applicable(first)
+    paired = () if is_first else defaults(first)
     return {
-        name: _compared_metric(metric, other, first if name in paired else None) for name, metric in applicable(other).items()
+        name: _compared_metric(metric, other, first if name in paired else None) for name, metric in defaults(other).items()
     }
 
 

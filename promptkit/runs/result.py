@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.table import applicable, row_values
+from promptkit.metrics.table import defaults, row_values
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.mapping import LabelMap
@@ -45,7 +45,7 @@ class Result:
     @property
     def shares(self) -> dict[str, Floats]:
         """The value of each row, shape (N,), by metric, for metrics that are a share of rows."""
-        values = {name: row_values(metric, self.metric_input) for name, metric in applicable(self.metric_input).items()}
+        values = {name: row_values(metric, self.metric_input) for name, metric in defaults(self.metric_input).items()}
         return {name: shares for name, shares in values.items() if shares is not None}
 
     def to_json(self) -> dict[str, object]:

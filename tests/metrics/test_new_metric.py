@@ -79,7 +79,8 @@ def test_a_registered_metric_is_in_comparisons(tmp_path: Path, registered: Metri
         assert first["difference"] is None
         assert (first["value"]["value"], second["value"]["value"]) == pytest.approx([x.mean() for x in expected])
         assert second["difference"]["value"] == pytest.approx((expected[1] - expected[0]).mean())
-        assert f"{TITLE} (lower is better)" in str(comparison)
+        assert TITLE in str(comparison.metrics_table())
+        assert not comparison.branches[0].metrics[NAME].higher_is_better
         assert f"{second['difference']['value']:+.3f}" in str(comparison)
 
 
@@ -114,7 +115,7 @@ def test_an_installed_metric_is_in_the_output_of_the_commands(tmp_path: Path, ex
     assert [branch["metrics"][NAME]["value"]["value"] for branch in compared["branches"]] == pytest.approx(
         [run["results"][0]["metrics"][NAME]["value"] for run in (one, other)], abs=1e-6
     )
-    assert f"{TITLE} (lower is better)" in command("compare", one["run"], other["run"])
+    assert TITLE in command("compare", one["run"], other["run"])
 
 
 def test_a_metric_applies_only_to_its_outputs(tmp_path: Path, registered: Metric) -> None:
