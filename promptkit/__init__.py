@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from promptkit.align import vote as vote
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.classes import Classes as Classes
+    from promptkit.align.multi_label import MultiLabel as MultiLabel
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.analysis.compare import compare as compare
     from promptkit.analysis.image_views import view_images as view_images
@@ -138,6 +139,7 @@ _ATTRIBUTES = {
     "label_maps": ("promptkit.analysis.label_maps", "label_maps"),
     "learning_curve": ("promptkit.studies.learning_curve", "learning_curve"),
     "load": ("promptkit.models.registry", "load"),
+    "MultiLabel": ("promptkit.align.multi_label", "MultiLabel"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
     "load_module": ("promptkit.models.vision.module", "load_module"),
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),

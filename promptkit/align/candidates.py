@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from promptkit.align.logprobs import expected_values
 from promptkit.align.loss import scored_tokens, without_label_tokens
 from promptkit.core.answer_record import DECIMALS, AnswerRecord, is_answered
 from promptkit.core.capabilities import VerbName
-from promptkit.core.errors import TemplateError, Unsupported
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.errors import InputError, TemplateError, Unsupported
+from promptkit.core.examples import Example, LabeledExample, TaskKind
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.model import ModelCard
-from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target, TaskKind
+from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Score, ScoreOutput, Verb
 from promptkit.inputs.text.encoding import counted
@@ -36,6 +38,8 @@ class CandidateScorer:
 
     name: ClassVar[str]
     labels: tuple[str, ...]
+    scale: Mapping[str, float] | None = None
+    """The value of each label on a numeric scale; None without a scale."""
     verb: ClassVar[VerbName] = "Score"
     answer_tokens: ClassVar[int] = 0
 
@@ -70,6 +74,10 @@ class CandidateScorer:
     def source_classes(self) -> Mapping[str, Sequence[str]]:
         """Returns an empty mapping."""
         return {}
+
+    def demonstrated(self, row: LabeledExample) -> tuple[str, ...]:
+        """Returns the word of the row's label."""
+        return (self.label_words().get(row.label, row.label),)
 
     # ---- what subclasses define --------------------------------------------------------------------
 
@@ -134,15 +142,14 @@ class CandidateScorer:
         Raises:
             TemplateError: Two labels have the same tokens.
         """
-        _check_distinct(example.id, rendered)
+        self.check_distinct(example, rendered)
         scores = self.scores(rendered, output)
         if scores is None:
             return {**self.unanswered(gold), "no_answer": True}
         candidates, rounded = self.candidates(example), [round(value, DECIMALS) for value in scores]
         answer: AnswerRecord = {}
         if gold is not None:
-            answer["gold"] = gold.label
-            answer["prediction"] = candidates[rounded.index(max(rounded))]
+            answer = {**self.gold_record(gold), "prediction": candidates[rounded.index(max(rounded))]}
         answer["logprobs"] = dict(zip(candidates, rounded, strict=True))
         return {**answer, **self.record_scores(rendered, output)}
 
@@ -161,7 +168,17 @@ class CandidateScorer:
 
     def unanswered(self, gold: LabeledExample | None) -> AnswerRecord:
         """Returns the record of a row without an answer."""
-        return {} if gold is None else {"gold": gold.label, "prediction": None, "correct": False}
+        return {} if gold is None else {**self.gold_record(gold), "prediction": None, "correct": False}
+
+    def gold_record(self, gold: LabeledExample) -> AnswerRecord:
+        """Returns the fields of a record that contain the correct answer of its row."""
+        if self.scale is None:
+            return {"gold": gold.label}
+        return {"gold": gold.label, "gold_value": self.scale[gold.label] if gold.value is None else gold.value}
+
+    def check_distinct(self, example: Example, rendered: Rendered) -> None:
+        """Raises TemplateError if two continuations of a row have the same tokens."""
+        _check_distinct(example.id, rendered)
 
     def is_complete(self, record: Mapping[str, object], example: Example, gold: LabeledExample | None) -> bool:
         """Returns whether a record has a score of every candidate, or states that there is no answer."""
@@ -201,7 +218,8 @@ class CandidateScorer:
         candidates = tuple(self.labels or tuple(record.get("logprobs", ())) for record in records)
         rows = zip(candidates, logprobs.argmax(1), ~np.isneginf(logprobs.max(1)), strict=True)
         predictions = tuple(names[index] if has_answer else None for names, index, has_answer in rows)
-        return Answers(predictions=predictions, candidates=candidates, logprobs=logprobs)
+        values = None if self.scale is None else expected_values(logprobs, [self.scale[label] for label in self.labels])
+        return Answers(predictions=predictions, candidates=candidates, logprobs=logprobs, values=values)
 
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the candidate with the highest score of each row."""
@@ -216,6 +234,8 @@ class CandidateScorer:
             predictions=answers.predictions,
             accepted=[(record["gold"],) for record in records],
         )
+        if answers.values is not None:
+            metric_input = metric_input.with_values(np.array([record["gold_value"] for record in records]), answers.values)
         counts = Counter(prediction for prediction in answers.predictions if prediction is not None)
         predicted = {label: counts[label] for label in self.labels or sorted(counts)}
         return Outcome(metric_input=metric_input, predictions=answers.predictions, predicted=predicted)
@@ -249,3 +269,21 @@ def _check_distinct(row: str, rendered: Rendered) -> None:
             labels=repeated[:5],
             row=row,
         )
+
+
+def checked_scale(labels: Sequence[str], values: Mapping[str, float]) -> Mapping[str, float]:
+    """Returns the value of each label in the declared order.
+
+    Raises:
+        InputError: A label has no value, another one has, or a value is not a finite number or occurs twice.
+    """
+    numbers = [value for value in values.values() if isinstance(value, int | float) and math.isfinite(value)]
+    if values.keys() != set(labels) or len(set(numbers)) < len(values):
+        raise InputError(
+            "The scale of an aligner needs a finite number for each label, all of them different",
+            code="invalid-scale",
+            got=", ".join(f"{label}: {value}" for label, value in values.items()) or "none",
+            hint=f"Give a number for each of {', '.join(labels)}",
+            labels=tuple(labels),
+        )
+    return {label: float(values[label]) for label in labels}

@@ -17,11 +17,12 @@ from promptkit.align.classes import Classes
 from promptkit.align.extract import EXTRACTIONS, Extraction
 from promptkit.align.fitted import ContextCalibration, FittedCalibration, Fix, fit_calibration
 from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.multi_label import MultiLabel
 from promptkit.align.probes import PROBES
 from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
-from promptkit.core.calibration import Calibration, DeclaresScores
+from promptkit.core.calibration import Calibration, DeclaresLogOdds, DeclaresScores
 from promptkit.core.class_table import JoinedTable
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.fingerprints import Fingerprint
@@ -114,9 +115,9 @@ def make_chain(align: Aligners) -> Chain:
     """
     reader, rest = _split_reader(_with_vote(_as_list(align)))
     calibration = _calibration(reader, rest)
+    check_scores(reader, calibration)
     if calibration:
         _check_labels(reader, calibration)
-    check_scores(reader, calibration)
     return Chain(reader=reader, calibration=calibration)
 
 
@@ -202,6 +203,8 @@ def needs_calibration(reader: OutputReader) -> bool:
 
 def check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
     """Raises if a first aligner has no label scores and no later aligner works without them."""
+    if calibration is not None and mismatches(reader, calibration):
+        raise _mismatch(reader, calibration)
     if not needs_calibration(reader):
         return
     hint = "Add a label map, a probe or centroids, such as --labelmap blm+, or give each label the names of its classes"
@@ -220,6 +223,32 @@ def check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
             calibration=calibration.name,
             aligner=reader.name,
         )
+
+
+def mismatches(reader: OutputReader, calibration: Calibration) -> bool:
+    """Returns whether a calibration is for rows with one label, and the reader for any number of labels, or vice versa."""
+    reads_log_odds = isinstance(calibration, DeclaresLogOdds) and calibration.reads_log_odds
+    return reads_log_odds != (reader.task_kind == "multi-label")
+
+
+def _mismatch(reader: OutputReader, calibration: Calibration) -> Unsupported:
+    several = reader.task_kind == "multi-label"
+    names = [name for name, kind in CALIBRATIONS.items() if not mismatches(reader, kind())] if several else []
+    return Unsupported(
+        f"The calibration {calibration.name} is for tasks in which "
+        + ("each row has one label" if several else "any number of labels can apply to a row"),
+        code="wrong-label-count",
+        got=f"the aligner {reader.name}",
+        hint=f"Use {' or '.join(names)}" if names else "Use it with multi_label: true, or choose another calibration",
+        calibration=calibration.name,
+        aligner=reader.name,
+        kind=reader.task_kind,
+    )
+
+
+def applies(reader: OutputReader, calibration: Calibration) -> bool:
+    """Returns whether a calibration can follow a reader of labels."""
+    return not lacks_scores(reader, calibration) and not mismatches(reader, calibration)
 
 
 def lacks_scores(reader: OutputReader, calibration: Calibration) -> bool:
@@ -259,7 +288,8 @@ def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None 
         raise _not_applicable("score", f"is for scored answers, and the task {task.name} generates texts", task)
     if extract is None:
         _check_answer(task, task.spec.answer)
-    return _extraction_for(task.spec.answer, extract, options)
+    numeric = {"numeric": True} if task.spec.numeric else {}
+    return _extraction_for(task.spec.answer, extract, {**numeric, **options})
 
 
 def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> OutputReader:
@@ -268,7 +298,9 @@ def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> Out
     if task.spec.labels is None:
         return Choices(score=score)
     with errors_at(task.file, "labels"):
-        return Verbalizer(task.spec.labels, score=score)
+        if task.spec.multi_label:
+            return MultiLabel(task.spec.labels, score=score)
+        return Verbalizer(task.spec.labels, score=score, values=task.spec.scale)
 
 
 def _classes_for(task: Task, options: Mapping[str, object]) -> OutputReader:
@@ -277,7 +309,7 @@ def _classes_for(task: Task, options: Mapping[str, object]) -> OutputReader:
     if given:
         raise _not_applicable(given[0], f"is for texts, and the task {task.name} has images", task)
     with errors_at(task.file, "classes"):
-        return Classes(task.labels, classes=task.spec.classes)
+        return Classes(task.labels, classes=task.spec.classes, values=task.spec.scale)
 
 
 def _not_applicable(option: str, reason: str, task: Task) -> InputError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from promptkit.align.candidates import CandidateScorer
+from promptkit.align.candidates import CandidateScorer, checked_scale
 from promptkit.core.answer_record import AnswerRecord
 from promptkit.core.arguments import check_arguments
 from promptkit.core.capabilities import VerbName
@@ -45,17 +45,26 @@ class Classes(CandidateScorer):
         classes: A hand-written label map: for every label, the name or names of the model's classes that mean it. Without it
             labels have equal scores, and a later aligner that does not read label scores is needed, such as
             `pk.labelmap.BayesianPlus()`.
+        values: The value of each label on a numeric scale. The expected value of each row is then predicted, too.
 
     Raises:
-        InputError: There are fewer than two labels, or `classes` lacks a label, has another one, or has a class for two labels.
+        InputError: There are fewer than two labels, `classes` lacks a label, has another one, or has a class for two labels, or
+            a label has no finite value.
     """
 
     name: ClassVar[str] = "classes"
     verb: ClassVar[VerbName] = "Classify"
 
     @check_arguments("Classes")
-    def __init__(self, labels: Sequence[str], *, classes: Mapping[str, str | Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        classes: Mapping[str, str | Sequence[str]] | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> None:
         self.labels = tuple(labels)
+        self.scale = None if values is None else checked_scale(self.labels, values)
         self.classes = None if classes is None else _class_names(self.labels, classes)
         self._indices: tuple[list[int], ...] = ()
         """The indices of each label's classes, once the model is known."""
@@ -75,7 +84,8 @@ class Classes(CandidateScorer):
     def settings(self) -> Mapping[str, object]:
         """Returns the name, the labels and the hand-written label map."""
         classes = None if self.classes is None else {label: list(names) for label, names in self.classes.items()}
-        return {"name": self.name, "labels": list(self.labels), "classes": classes}
+        scale = {} if self.scale is None else {"values": dict(self.scale)}
+        return {"name": self.name, "labels": list(self.labels), "classes": classes, **scale}
 
     def notes(self) -> tuple[str, ...]:
         """Returns the hand-written label map, one line for each label."""
@@ -130,7 +140,7 @@ class Classes(CandidateScorer):
         """Returns the scores of the labels; without a label map only the gold label."""
         if self.has_scores:
             return super().record(example, rendered, output, gold)
-        return {} if gold is None else {"gold": gold.label}
+        return {} if gold is None else self.gold_record(gold)
 
     def record_scores(self, rendered: Rendered, output: Output) -> AnswerRecord:
         """Returns no further fields: class probabilities are not recorded."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.candidates import CandidateScorer
+from promptkit.align.candidates import CandidateScorer, checked_scale
 from promptkit.align.token_scores import SequenceScore, check_sequence_score, sequence_score_tensor, sequence_scores
 from promptkit.core.arguments import check_value
 from promptkit.core.errors import InputError
@@ -36,16 +36,22 @@ class Verbalizer(CandidateScorer):
         score: `"sum"` scores a word by its log-probability; `"mean"` by the average log-probability per token.
         pool: How the scores of several words of a label are combined: the log of their summed probabilities, the mean or the
             maximum of their scores.
+        values: The value of each label on a numeric scale. The expected value of each row is then predicted, too.
 
     Raises:
-        InputError: There are fewer than two labels, a label has no word, two labels share a word, or `score` or `pool` has
-            another value.
+        InputError: There are fewer than two labels, a label has no word, two labels share a word, `score` or `pool` has another
+            value, or a label has no finite value.
     """
 
     name: ClassVar[str] = "verbalizer"
 
     def __init__(
-        self, words: Mapping[str, str | Sequence[str]], *, score: SequenceScore = "sum", pool: Pool = "logsumexp"
+        self,
+        words: Mapping[str, str | Sequence[str]],
+        *,
+        score: SequenceScore = "sum",
+        pool: Pool = "logsumexp",
+        values: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(words, Mapping):
             raise InputError(
@@ -63,6 +69,7 @@ class Verbalizer(CandidateScorer):
         check_sequence_score(self.name, score)
         check_value("pool", pool, Pool, of=self.name)
         _check_words(self._words)
+        self.scale = None if values is None else checked_scale(self.labels, values)
 
     def candidates(self, example: Example) -> tuple[str, ...]:
         """Returns the labels, which are the same for every row."""
@@ -103,8 +110,9 @@ class Verbalizer(CandidateScorer):
         return scores.amax(0) if self.pool == "max" else scores.mean(0)
 
     def settings(self) -> Mapping[str, object]:
-        """Returns the name, the words, and how they are scored and pooled."""
-        return {"name": self.name, "words": self._words, "score": self.score, "pool": self.pool}
+        """Returns the name, the words, how they are scored and pooled, and the values of the labels if there are any."""
+        scale = {} if self.scale is None else {"values": dict(self.scale)}
+        return {"name": self.name, "words": self._words, "score": self.score, "pool": self.pool, **scale}
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:

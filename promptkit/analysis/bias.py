@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
-from promptkit.analysis.stored_run import check_fixed_labels
+from promptkit.analysis.stored_run import check_fixed_labels, check_single_label
 from promptkit.core.asking import context_id
 from promptkit.core.records import RowRecord, answered
 from promptkit.display.table import Entry, Table
@@ -170,6 +170,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
     with expect(path / SETTINGS, "the settings of a run"):
         reader = chain_from_settings(settings["align"][0]).reader
     check_fixed_labels(path, reader, "which measuring biases needs")
+    check_single_label(reader, "Measuring biases")
     return reader.labels
 
 

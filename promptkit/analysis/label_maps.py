@@ -11,7 +11,7 @@ import numpy as np
 
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.analysis.branches import locate
-from promptkit.analysis.stored_run import read_stored_run
+from promptkit.analysis.stored_run import check_single_label, read_stored_run
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
@@ -79,6 +79,7 @@ def label_maps(run: str | Path) -> LabelMaps:
     """
     path, branch = locate(str(run))
     stored = read_stored_run(path)
+    check_single_label(stored.reader, "A label map")
     results = compute_results(stored.chains, stored.collected)
     maps = named_label_maps(results)
     by_hand = hand_written(stored.reader)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.align.chain import CALIBRATIONS, Chain, check_scores, lacks_scores, needs_calibration
+from promptkit.align.chain import CALIBRATIONS, Chain, applies, check_scores, needs_calibration
 from promptkit.analysis.availability import Unavailable, available_calibrations
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.collect.requirements import EstimatesPrior
@@ -181,7 +181,7 @@ def _requested(calibrate: str, chains: Sequence[Chain], reader: OutputReader) ->
         requested += [calibration for calibration in of_run if calibration.name == name] or [default]
         if isinstance(default, EstimatesPrior):
             requested.append(build("calibration", CALIBRATIONS, f"{name}:estimate_on=test"))
-    return [calibration for calibration in requested if not lacks_scores(reader, calibration)]
+    return [calibration for calibration in requested if applies(reader, calibration)]
 
 
 def _collecting_command(stored: StoredRun, unavailable: Sequence[Unavailable]) -> str | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
 from promptkit.collect.collected import Collected
 from promptkit.collect.read_outputs import from_bytes
+from promptkit.core.answer_record import GOLD_KEYS, SCORE_KEYS
 from promptkit.core.calibration import Calibration
-from promptkit.core.errors import RunError
+from promptkit.core.errors import RunError, needs_single_label
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build
@@ -19,7 +20,7 @@ from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.schema import RunSettings, RunTitle
 
-KEYS = frozenset({"id", "fold", "gold", "skipped", "no_answer", "logprobs", "demos", "seen"})
+KEYS = frozenset({"id", "fold", "demos", "seen", "skipped", "no_answer", *GOLD_KEYS, *SCORE_KEYS})
 """The keys of a run's records that are read."""
 ALL = "all"
 """Names every calibration."""
@@ -84,6 +85,17 @@ def check_fixed_labels(path: Path, reader: OutputReader, reason: str) -> None:
             folder=str(path),
             aligner=reader.name,
         )
+
+
+def check_single_label(reader: OutputReader, purpose: str) -> None:
+    """Raises Unsupported if any number of labels can apply to the rows of a run.
+
+    Args:
+        reader: The first aligner of the run.
+        purpose: What needs one label for each row.
+    """
+    if reader.task_kind == "multi-label":
+        raise needs_single_label(purpose)
 
 
 def named_calibrations(calibrate: str) -> list[Calibration]:

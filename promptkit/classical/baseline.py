@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.tasks.spec import TaskSpec
@@ -43,6 +44,30 @@ class Baseline(Protocol):
             labels: The labels of the task, in the declared order; empty if the task declares none.
         """
         ...
+
+
+class NumberBaseline(ABC):
+    """A baseline that predicts a number. Its label is the nearest one of a scale, if there is one."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+
+    @abstractmethod
+    def applies_to(self, spec: TaskSpec) -> bool:
+        """Returns whether it can predict the answers of a task."""
+
+    @abstractmethod
+    def predict_values(self, rows: Rows, items: Sequence[Example]) -> list[float]:
+        """Returns the number of each item.
+
+        Args:
+            rows: The training rows, at least one; their order has no effect.
+            items: The rows to predict.
+        """
+
+
+AnyBaseline = Baseline | NumberBaseline
+"""A baseline that predicts answers, or one that predicts numbers."""
 
 
 def scores_of(logprobs: Floats, labels: Sequence[str]) -> list[Scores]:

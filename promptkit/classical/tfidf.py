@@ -41,8 +41,8 @@ class TfidfRegression:
             return [{gold[0]: 0.0}] * len(items)
         pipeline = make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(max_iter=1000))
         with allowing_few_rows():
-            pipeline.fit([_text(row) for row in rows], gold)
-        logprobs = pipeline.predict_log_proba([_text(item) for item in items])
+            pipeline.fit([text_of(row) for row in rows], gold)
+        logprobs = pipeline.predict_log_proba([text_of(item) for item in items])
         return scores_of(np.asarray(logprobs), [str(label) for label in pipeline.classes_])
 
 
@@ -51,5 +51,6 @@ def text_regression(rows: Rows, items: Sequence[Example]) -> list[str]:
     return [*map(predicted, TfidfRegression().predict(rows, items, ()))]
 
 
-def _text(example: Example) -> str:
+def text_of(example: Example) -> str:
+    """Returns the inputs of a row, one per line."""
     return "\n".join(example.texts.values())

@@ -45,7 +45,10 @@ def tasks(as_json: opts.Json = False) -> None:
     rows = []
     for name, spec in specs.items():
         places = dict.fromkeys(source.place for source in spec.sources)
-        answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
+        labels = f"{len(spec.labels or ())} labels"
+        labels += " in order" if spec.scale else ""
+        texts = "numbers" if spec.numeric else "texts"
+        answers = {"classification": labels, "multi-label": f"any of {labels}", "choice": "choices", "generation": texts}
         rows.append((name, spec.modality, answers[spec.kind], ", ".join(places), spec.description))
     print_table(("task", "of", "answers", "data from", "description"), rows)
 

@@ -90,7 +90,9 @@ class StoredAnswers(Stored):
     def fit_rows(self) -> Sequence[StoredFitRow]:
         rows = [(record, fit_row_of(record)) for record in self._support]
         return [
-            StoredFitRow(record=record, row=row, label=self._records[record].get("gold"))
+            StoredFitRow(
+                record=record, row=row, label=self._records[record].get("gold"), labels=_gold_labels(self._records[record])
+            )
             for record, row in rows
             if row is not None
         ]
@@ -127,6 +129,10 @@ class StoredAnswers(Stored):
     def positions(self, records: Sequence[str]) -> list[int]:
         assert self._reads is not None
         return self._reads.positions(records)
+
+
+def _gold_labels(record: RowRecord) -> tuple[str, ...] | None:
+    return tuple(record["gold_labels"]) if "gold_labels" in record else None
 
 
 class _Lazy(Mapping[N, V]):

@@ -108,7 +108,7 @@ class PromptOptions(StrictModel):
         from promptkit.manipulate.prompting.checks import check_pool_size
         from promptkit.tasks.readers import read_file
 
-        spelling = self.demos or ("balanced" if task.labels else "random")
+        spelling = self.demos or ("balanced" if task.spec.kind == "classification" else "random")
         if not spelling.startswith(FILE):
             return build("demonstration selector", SELECTORS, spelling, k=self.num_shots, seed=self.seed)
         file = spelling.removeprefix(FILE)

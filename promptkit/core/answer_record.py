@@ -34,13 +34,18 @@ class GenerationRecord(_UnclosedThought):
 class AnswerRecord(TypedDict, total=False):
     """What the first aligner records of a model's answer to a row.
 
-    Scored rows have `logprobs`, and generated rows have `generations`; rows that were skipped, or whose reply names no label,
-    have neither. `gold`, `prediction` and `correct` are absent if the row has no label or its label may not be used.
+    Scored rows have `logprobs` or `log_odds`, and generated rows have `generations`; rows that were skipped, or whose reply
+    names no label, have none of them. `gold`, `prediction` and `correct` are absent if the row has no label or its label may
+    not be used.
     """
 
     gold: str
     accepted: list[str]
     """For free-text answers, all correct texts."""
+    gold_labels: list[str]
+    """For rows with any number of labels, the correct ones."""
+    gold_value: float
+    """The number of the row on the scale of its task, if there is one."""
     prediction: str | None
     """The predicted answer, or None if there is none; absent if the aligner alone predicts nothing."""
     correct: bool
@@ -50,10 +55,18 @@ class AnswerRecord(TypedDict, total=False):
     """True if the label was read from a chat reply that names none; absent otherwise."""
     logprobs: dict[str, float]
     """Label or choice -> score."""
+    log_odds: dict[str, float]
+    """For rows with any number of labels, label -> log p(applies) - log p(does not apply)."""
     continuations: list[ContinuationRecord]
     given: list[int]
     """For channel prompts, the number of label tokens at the start of each continuation."""
     generations: list[GenerationRecord]
+
+
+GOLD_KEYS = ("gold", "gold_labels", "gold_value", "accepted")
+"""The keys of a record that contain the correct answer of its row."""
+SCORE_KEYS = ("logprobs", "log_odds")
+"""The keys of a record that contain scores of labels."""
 
 
 def is_answered(record: AnswerRecord) -> bool:

@@ -62,3 +62,16 @@ class DeclaresScores(Protocol):
     def reads_scores(self) -> bool:
         """Whether it reads the label scores of the first aligner."""
         ...
+
+
+@runtime_checkable
+class DeclaresLogOdds(Protocol):
+    """A later aligner for rows with any number of labels: `Outputs.logprobs`, and what it returns, are log-odds of each label.
+
+    Aligners without this property are for rows with one label.
+    """
+
+    @property
+    def reads_log_odds(self) -> bool:
+        """Whether it reads the log-odds of each label."""
+        ...

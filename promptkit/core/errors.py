@@ -134,6 +134,22 @@ def no_answer(purpose: str, **fields: object) -> ModelError:
     )
 
 
+def needs_single_label(purpose: str, **fields: object) -> Unsupported:
+    """Returns the error for something that works on one label per row, where any number of labels can apply.
+
+    Args:
+        purpose: What needs one label, such as `The selector rerank`.
+        fields: Further fields of the error.
+    """
+    return Unsupported(
+        f"{purpose} needs a task in which each row has one label, and in this one any number of labels can apply",
+        code="needs-single-label",
+        hint="Use it on a task without multi_label",
+        purpose=purpose,
+        **fields,
+    )
+
+
 def _sentence(text: str) -> str:
     """Returns a text with a full stop or question mark at its end."""
     return text if text.endswith((".", "?")) else f"{text}."

@@ -13,8 +13,14 @@ from promptkit.core.values import Value, as_text, value_identity
 
 ID_DIGITS = 12
 """The number of hexadecimal digits in the id of a row."""
+JOINT = ", "
+"""Joins the labels of a row of a multi-label task where they are shown."""
 Part = Literal["pool", "fit", "dev"]
 """A part of a task's train split: demonstrations come from `pool`, aligners are fitted on `fit`, searches evaluate on `dev`."""
+
+TaskKind = Literal["classification", "multi-label", "choice", "generation"]
+"""What answers are: one of the labels that all rows share, any number of these labels, one of the choices of each row, or free
+texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,10 @@ class LabeledExample(Example):
     """The label, the correct one of `choices`, or a correct text."""
     accepted: tuple[str, ...] = ()
     """For free-text answers, all correct texts, `label` first."""
+    labels: tuple[str, ...] = ()
+    """The labels of a row of a multi-label task, in the declared order, which `label` joins; empty for other tasks."""
+    value: float | None = None
+    """The number of the row on the scale of its task; None without a scale."""
     rationale: Mapping[str, str] = field(default_factory=dict)
     """The reasoning that leads to the answer: template variable -> text, for the target block of a demonstration only."""
 
@@ -64,7 +74,8 @@ class LabeledExample(Example):
     def identity(self) -> str:
         """Returns everything about the row that can determine a result, as text."""
         inputs = {variable: value_identity(value) for variable, value in self.inputs.items()}
-        return json.dumps([self.id, inputs, self.choices, self.label, self.accepted, dict(self.rationale)], sort_keys=True)
+        answer = [self.label, self.accepted, self.labels, self.value]
+        return json.dumps([self.id, inputs, self.choices, *answer, dict(self.rationale)], sort_keys=True)
 
     def unlabeled(self) -> Example:
         """Returns the row without its answer and rationale."""
@@ -74,6 +85,11 @@ class LabeledExample(Example):
         """Returns the row with its rationale and only the gold answer, so that the answer's likelihood can be scored."""
         inputs = {**self.inputs, **self.rationale}
         return Example(id=self.id, inputs=inputs, choices=(self.label,), fingerprint=self.fingerprint)
+
+
+def gold_labels(row: LabeledExample, kind: TaskKind) -> tuple[str, ...]:
+    """Returns the labels of a row: all that apply to it in a multi-label task, and otherwise its label."""
+    return row.labels if kind == "multi-label" else (row.label,)
 
 
 def content_id(row: Example) -> str:

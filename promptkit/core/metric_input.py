@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -241,9 +242,17 @@ class MetricInput:
     def probabilities(self) -> Floats:
         """The probabilities of the labels or choices, shape (N, K).
 
-        They sum to 1 in each row with a prediction, and are 0 in the others.
+        They sum to 1 in each row with a prediction, and are 0 in the others. For sets of labels, the probability that each
+        label applies.
         """
-        return normalized_probabilities(self.logprobs)
+        return np.exp(self.logprobs) if self.kind == "label_sets" else normalized_probabilities(self.logprobs)
+
+    @property
+    def gold_counts(self) -> dict[str, int]:
+        """Label, choice or correct answer -> the number of rows that have it; the first answer of free answers."""
+        if self.kind == "label_sets":
+            return dict(zip(self.labels, self.gold_sets.sum(0).tolist(), strict=True))
+        return dict(Counter(accepted[0] for accepted in self.accepted))
 
 
 def normalized_probabilities(logprobs: Floats) -> Floats:

@@ -47,7 +47,8 @@ class Outputs:
     """
 
     logprobs: Floats
-    """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K)."""
+    """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K); log-odds of each label for a
+    multi-label task."""
     context: Integers
     """The index of each row's context among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
     reads: Mapping[RowNeed[object], Floats] = field(default_factory=dict)
@@ -99,6 +100,8 @@ class StoredFitRow:
     """Id of the example."""
     label: str | None
     """Its label, if that may be used."""
+    labels: tuple[str, ...] | None = None
+    """All labels that apply to it, if they may be used; None for a task with one label per row."""
 
 
 class Stored(Protocol):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
 
 from promptkit.core.answer_record import AnswerRecord
 from promptkit.core.capabilities import VerbName
-from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.metric_input import MetricInput
+from promptkit.core.examples import Example, LabeledExample, TaskKind
+from promptkit.core.metric_input import MetricInput, normalized_probabilities
 from promptkit.core.model import ModelCard
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Verb
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptkit.core.arrays import Floats
-
-TaskKind = Literal["classification", "choice", "generation"]
-"""What answers are: labels that all rows share, choices of each row, or free texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,17 @@ class Answers:
     logprobs: Floats
     """Log-probabilities of the candidates, not necessarily normalized, shape (rows, K).
 
-    -inf where a row has fewer than K candidates, and everywhere for a row without an answer; K is 0 for free texts."""
+    -inf where a row has fewer than K candidates, and everywhere for a row without an answer; K is 0 for free texts. With
+    `label_lists`, the log-probability that each label applies."""
+    label_lists: tuple[tuple[str, ...] | None, ...] | None = None
+    """The predicted labels of each row of a multi-label task, None for a row without an answer; None for other tasks."""
+    values: Floats | None = None
+    """The expected value of each row, shape (rows,), NaN without an answer; None without a numeric scale."""
+
+    @property
+    def probabilities(self) -> Floats:
+        """The probabilities of the candidates, shape (rows, K); 0 in a row without an answer."""
+        return np.exp(self.logprobs) if self.label_lists is not None else normalized_probabilities(self.logprobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,10 @@ class OutputReader(Protocol):
 
     def label_words(self) -> Mapping[str, str]:
         """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
+        ...
+
+    def demonstrated(self, row: LabeledExample) -> tuple[str, ...]:
+        """Returns the words that a demonstration shows as the answer of a row, each in a target block of its own."""
         ...
 
     def source_classes(self) -> Mapping[str, Sequence[str]]:

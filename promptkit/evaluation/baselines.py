@@ -9,30 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from promptkit.classical.baseline import Baseline, Rows, Scores, predicted
+from promptkit.classical.baseline import AnyBaseline, Rows
 from promptkit.classical.table import baselines_for
-from promptkit.core.answer_record import DECIMALS
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.hashing import short_hash
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.version import __version__
+from promptkit.evaluation.baseline_records import predicted_records
 from promptkit.metrics.table import rounded_estimates
-from promptkit.runs.baseline_files import (
-    BaselineKind,
-    BaselineRecord,
-    metric_input,
-    prediction_of,
-    read_baselines,
-    write_baselines,
-)
+from promptkit.runs.baseline_files import BaselineKind, BaselineRecord, metric_input, read_baselines, write_baselines
 from promptkit.runs.baselines import BaselineResult, Baselines, count_predictions
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task, untested
 
-OUTPUTS: Mapping[str, BaselineKind] = {"classification": "labels", "choice": "choices", "generation": "texts"}
+OUTPUTS: Mapping[str, BaselineKind] = {
+    "classification": "labels",
+    "multi-label": "label_sets",
+    "choice": "choices",
+    "generation": "texts",
+}
 """Kind of a task -> what its baselines predict."""
-FORMAT = "2"
+FORMAT = "3"
 """Changes if baselines are computed or stored in another way."""
 
 
@@ -84,7 +83,9 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     if known is not None:
         return known
     records = {
-        row: record for division in divisions for row, record in _records(division, baselines, task.labels, reader).items()
+        record["id"]: record
+        for division in divisions
+        for record in predicted_records(baselines, division.train, division.evaluated, task.spec, reader)
     }
     ordered = [records[row] for row in run.ids]
     results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
@@ -127,54 +128,35 @@ def _division(task: Task, split: str, evaluated: Rows) -> _Division:
     return _Division(train, [row for row in evaluated if row.id in ids])
 
 
-def _identity(divisions: Sequence[_Division], baselines: Sequence[Baseline]) -> str:
+def _identity(divisions: Sequence[_Division], baselines: Sequence[AnyBaseline]) -> str:
     lines = [__version__, FORMAT, *(baseline.name for baseline in baselines)]
     for division in divisions:
-        lines += sorted(f"{row.id} {row.answers}" for row in division.train)
-        lines += ["", *(f"{row.id} {row.answers}" for row in division.evaluated)]
+        lines += sorted(map(_answer, division.train))
+        lines += ["", *map(_answer, division.evaluated)]
     return short_hash("\n".join(lines))
 
 
-def _records(
-    division: _Division, baselines: Sequence[Baseline], labels: Sequence[str], reader: OutputReader
-) -> dict[str, BaselineRecord]:
-    """Returns the record of each evaluated row, by id."""
-    items = [row.unlabeled() for row in division.evaluated]
-    scores = {baseline.name: baseline.predict(division.train, items, labels) for baseline in baselines}
-    return {
-        row.id: _record(row, {name: each[index] for name, each in scores.items()}, labels, reader)
-        for index, row in enumerate(division.evaluated)
-    }
+def _answer(row: LabeledExample) -> str:
+    return f"{row.id} {row.answers} {row.labels} {row.value}"
 
 
-def _record(row: LabeledExample, scores: Mapping[str, Scores], labels: Sequence[str], reader: OutputReader) -> BaselineRecord:
-    answers = labels or row.choices
-    if row.accepted:
-        predictions = {name: predicted(each) for name, each in scores.items()}
-        correct = {name: reader.is_correct(answer, row.accepted) for name, answer in predictions.items()}
-        return {"id": row.id, "accepted": [*row.accepted], "predictions": predictions, "correct": correct}
-    logprobs = {
-        name: [round(each[answer], DECIMALS) if answer in each else None for answer in answers] for name, each in scores.items()
-    }
-    predictions = {name: prediction_of(each, answers) for name, each in logprobs.items()}
-    return {
-        "id": row.id,
-        "gold": answers.index(row.label),
-        "accepted": [row.label],
-        "predictions": predictions,
-        "correct": {name: answer == row.label for name, answer in predictions.items()},
-        "logprobs": logprobs,
-    }
+def _counts(inputs: MetricInput, predictions: Sequence[str]) -> dict[str, int]:
+    """Returns how often each label or choice is predicted; nothing for free answers."""
+    if inputs.kind == "label_sets":
+        return dict(zip(inputs.labels, inputs.predicted_sets.sum(0).tolist(), strict=True))
+    return {} if inputs.kind == "texts" else count_predictions(predictions, inputs.labels)
 
 
-def _result(baseline: Baseline, records: Sequence[BaselineRecord], kind: BaselineKind, labels: Sequence[str]) -> BaselineResult:
+def _result(
+    baseline: AnyBaseline, records: Sequence[BaselineRecord], kind: BaselineKind, labels: Sequence[str]
+) -> BaselineResult:
     inputs = metric_input(records, baseline.name, kind, labels)
     predictions = tuple(record["predictions"][baseline.name] for record in records)
     return BaselineResult(
         name=baseline.name,
         description=baseline.description,
         metrics=rounded_estimates(inputs),
-        predicted={} if kind == "texts" else count_predictions(predictions, labels),
+        predicted=_counts(inputs, predictions),
         predictions=predictions,
         metric_input=inputs,
     )

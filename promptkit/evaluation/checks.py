@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from promptkit.collect.requirements import calibrations_of, check_calibration, check_fit_part, class_count
 from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabeledExample
+from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.core.fingerprints import SeenRows
 from promptkit.core.output_reader import OutputReader
 from promptkit.predictor.predictor import Predictor
@@ -74,6 +74,7 @@ def check_task_kind(task: Task, reader: OutputReader) -> None:
             code="wrong-task-kind",
             hint={
                 "classification": "Use a Verbalizer of its labels",
+                "multi-label": "Use pk.MultiLabel of its labels",
                 "choice": "Use pk.Choices()",
                 "generation": "Use an extraction, such as pk.extract.FirstLine()",
             }[kind],
@@ -85,7 +86,8 @@ def check_task_kind(task: Task, reader: OutputReader) -> None:
 
 def check_labels(task: Task, labels: Sequence[str], rows: Sequence[LabeledExample]) -> None:
     """Refuses rows with a label that the verbalizer has no word for. Without fixed labels, every row is allowed."""
-    unknown = sorted({row.label for row in rows} - set(labels)) if labels else []
+    found = {label for row in rows for label in gold_labels(row, task.spec.kind)}
+    unknown = sorted(found - set(labels)) if labels else []
     if unknown:
         raise TaskError(
             f"Rows of {task.name} have the label {', '.join(unknown[:5])}, for which the verbalizer has no word",

@@ -18,7 +18,7 @@ from pydantic import PositiveInt
 
 from promptkit.collect.queries import sent_rows
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError
+from promptkit.core.errors import InputError, needs_single_label
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.heads import ExposesHeads
@@ -195,6 +195,8 @@ def _with_answers(
 ) -> list[Scored]:
     """Returns the rendered prompt of each row that is not skipped, and the gold answer after it."""
     reader = predictor.reader.gold_scorer
+    if reader.task_kind == "multi-label":
+        raise needs_single_label("The analysis of heads")
     offered = [row.choices or (() if reader.labels else (row.label,)) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)

@@ -12,10 +12,10 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, content_id
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.values import Value
-from promptkit.tasks.columns import cell, input_text, read_choices
+from promptkit.tasks.columns import cell, column_name, input_text, read_choices
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.readers import Row
-from promptkit.tasks.source import ChoicesSource, Column, RegexColumn
+from promptkit.tasks.source import ChoicesSource, Column
 from promptkit.tasks.task import Task
 from promptkit.tasks.typed_columns import ColumnType, column_type, typed_value
 
@@ -124,8 +124,3 @@ def _known_rows(task: Task) -> Sequence[LabeledExample]:
     source = task.source
     has_train = source.splits.get("train", "train") in (source.files or source.memory or {})
     return task.labeled_rows("train" if task.hold_out is None and has_train else None)
-
-
-def column_name(column: Column) -> str:
-    """Returns the name of a column, also for a part of a column."""
-    return column.column if isinstance(column, RegexColumn) else column

@@ -62,7 +62,8 @@ def _title(saved: SavedPredictor) -> str:
     task = saved.estimate.task if saved.estimate else "A"
     labels = ", ".join(saved.labels[:MOST_LABELS]) + (", ..." if len(saved.labels) > MOST_LABELS else "")
     reads = ", ".join(f"`{name}`" for name in saved.columns.names)
-    answer = f"predicts one of {len(saved.labels)} labels ({labels})" if saved.labels else "answers rows"
+    how_many = "any number" if saved.multi_label else "one"
+    answer = f"predicts {how_many} of {len(saved.labels)} labels ({labels})" if saved.labels else "answers rows"
     return (
         f"# {task} predictor\n\nA predictor of promptkit that {answer} from the columns {reads}. "
         f"It repurposes the frozen model `{saved.model.name}`, whose weights are unchanged and not contained here."

@@ -187,7 +187,7 @@ class Predictor:
         for chunk in chunks(rows_of(rows, self.columns), CHUNK):
             parts.append(session.predict(self.read_rows(chunk, first=first), progress))
             first += len(chunk)
-        predictions = Predictions.joined(parts, self.reader.labels)
+        predictions = Predictions.joined(parts, self.reader)
         return predictions if rule is None else predictions.decided(rule)
 
     def rule(self, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None) -> Rule | None:
@@ -200,6 +200,8 @@ class Predictor:
     def predict_proba(self, rows: object) -> Floats:
         """Returns the probability of each label for rows without labels, shape (rows, K); 0 in a row without an answer.
 
+        If any number of labels can apply to a row, these are the probabilities that each label applies.
+
         Args:
             rows: As for `predict`.
 
@@ -207,13 +209,16 @@ class Predictor:
             Unsupported: The answers are generated texts, which have no probabilities.
             PromptkitError: As for `predict`.
         """
-        self._check_labels("There are probabilities of")
+        self._check_labels("There are probabilities of", several=True)
         return self.predict(rows).probabilities
 
-    def _check_labels(self, subject: str) -> None:
-        if not self.reader.labels:
+    def _check_labels(self, subject: str, *, several: bool = False) -> None:
+        """Raises Unsupported without shared labels, and if a row can have several of them, unless `several`."""
+        is_multi_label = self.reader.task_kind == "multi-label"
+        if not self.reader.labels or (is_multi_label and not several):
+            which = "one label for each row" if is_multi_label else "labels that all rows share"
             raise Unsupported(
-                f"{subject} labels that all rows share, which the aligner {self.name} does not have",
+                f"{subject} {which}, which the aligner {self.name} does not have",
                 code="no-probabilities",
                 hint="Use predict without them, or an aligner that scores labels, such as a Verbalizer",
                 aligner=self.name,

@@ -92,6 +92,7 @@ def write(contents: Contents, folder: str | Path, *, command: str = "", rows: bo
         models={name: as_settings(content_of(name, load(name).identity())) for name in contents.first.models},
         columns=contents.columns,
         labels=contents.chain.reader.labels,
+        multi_label=contents.chain.reader.task_kind == "multi-label",
         first=write_first(contents.first, files),
         modifiers=write_modifiers(contents.modifiers, files),
         aligners=tuple(map(as_settings, contents.chain.settings())),

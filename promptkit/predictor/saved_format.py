@@ -127,6 +127,8 @@ class SavedPredictor(_Strict):
     """The columns that inputs are read from."""
     labels: tuple[str, ...]
     """The labels in the declared order; empty for answer choices and generated texts."""
+    multi_label: bool = False
+    """Whether any number of the labels can apply to a row."""
     first: Annotated[SavedPrompt | SavedImages, Field(discriminator="kind")]
     """The manipulation that encodes rows."""
     modifiers: tuple[SavedLearned | SavedFixed, ...] = ()

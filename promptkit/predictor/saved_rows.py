@@ -24,6 +24,8 @@ class _SavedRow(BaseModel):
     choices: tuple[str, ...]
     label: str
     accepted: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    value: float | None = None
     rationale: dict[str, str]
     fingerprint: str | None
 
@@ -43,6 +45,8 @@ def _line(part: Part, row: LabeledExample) -> str:
         "choices": list(row.choices),
         "label": row.label,
         "accepted": list(row.accepted),
+        **({"labels": list(row.labels)} if row.labels else {}),
+        **({} if row.value is None else {"value": row.value}),
         "rationale": dict(row.rationale),
         "fingerprint": fingerprint,
     }
@@ -78,6 +82,8 @@ def _row(saved: _SavedRow) -> LabeledExample:
         choices=saved.choices,
         label=saved.label,
         accepted=saved.accepted,
+        labels=saved.labels,
+        value=saved.value,
         rationale=saved.rationale,
         fingerprint=None if saved.fingerprint is None else Fingerprint.parse(saved.fingerprint),
     )

@@ -125,7 +125,8 @@ def predict_file(
 
 def _add(counts: Mapping[str, int], predictions: Predictions, drift: Drift | None) -> dict[str, int]:
     """Returns the counts of a file after further rows, and adds the rows to the comparison with labeled rows."""
-    labels = [label for label in predictions.predictions if label is not None] if predictions.labels else []
+    lists = predictions.label_lists or [None if label is None else (label,) for label in predictions.predictions]
+    labels = [label for each in lists for label in each or ()] if predictions.labels else []
     total = Counter(counts)
     total.update(f"{PREDICTED}{label}" for label in labels)
     total["abstained"] += int(predictions.abstained.sum())
@@ -157,7 +158,7 @@ def _values(predictions: Predictions, prefix: str) -> list[Row]:
 
 def _added_columns(predictor: Predictor, rule: Rule | None, prefix: str, size: TableSize) -> list[str]:
     """Returns the names of the columns of the predictions; raises InputError if the source has one of them."""
-    empty = Predictions.joined([], predictor.reader.labels)
+    empty = Predictions.empty(predictor.reader)
     names = [f"{prefix}{name}" for name in (empty if rule is None else empty.decided(rule)).to_columns()]
     taken = tuple(name for name in names if name in size.columns)
     if taken:

@@ -24,8 +24,8 @@ from promptkit.runs.files import expect, parse_record, read_json, to_file, to_li
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-BaselineKind = Literal["labels", "choices", "texts"]
-"""What a baseline predicts: labels that all rows share, each row's own choices, or a text."""
+BaselineKind = Literal["labels", "label_sets", "choices", "texts"]
+"""What a baseline predicts: one of the labels that all rows share, a set of them, one of each row's own choices, or a text."""
 SUMMARY, ROWS = "baselines.json", "baselines.jsonl"
 
 
@@ -33,7 +33,11 @@ class BaselineRecord(Record):
     """A line of `baselines.jsonl`."""
 
     gold: NotRequired[int]
-    """Index of the correct label or choice; absent for free answers."""
+    """Index of the correct label or choice; absent for free answers and sets of labels."""
+    gold_labels: NotRequired[list[str]]
+    """The correct set of labels."""
+    gold_value: NotRequired[float]
+    """The number of the row, if there is one."""
     accepted: list[str]
     """The accepted answers."""
     predictions: dict[str, str]
@@ -42,6 +46,10 @@ class BaselineRecord(Record):
     """Baseline -> whether the prediction is correct."""
     logprobs: NotRequired[dict[str, list[float | None]]]
     """Baseline -> the log-probability of each label or choice, None for a probability of 0; absent for free answers."""
+    predicted_labels: NotRequired[dict[str, list[str]]]
+    """Baseline -> the predicted set of labels."""
+    values: NotRequired[dict[str, float | None]]
+    """Baseline -> the predicted number; None for a text that is none."""
 
 
 class _ResultSummary(TypedDict):
@@ -145,6 +153,16 @@ def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: Baselin
         kind: What was predicted.
         labels: The labels that all rows share; empty if they share none.
     """
+    inputs = _answers_input(records, baseline, kind, labels)
+    if not all("gold_value" in record for record in records):
+        return inputs
+    values = [record["values"][baseline] for record in records]
+    gold = np.array([record["gold_value"] for record in records], float)
+    return inputs.with_values(gold, np.array([np.nan if value is None else value for value in values], float))
+
+
+def _answers_input(records: Sequence[BaselineRecord], baseline: str, kind: BaselineKind, labels: Sequence[str]) -> MetricInput:
+    """Returns the input of the metrics without numbers."""
     predictions = [record["predictions"][baseline] for record in records]
     accepted = [record["accepted"] for record in records]
     if kind == "texts":
@@ -154,6 +172,15 @@ def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: Baselin
     logprobs: Floats = np.full((len(scores), max(map(len, scores))), -np.inf)
     for row, values in zip(logprobs, scores, strict=True):
         row[: len(values)] = [-np.inf if value is None else value for value in values]
+    if kind == "label_sets":
+        gold, predicted = (
+            np.array([[label in each for label in labels] for each in sets], bool)
+            for sets in (
+                [record["gold_labels"] for record in records],
+                [record["predicted_labels"][baseline] for record in records],
+            )
+        )
+        return MetricInput.of_label_sets(gold, predicted, labels, logprobs=logprobs)
     return MetricInput.of_scores(
         np.array([record["gold"] for record in records], int),
         logprobs,

@@ -65,7 +65,7 @@ class _PredictionCounts:
     """Describes how often each answer is predicted."""
 
     def __init__(self, run: RunData) -> None:
-        self._gold = Counter(run.gold)
+        self._gold = Counter(run.results[0].metric_input.gold_counts)
         self._answers = run.labels or tuple(sorted(self._gold.keys() | run.results[0].predicted.keys()))
         self.few = len(self._answers) <= FEW_LABELS
 

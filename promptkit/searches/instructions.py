@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from promptkit.analysis.compare import compare
 from promptkit.analysis.comparison import Comparison
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, unknown
+from promptkit.core.errors import InputError, needs_single_label, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
@@ -210,6 +210,8 @@ def _prompt(predictor: Predictor) -> Prompt:
     if not isinstance(prompt, Prompt):
         kind = type(prompt).__name__
         raise InputError("A search needs a predictor with a Prompt", code="not-a-prompt", got=kind, manipulation=kind)
+    if predictor.reader.task_kind == "multi-label":
+        raise needs_single_label("The search of instructions")
     if predictor.chain.calibration:
         hint = "Search without the calibration, then evaluate the instruction with it"
         name = predictor.name
@@ -228,12 +230,13 @@ def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    words, labels, template = predictor.reader.label_words(), _labels(predictor.reader), prompt.resolved_template
+    labels, template = _labels(predictor.reader), prompt.resolved_template
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
         inputs = {**labels, **row.texts}
-        target = {**inputs, **row.rationale, LABEL: words.get(row.label, row.label)}
-        pairs[row.id] = template.render("input", inputs) + template.render("target", target)
+        words = predictor.reader.demonstrated(row)
+        answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in words]
+        pairs[row.id] = "".join([template.render("input", inputs), *answers])
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")
     ask = CachedModel(predictor.model, cache)

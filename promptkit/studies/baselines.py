@@ -17,7 +17,7 @@ from promptkit.classical.baseline import Rows
 from promptkit.classical.majority import majority
 from promptkit.classical.tfidf import text_regression
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, TaskError
+from promptkit.core.errors import InputError, TaskError, needs_single_label
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
@@ -146,6 +146,8 @@ def baselines(
             hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
+    if task.spec.multi_label:
+        raise needs_single_label("A study of baselines")
     split = task.spec.split if split is None else split
     if task.spec.modality == "image" and selectors:
         raise InputError(

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from promptkit.align.chain import Chain, needs_calibration
-from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
+from promptkit.analysis.stored_run import ALL, StoredRun, check_single_label, named_calibrations, read_stored_run
 from promptkit.classical.pixels import pixel_regression
 from promptkit.classical.tfidf import text_regression
 from promptkit.core.arguments import check_arguments
@@ -139,6 +139,7 @@ def learning_curve(
     if not per_class:
         raise InputError("A learning curve needs numbers of labeled rows", code="no-numbers", got="[]", keyword="per_class")
     stored = read_stored_run(run)
+    check_single_label(stored.reader, "A learning curve")
     calibrations = _chosen(stored, calibrate)
     data = FewRows(stored)
     counts = tuple(count for count in per_class if count <= data.available)

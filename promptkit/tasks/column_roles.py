@@ -8,7 +8,7 @@ from pathlib import PurePath
 from uuid import UUID
 
 from promptkit.core.errors import TaskError, unknown
-from promptkit.inputs.text.template import LABEL
+from promptkit.inputs.text.template import LABEL, LABELS
 from promptkit.tasks.images.cells import SUFFIXES
 from promptkit.tasks.label_values import MAX_LABELS, value_text
 
@@ -51,6 +51,25 @@ def guess_label_column(rows: Rows, where: str) -> str:
         file=where,
         columns=columns,
     )
+
+
+def several_labels_column(rows: Rows, where: str) -> str:
+    """Returns the column `labels` or `label`, which contains any number of labels for each row.
+
+    Raises:
+        TaskError: There is no such column.
+    """
+    found = next((name for name in (LABELS, LABEL) if name in rows[0]), None)
+    if found is None:
+        raise TaskError(
+            f"It is not clear which column of {where} contains the labels",
+            code="ambiguous-label-column",
+            got=", ".join(rows[0]),
+            hint="Name it with --label-column",
+            file=where,
+            columns=tuple(rows[0]),
+        )
+    return found
 
 
 def input_columns(rows: Rows, label: str, *, is_label: bool, where: str) -> tuple[list[str], dict[str, str]]:

@@ -80,7 +80,7 @@ def text(row: Row, column: Column, where: str) -> str:
     Raises:
         TaskError: The column is missing, empty or not text, or the pattern does not match.
     """
-    name = _column_name(column)
+    name = column_name(column)
     value = _cell(row, name, where)
     if isinstance(value, (dict, list)):
         kind = type(value).__name__
@@ -101,7 +101,7 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
     Raises:
         TaskError: The column is missing, has no text, or has an empty one.
     """
-    name = _column_name(column)
+    name = column_name(column)
     value = _cell(row, name, where)
     items = value if isinstance(value, list) else [value]
     scalars = [item for item in items if not isinstance(item, (dict, list))]
@@ -121,14 +121,15 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
 def answer_columns(source: Source) -> frozenset[str]:
     """Returns the columns of the label, the choices and the reasoning."""
     labels = source.label.values() if isinstance(source.label, dict) else (source.label,)
-    columns = [_column_name(column) for column in (*labels, *source.rationale.values())]
+    columns = [column_name(column) for column in (*labels, *source.rationale.values())]
     if source.choices is not None:
         named = (source.choices.column, source.choices.names, *(source.choices.columns or ()))
         columns += [column for column in named if column is not None]
     return frozenset((*columns, *(column.partition(".")[0] for column in columns)))
 
 
-def _column_name(column: Column) -> str:
+def column_name(column: Column) -> str:
+    """Returns the name of a column, also for a part of a column."""
     return column.column if isinstance(column, RegexColumn) else column
 
 

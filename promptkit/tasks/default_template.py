@@ -29,21 +29,25 @@ def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
     return names
 
 
-def default_template(name: str, variables: Sequence[str], *, has_labels: bool) -> str:
+def default_template(name: str, variables: Sequence[str], *, has_labels: bool, several: bool = False) -> str:
     """Returns the text of a template that shows each variable on a line of its own.
 
     Args:
         name: The name of the task.
         variables: The variables; at least one.
         has_labels: Whether the task has labels, which the instruction lists; otherwise the model generates the answer.
+        several: Whether any number of the labels can apply to a row, so that the target block is a line for each label.
     """
     inputs = "\n".join(f"{variable.replace('_', ' ').capitalize()}: {{{{ {variable} }}}}" for variable in variables)
-    instruction = '{% block instruction %}Say which it is: {{ labels | join(", ") }}.{% endblock %}\n' if has_labels else ""
+    question = "Say for each label whether it applies" if several else "Say which it is"
+    instruction = f'{{% block instruction %}}{question}: {{{{ labels | join(", ") }}}}.{{% endblock %}}\n' if has_labels else ""
+    answer = ("Labels" if several else "Label") if has_labels else "Answer"
+    space = "\n" if several else " "
     return (
         f"{{# Renders a row of {_comment(name)}. Its variables: {', '.join(variables)}. #}}\n"
         f"{instruction}"
-        f"{{% block input %}}{inputs}\n{'Label' if has_labels else 'Answer'}:{{% endblock %}}\n"
-        "{% block target %} {{ label }}{% endblock %}\n"
+        f"{{% block input %}}{inputs}\n{answer}:{{% endblock %}}\n"
+        f"{{% block target %}}{space}{{{{ label }}}}{{% endblock %}}\n"
         "{% block separator %}\n\n{% endblock %}\n"
     )
 

@@ -10,18 +10,28 @@ from pathlib import Path
 from promptkit.core.errors import InputError, TaskError, TemplateError
 from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import Modality
-from promptkit.inputs.text.template import LABEL, Template
-from promptkit.tasks.column_roles import Rows, check_columns, guess_label_column, image_column, input_columns
+from promptkit.inputs.text.template import LABEL, LABELS, Template
+from promptkit.tasks.column_roles import (
+    Rows,
+    check_columns,
+    guess_label_column,
+    image_column,
+    input_columns,
+    several_labels_column,
+)
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.default_template import default_template, variable_names
 from promptkit.tasks.frames import IN_MEMORY, Table
-from promptkit.tasks.label_values import check_declared, label_values
+from promptkit.tasks.gold_labels import count_unlabeled
+from promptkit.tasks.label_values import check_declared, label_values, several_label_values
 from promptkit.tasks.source import Source
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
 
 _EVALUATED = ("test", "validation", "val", "valid", "dev")
 """The splits that are evaluated by default, in this order; a single table is evaluated under any name."""
+NUMBER_TOKENS = 16
+"""Maximum number of tokens of a generated number, for a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,12 @@ class Columns:
     """The template; its variables are columns, or the names of columns as the default template writes them."""
     answer: str | None = None
     """The column of the correct answer, if the model generates it and its first line is compared."""
+    multi_label: bool = False
+    """Whether any number of the labels can apply to a row."""
+    ordinal: bool = False
+    """Whether the labels are in ascending order."""
+    numeric: bool = False
+    """Whether the label or answer column contains numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +109,17 @@ def task_from_tables(
         description=f"rows of {name}",
         modality=layout.modality,
         template=layout.template,
-        answer="first_line" if columns.answer else None,
+        answer=_extraction(columns),
         labels=None if columns.answer else {label: label for label in layout.labels},
+        multi_label=columns.multi_label,
+        ordinal=columns.ordinal or (columns.numeric and not columns.answer),
+        numeric=columns.numeric,
         sources=[source],
     )
     rows = {key: table.rows for key, table in renamed.items()}
     notes = (*layout.notes, *_note_on_empty_rows(tables[split].rows, [*layout.variables.values()]))
+    if columns.multi_label:
+        notes = (*notes, *_note_on_unlabeled_rows(tables[split].rows, layout.label))
     return Task(name, spec, source, base or Path(), tables=rows, notes=notes)
 
 
@@ -117,23 +138,24 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
         TemplateError: The template shows the answer.
     """
     rows = tables[0].rows
+    _check_kind(columns)
     given = columns.answer or columns.label
-    label = given or guess_label_column(rows, where)
+    label = given or (several_labels_column(rows, where) if columns.multi_label else guess_label_column(rows, where))
     check_columns([label, *columns.inputs], rows, where)
     labels = () if columns.answer else _labels(tables, label, columns, where)
-    notes = () if given or label == LABEL else (f"The labels are the values of the column {label}.",)
+    notes = () if given or label in (LABEL, LABELS) else (f"The labels are the values of the column {label}.",)
     if columns.template is not None:
         variables = _variables_of_template(columns, rows, label, where)
         return TableLayout(label=label, variables=variables, labels=labels, template=str(columns.template), notes=notes)
     if label in columns.inputs:
         raise _shows_answer(label, "answers" if columns.answer else "labels")
-    chosen, left_out = input_columns(rows, label, is_label=not columns.answer, where=where)
+    chosen, left_out = input_columns(rows, label, is_label=not (columns.answer or columns.multi_label), where=where)
     if columns.inputs:
         chosen, left_out = [*columns.inputs], {}
-    if not columns.answer and (image := image_column(rows, chosen)):
+    if not columns.answer and not columns.multi_label and (image := image_column(rows, chosen)):
         return TableLayout(label=label, variables={"image": image}, labels=labels, template="", notes=notes)
     variables = {variable: column for column, variable in variable_names(chosen).items()}
-    template = default_template(name, [*variables], has_labels=not columns.answer)
+    template = default_template(name, [*variables], has_labels=not columns.answer, several=columns.multi_label)
     all_notes = (*notes, *([_left_out_note(left_out)] if left_out else []))
     return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=all_notes)
 
@@ -141,6 +163,11 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
 def _note_on_empty_rows(rows: Rows, inputs: Sequence[str]) -> list[str]:
     count = sum(all(row[column] in (None, "") for column in inputs) for row in rows)
     return [f"{count} of {len(rows)} rows have no text."] if count else []
+
+
+def _note_on_unlabeled_rows(rows: Rows, label: str) -> list[str]:
+    count = count_unlabeled([row[label] for row in rows])
+    return [f"{count} of {len(rows)} rows have no label: their cell of the column {label} is empty."] if count else []
 
 
 def _left_out_note(left_out: Mapping[str, str]) -> str:
@@ -152,7 +179,7 @@ def _variables_of_template(columns: Columns, rows: Rows, label: str, where: str)
     """Template variable -> column, for a template that is given."""
     offered = [column for column in columns.inputs or rows[0] if column != label]
     named = {variable: column for column, variable in variable_names(offered).items()}
-    used = sorted(Template.load(str(columns.template)).variables - {LABEL, "labels"})
+    used = sorted(Template.load(str(columns.template)).variables - {LABEL, LABELS})
     if label in used:
         raise _shows_answer(label, "answers" if columns.answer else "labels")
     variables = {variable: variable if variable in offered else named.get(variable, variable) for variable in used}
@@ -178,7 +205,10 @@ def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) 
     if declared:
         return declared
     rows = [row for table in tables for row in table.rows if column in row]
-    labels = label_values(rows, column, is_named=columns.label is not None)
+    if columns.multi_label:
+        labels = several_label_values(rows, column)
+    else:
+        labels = label_values(rows, column, is_named=columns.label is not None)
     if len(labels) < 2:
         raise TaskError(
             f"The column {column} of {where} has fewer than two labels",
@@ -190,6 +220,38 @@ def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) 
             labels=labels,
         )
     return labels
+
+
+def _extraction(columns: Columns) -> str | dict[str, dict[str, object] | None] | None:
+    """Returns the rule that extracts a generated answer; None if labels are scored."""
+    if not columns.answer:
+        return None
+    return {"final_number": {"max_tokens": NUMBER_TOKENS}} if columns.numeric else "first_line"
+
+
+def _check_kind(columns: Columns) -> None:
+    """Raises InputError for options that contradict each other, and for numbers without a scale."""
+    given = {
+        "--multi-label": columns.multi_label,
+        "--ordinal": columns.ordinal,
+        "--numeric": columns.numeric and columns.answer is None,
+        "--answer-column": columns.answer is not None,
+    }
+    options = tuple(option for option, is_given in given.items() if is_given)
+    if len(options) > 1 and options != ("--ordinal", "--numeric"):
+        raise InputError(
+            f"The options {' and '.join(options)} define different kinds of answers",
+            code="conflicting-options",
+            hint="Leave out one of them",
+            options=options,
+        )
+    if columns.numeric and columns.answer is None and not columns.labels:
+        raise InputError(
+            "Numbers need a scale, or a model that generates them",
+            code="numeric-without-scale",
+            hint="Give the values of the scale with --labels 1,2,3,4,5, or the column of the numbers with --answer-column",
+            options=("--numeric",),
+        )
 
 
 def _digest(rows: Rows) -> str:

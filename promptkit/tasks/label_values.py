@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from promptkit.core.errors import InputError, TaskError
 from promptkit.tasks.columns import cell_text, decoded
+from promptkit.tasks.gold_labels import label_cell, label_names
 
 MAX_LABELS = 20
 """The largest number of different values of a column that is used for labels without naming the column."""
@@ -56,6 +57,29 @@ def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named:
         )
     if len(counts) > MAX_LABELS and not (is_named and len(counts) <= len(rows) // 2):
         raise _too_many(counts, column, is_named=is_named)
+    _check_alike(counts, column)
+    return tuple(sorted(counts, key=label_order))
+
+
+def several_label_values(rows: Sequence[Mapping[str, object]], column: str) -> tuple[str, ...]:
+    """Returns the different labels in a column of lists of labels, in the order of `label_values`.
+
+    Args:
+        rows: The rows.
+        column: The column.
+
+    Raises:
+        TaskError: A cell is null or no list of labels, two labels differ only in case, or there are too many different ones.
+    """
+    pairs = ((row, f"row {number}") for number, row in enumerate(rows, start=1))
+    counts = Counter(name for row, where in pairs for name in label_names(label_cell(row, column, where), column, where))
+    if len(counts) > MAX_LABELS and len(counts) > len(rows) // 2:
+        raise _too_many(counts, column, is_named=True)
+    _check_alike(counts, column)
+    return tuple(sorted(counts, key=label_order))
+
+
+def _check_alike(counts: Counter[str], column: str) -> None:
     if alike := labels_alike(tuple(counts)):
         raise TaskError(
             f"The column {column} has labels that differ only in case or surrounding white space",
@@ -65,7 +89,6 @@ def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named:
             column=column,
             labels=alike,
         )
-    return tuple(sorted(counts, key=label_order))
 
 
 def value_text(value: object, column: str) -> str:

@@ -29,6 +29,9 @@ def task(
     labels: Sequence[str | int | float | bool] = (),
     template: str | Path | None = None,
     answer: str | None = None,
+    multi_label: bool = False,
+    ordinal: bool = False,
+    numeric: bool = False,
     train: object = None,
     name: str | None = None,
     data: str | Path | None = None,
@@ -50,6 +53,12 @@ def task(
         template: The template that renders the rows: the path of a `.j2` file, the name of a shipped template, or its text.
             By default it shows each input column on a line of its own.
         answer: The column of the correct answer, if the model generates the answer; its first line is compared.
+        multi_label: Whether any number of the labels can apply to a row. A cell is then a list, a list as text, or labels
+            separated by `;`, `|` or `,`; an empty one has no label.
+        ordinal: Whether the labels are in ascending order, so that the expected value is predicted, too. The values of labels
+            that are numbers are these numbers, and of others 1, 2, ...
+        numeric: Whether the label column contains numbers on the scale of `labels`, which need not be among them. With
+            `answer`, whether the generated answers are numbers.
         train: The rows that demonstrations come from, as a data file or data in memory; by default half of the rows, chosen
             by hash.
         name: The name of the task; by default that of the file without its suffix, or `data`.
@@ -60,10 +69,13 @@ def task(
         TaskError: There is no such task, a file is invalid, or the rows have no suitable columns.
         TemplateError: The template shows the answer.
     """
-    columns = Columns(label=label, inputs=inputs, labels=tuple(map(cell_text, labels)), template=template, answer=answer)
+    kind = {"multi_label": multi_label, "ordinal": ordinal, "numeric": numeric}
+    columns = Columns(
+        label=label, inputs=inputs, labels=tuple(map(cell_text, labels)), template=template, answer=answer, **kind
+    )
     if isinstance(source, str | Path) and not is_data(str(source)):
         check_no_table_options(
-            str(source), {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "train": train}
+            str(source), {"label": label, "inputs": inputs, "labels": labels, **kind, "answer": answer, "train": train}
         )
         return load_named(source, data)
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
@@ -115,7 +127,7 @@ def check_no_table_options(name: str, options: Mapping[str, object]) -> None:
         name: The task.
         options: The name of each option, as the user writes it -> its value.
     """
-    option = next((option for option, value in options.items() if value not in (None, (), [])), None)
+    option = next((option for option, value in options.items() if value not in (None, (), [], False)), None)
     if option is not None:
         raise InputError(
             f"{option} applies to data files only, and {name} is a task",

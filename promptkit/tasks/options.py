@@ -72,6 +72,14 @@ class DataOptions(StrictModel):
     labels: Names = ()
     """For a data file: its labels in order, as a,b,c or a list such as ["a, b", c]; by default the values of the label
     column."""
+    multi_label: bool = False
+    """For a data file: any number of labels can apply to a row, as in a;b, "a,b" or ["a", "b"]."""
+    ordinal: bool = False
+    """For a data file: the labels are in ascending order, so that the expected value is predicted too; numbers are their own
+    values, and other labels are 1, 2, ..."""
+    numeric: bool = False
+    """For a data file: the label column contains numbers, which --labels divides into a scale (with --answer-column, numbers
+    to generate)."""
     answer_column: str | None = None
     """For a data file with answers to generate: column with the correct answer."""
     train: Path | None = None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task
 
 
-_TABLE_OPTIONS = ("label_column", "inputs", "labels", "answer_column", "train")
+_TABLE_OPTIONS = ("label_column", "inputs", "labels", "multi_label", "ordinal", "numeric", "answer_column", "train")
 """The options that apply to data files only."""
 
 
@@ -56,4 +56,7 @@ def table_columns(options: DataOptions, template: str | None = None) -> Columns:
         labels=options.labels,
         template=template,
         answer=options.answer_column,
+        multi_label=options.multi_label,
+        ordinal=options.ordinal,
+        numeric=options.numeric,
     )

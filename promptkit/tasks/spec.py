@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.core.errors import InputError
-from promptkit.core.examples import Part
+from promptkit.core.examples import Part, TaskKind
 from promptkit.core.inputs import Modality
 from promptkit.core.json_schema import ANY_OBJECT, JsonSchema, read_schema
 from promptkit.tasks.division import Division
 from promptkit.tasks.image_checks import check_image_task, needs_image_modality
+from promptkit.tasks.scale import check_multi_label, check_scale, scale_of
 from promptkit.tasks.source import ChoicesSource, IdxFiles, RegexColumn, Source
 from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import read_yaml, validation_error
@@ -37,6 +39,14 @@ class TaskSpec(StrictModel):
     classes: dict[str, str | list[str]] | None = None
     """For images: label -> the classes of a pretrained classifier that mean it, by their names; makes predictions possible
     without labeled rows."""
+    multi_label: bool = False
+    """Whether any number of the labels can apply to a row, whose label column is a list, or labels separated by commas."""
+    ordinal: bool = False
+    """Whether the labels are in ascending order: their values are the labels themselves if they are numbers, else 1, 2, ..."""
+    values: dict[str, float] | None = None
+    """Label -> its value on a numeric scale, so that the expected value is predicted too."""
+    numeric: bool = False
+    """Whether the label column contains numbers: on the scale of the labels, or to be generated, with an `answer`."""
     answer: str | dict[str, dict[str, Any] | None] | None = None
     """Rule that extracts the answer from a generated text: first_line, or {pattern: {regex: ..., max_tokens: 32}}; option
     where the rows also have choices, and the text names one of them."""
@@ -63,11 +73,23 @@ class TaskSpec(StrictModel):
         return read_schema(ANY_OBJECT) if self.answer == JSON else None
 
     @property
-    def kind(self) -> Literal["classification", "choice", "generation"]:
-        """`classification`: the same labels for every row; `choice`: choices per row; `generation`: generated texts."""
+    def kind(self) -> TaskKind:
+        """The kind of the answers; see `TaskKind`."""
         if self.labels is not None:
-            return "classification"
+            return "multi-label" if self.multi_label else "classification"
         return "choice" if self.answer is None else "generation"
+
+    @property
+    def scale(self) -> Mapping[str, float] | None:
+        """The value of each label, in the declared order; None without a numeric scale."""
+        return scale_of(tuple(self.labels or ()), self.values, ordinal=self.ordinal)
+
+    def answers(self) -> Mapping[str, object]:
+        """Returns the keys that define the answers, as recorded in a run."""
+        kind: dict[str, object] = {"answer": self.answer} if self.labels is None else {"labels": self.labels}
+        kind |= {"multi_label": True} if self.multi_label else {}
+        kind |= {} if self.scale is None else {"values": dict(self.scale)}
+        return {**kind, "numeric": True} if self.numeric else kind
 
     def division(self) -> Division | None:
         """Returns the declared division of the train rows, if there is one.
@@ -81,7 +103,12 @@ class TaskSpec(StrictModel):
     def _check_modality(self) -> TaskSpec:
         if self.modality == "image":
             check_image_task(
-                self.labels, self.classes, self.sources, template=bool(self.template), answer=self.answer is not None
+                self.labels,
+                self.classes,
+                self.sources,
+                template=bool(self.template),
+                answer=self.answer is not None,
+                multi_label=self.multi_label,
             )
             return self
         if not self.template:
@@ -133,6 +160,18 @@ class TaskSpec(StrictModel):
                     "a label of several fields is a JSON object, which the model generates: add answer: {example}",
                     {"key": f"sources[{index}].label", "example": "{json: {schema: {field: string}}}"},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> TaskSpec:
+        check_multi_label(self.labels, self.sources, multi_label=self.multi_label)
+        check_scale(
+            tuple(self.labels or ()), self.values, ordinal=self.ordinal, numeric=self.numeric, generates=self.answer is not None
+        )
+        if self.scale is not None and self.multi_label:
+            raise PydanticCustomError(
+                "multi-label-scale", "the labels of a multi-label task have no values", {"key": "multi_label"}
+            )
         return self
 
     @model_validator(mode="after")

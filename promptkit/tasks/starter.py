@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptkit.core.paths import expanded
 from promptkit.tasks.frames import Table
-from promptkit.tasks.from_table import Columns, TableLayout, read_layout
+from promptkit.tasks.from_table import NUMBER_TOKENS, Columns, TableLayout, read_layout
 from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import data_stem, read_file
 
@@ -32,20 +32,31 @@ def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Pat
     rows = read_file(path)
     stem = data_stem(path)
     layout = read_layout([Table(rows)], stem, columns, str(file))
+    kind = _kind(columns)
     task_file = path.with_name(f"{stem}.yaml")
     if not layout.template:
-        return {task_file: _task_file_of_images(path, task_file.name, layout)}
-    return {task_file: _task_file(path, task_file.name, layout), path.with_name(f"{stem}.j2"): layout.template}
+        return {task_file: _task_file_of_images(path, task_file.name, layout, kind)}
+    return {task_file: _task_file(path, task_file.name, layout, kind), path.with_name(f"{stem}.j2"): layout.template}
 
 
-def _task_file(path: Path, name: str, layout: TableLayout) -> str:
+def _kind(columns: Columns) -> str:
+    """Returns the keys of a task file that define the kind of its labels."""
+    keys = {
+        "multi_label": (columns.multi_label, "any number of labels can apply to a row"),
+        "ordinal": (columns.ordinal or columns.numeric, "the labels are in ascending order"),
+        "numeric": (columns.numeric, "the label column contains numbers on their scale"),
+    }
+    return "".join(f"{key}: true  # {comment}\n" for key, (is_given, comment) in keys.items() if is_given)
+
+
+def _task_file(path: Path, name: str, layout: TableLayout, kind: str) -> str:
     left_out = "".join(f"# {note}\n" for note in layout.notes)
     return (
         f"# A task from {path.name}. Try it: promptkit render {name}\n"
         f"{left_out}"
         f"description: {_yaml(f'rows of {path.name}')}\n"
         f"template: {Path(name).stem}.j2  # how a row is rendered; check it first\n"
-        f"{_answers(layout)}"
+        f"{_answers(layout, kind)}"
         "sources:\n"
         f"{_files(path)}"
         f"    inputs: {_yaml(layout.variables)}  # template variable: column\n"
@@ -53,12 +64,18 @@ def _task_file(path: Path, name: str, layout: TableLayout) -> str:
     )
 
 
-def _answers(layout: TableLayout) -> str:
+def _answers(layout: TableLayout, kind: str) -> str:
+    if not layout.labels and kind:
+        return (
+            f"answer: {{final_number: {{max_tokens: {NUMBER_TOKENS}}}}}  # the last number of the generated answer counts\n"
+            "numeric: true  # answers are numbers, so that errors are measured too\n"
+        )
     if not layout.labels:
         return "answer: first_line  # the model generates the answer, and its first line is compared\n"
     return (
         "# label: its word in the prompt, or a list of words such as [bug, defect]; descriptive words work best\n"
         f"labels: {_yaml({label: label for label in layout.labels})}\n"
+        f"{kind}"
     )
 
 
@@ -66,13 +83,13 @@ def _files(path: Path) -> str:
     return f"  - files: {_yaml({'test': path.name})}  # if there is a train file, add train: FILE\n"
 
 
-def _task_file_of_images(path: Path, name: str, layout: TableLayout) -> str:
+def _task_file_of_images(path: Path, name: str, layout: TableLayout, kind: str) -> str:
     source = (
         f"{_files(path)}"
         f"    inputs: {_yaml(layout.variables)}  # column of the paths, which are relative to {path.name}\n"
         f"    label: {_yaml(layout.label)}\n"
     )
-    return _image_task(name, f"images of {path.name}", layout.labels, source)
+    return _image_task(name, f"images of {path.name}", layout.labels, source, kind)
 
 
 def _image_task_file(root: Path) -> str:
@@ -93,13 +110,14 @@ def _image_task_file(root: Path) -> str:
     )
 
 
-def _image_task(file: str, description: str, labels: Sequence[str], source: str) -> str:
+def _image_task(file: str, description: str, labels: Sequence[str], source: str, kind: str = "") -> str:
     return (
         f"# A task of images. Try it: promptkit eval {file} --model vision:demo --labelmap blm+\n"
         f"description: {_yaml(description)}\n"
         "modality: image\n"
         "# label: its name in words, which --labelmap semantic compares with the names of classes\n"
         f"labels: {_yaml({label: label for label in labels})}\n"
+        f"{kind}"
         "# classes: {label: [class, class]}  # classes of the model that mean a label, to predict without labeled rows\n"
         f"sources:\n{source}"
     )

@@ -19,6 +19,7 @@ from promptkit.inputs.text.template import Template, is_template_text
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
 from promptkit.tasks.folds import HOLD_OUT, Fold, make_fold
+from promptkit.tasks.gold_labels import Gold, LabelNames, read_answer, read_gold
 from promptkit.tasks.images.cells import image_value
 from promptkit.tasks.json_gold import accepted_answers
 from promptkit.tasks.readers import Row
@@ -32,8 +33,6 @@ _IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled")
 """What names the data of a source on every machine."""
 _SCALARS = (str, int, float)
 """The types of cells that are part of a row's fingerprint."""
-HIDDEN_LABEL = "-1"
-"""The value that datasets on the hub use for labels that are not published."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ class Task:
         """
         return {
             "name": self.name,
-            **({"answer": self.spec.answer} if self.spec.labels is None else {"labels": self.spec.labels}),
+            **self.spec.answers(),
             "source": self.source.model_dump(mode="json", exclude_none=True, include={*_IDENTIFYING}),
             **({} if self.parts == DEFAULT else {"parts": self.parts.fractions}),
         }
@@ -326,17 +325,19 @@ class Task:
         choices = () if source.choices is None else read_choices(row, source.choices, inputs, where)
         accepted: tuple[str, ...] = ()
         if choices:
-            label = read_correct_choice(row, source, choices, where)
-            accepted = (label,) if self.spec.kind == "generation" else ()
+            gold = Gold(label=read_correct_choice(row, source, choices, where))
+            accepted = (gold.label,) if self.spec.kind == "generation" else ()
         elif self.spec.kind == "generation":
             accepted = accepted_answers(row, source, self.spec.json_schema, where)
-            label = accepted[0]
+            gold = read_answer(accepted, self.spec, source, where)
         else:
-            label = self._label(text(row, source.label_column, where), where, split)
+            gold = self._gold_label(row, where, split)
         return LabeledExample(
             id="",
             inputs=inputs,
-            label=label,
+            label=gold.label,
+            labels=gold.labels,
+            value=gold.value,
             choices=choices,
             accepted=accepted,
             rationale=rationale,
@@ -353,32 +354,16 @@ class Task:
             variable: image_value(cell(row, str(column), where), str(column), where, folder)
             for variable, column in self.source.inputs.items()
         }
-        return LabeledExample(id="", inputs=inputs, label=self._label(text(row, self.source.label_column, where), where, split))
+        gold = self._gold_label(row, where, split)
+        return LabeledExample(id="", inputs=inputs, label=gold.label, value=gold.value)
 
-    def _label(self, value: str, where: str, split: str) -> str:
-        # booleans are written true and false, and may be declared as True and False
-        names = {label.lower(): label for label in self.labels if label.lower() in ("true", "false")}
-        names |= {label: label for label in self.labels}
-        if self.source.label_ids is not None:
-            # label_ids takes precedence over label names
-            names |= {cell_text(key): label for key, label in self.source.label_ids.items()}
-        elif not any(label.lstrip("-").isdigit() for label in self.labels):
-            names |= {str(index): label for index, label in enumerate(self.labels)}
-        label = names.get(value)
-        if label is None and value == HIDDEN_LABEL:
-            labeled = "validation" if split != "validation" else "train"
-            raise TaskError(
-                f"The owners of the data do not publish the labels of the {split} split of {self.name}",
-                code="hidden-labels",
-                hint=f"Use a labeled split, such as --split {labeled}",
-                task=self.name,
-                split=split,
-                suggested=labeled,
-            )
-        if label not in self.labels:
-            hint = f"It is in {where}: declare it, or correct the row"
-            raise unknown("label", value, self.labels, hint=hint, error=TaskError, where=where)
-        return str(label)
+    @cached_property
+    def _label_names(self) -> LabelNames:
+        return LabelNames(labels=self.labels, ids=self.source.label_ids, task=self.name)
+
+    def _gold_label(self, row: Row, where: str, split: str) -> Gold:
+        """Returns the label of a row, its labels if there can be several, and its value if the labels have values."""
+        return read_gold(self._label_names, self.spec, row, self.source.label_column, where, split)
 
 
 def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from promptkit.core.capabilities import Feature
 from promptkit.core.distributed import processes
-from promptkit.core.errors import TrainingError, Unsupported
+from promptkit.core.errors import TrainingError, Unsupported, needs_single_label
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
@@ -42,6 +42,8 @@ def check(
     Raises:
         PromptkitError: If the predictor cannot be trained on the task with this configuration.
     """
+    if predictor.reader.task_kind == "multi-label":
+        raise needs_single_label("Training")
     joint_label_map(predictor)
     resolved = config.resolved(discrete=_is_discrete(learnables(predictor)))
     rows = TrainingRows.from_task(task, split, resolved)

@@ -13,6 +13,8 @@ from promptkit.align.calibrate.batch import Batch
 from promptkit.align.calibrate.batch_fitted import BatchFitted
 from promptkit.align.calibrate.contextual import Contextual
 from promptkit.align.calibrate.domain import Domain
+from promptkit.align.calibrate.label_batch import LabelBatch
+from promptkit.align.calibrate.label_threshold import LabelThreshold
 from promptkit.align.calibrate.pmi import PMI
 from promptkit.align.calibrate.prior import Prior
 from promptkit.align.calibrate.proca import ProCa
@@ -23,7 +25,7 @@ from promptkit.core.class_table import ClassTable, named_attributes
 
 CALIBRATIONS: ClassTable[Calibration] = ClassTable(
     "calibration",
-    (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine),
+    (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine, LabelBatch, LabelThreshold),
     group="promptkit.calibrations",
 )
 """All calibrations, by name."""
@@ -52,6 +54,8 @@ __all__ = [
     "BatchFitted",
     "Contextual",
     "Domain",
+    "LabelBatch",
+    "LabelThreshold",
     "Prior",
     "ProCa",
     "Temperature",

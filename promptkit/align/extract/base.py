@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -9,17 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
-from promptkit.align.extract.outcome import texts_outcome
+from promptkit.align.extract.numbers import to_number
+from promptkit.align.extract.outcome import numbers_of, texts_outcome, with_numbers
 from promptkit.align.gold_text import GoldText
 from promptkit.align.vote_counts import majority
 from promptkit.core.answer_record import AnswerRecord, GenerationRecord
 from promptkit.core.arguments import checked
 from promptkit.core.capabilities import VerbName
-from promptkit.core.errors import InputError, Unsupported
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.examples import Example, LabeledExample, TaskKind
 from promptkit.core.hashing import sha256
 from promptkit.core.model import ModelCard
-from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target, TaskKind
+from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, GenerateOutput, Output
@@ -60,6 +62,8 @@ class Extraction:
     """Sampling temperature; 0 is greedy decoding."""
     seed: int = 0
     """Random seed of the sampling. The draws of a row depend only on the seed and the row."""
+    numeric: bool = False
+    """Whether answers are quantities, so that the distance from the correct number is measured, too."""
     name: ClassVar[str]
     task_kind: ClassVar[TaskKind] = "generation"
     verb: ClassVar[VerbName] = "Generate"
@@ -123,6 +127,10 @@ class Extraction:
     def label_words(self) -> Mapping[str, str]:
         """Returns an empty mapping: demonstrations show the answer text itself."""
         return {}
+
+    def demonstrated(self, row: LabeledExample) -> tuple[str, ...]:
+        """Returns the correct answer."""
+        return (row.label,)
 
     def candidates(self, example: Example) -> tuple[str, ...]:
         """Returns no candidates: every text can be an answer."""
@@ -210,7 +218,7 @@ class Extraction:
         """Returns the texts with the answer of each, and the most frequent answer."""
         answers = self._answers(example, rendered, output)
         prediction = self._majority(answers)
-        fields: AnswerRecord = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}
+        fields: AnswerRecord = {} if gold is None else self._gold_record(gold)
         fields["prediction"] = prediction
         if gold is not None:
             fields["correct"] = self.is_correct(prediction, gold.accepted)
@@ -221,7 +229,22 @@ class Extraction:
         """Returns the record of a row without an answer."""
         if gold is None:
             return {}
-        return {"gold": gold.label, "accepted": list(gold.accepted), "prediction": None, "correct": False}
+        return {**self._gold_record(gold), "prediction": None, "correct": False}
+
+    def _gold_record(self, gold: LabeledExample) -> AnswerRecord:
+        fields: AnswerRecord = {"gold": gold.label, "accepted": list(gold.accepted)}
+        if self.numeric:
+            value = to_number(gold.label) if gold.value is None else gold.value
+            if math.isnan(value):
+                raise TaskError(
+                    f"The correct answer of row {gold.id} is not a number",
+                    code="not-a-number",
+                    got=gold.label[:100],
+                    hint="Correct the row, or leave out numeric",
+                    row=gold.id,
+                )
+            fields["gold_value"] = value
+        return fields
 
     def is_complete(self, record: Mapping[str, object], example: Example, gold: LabeledExample | None) -> bool:
         """Returns whether a record has as many texts as the row needs."""
@@ -239,11 +262,17 @@ class Extraction:
     def answers(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Answers:
         """Returns the extracted answers, which have no scores."""
         predictions = tuple(record.get("prediction") for record in records)
-        return Answers(predictions=predictions, candidates=((),) * len(records), logprobs=np.zeros((len(records), 0)))
+        return Answers(
+            predictions=predictions,
+            candidates=((),) * len(records),
+            logprobs=np.zeros((len(records), 0)),
+            values=numbers_of(predictions) if self.numeric else None,
+        )
 
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""
-        return texts_outcome(records, self.samples, self.normalized, self.compared)
+        outcome = texts_outcome(records, self.samples, self.normalized, self.compared)
+        return with_numbers(outcome, records) if self.numeric else outcome
 
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Raises Unsupported: `gold_scorer` is trained in its place."""

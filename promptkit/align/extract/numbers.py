@@ -86,6 +86,15 @@ def parse_number(text: str) -> Fraction | None:
     return None if match is None else _value(match)
 
 
+def to_number(text: str) -> float:
+    """Returns the number that a text is; NaN if it is not one number, or too large for a float."""
+    number = parse_number(text)
+    try:
+        return float("nan") if number is None else float(number)
+    except OverflowError:
+        return float("nan")
+
+
 def _value(match: re.Match[str]) -> Fraction | None:
     """Returns the value of a match of _NUMBER; None if it has none (`1/0`) or exceeds LIMIT."""
     absolute = _absolute_value(match)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from promptkit.align.extract.numbers import to_number
 from promptkit.align.vote_counts import vote_accuracy
 from promptkit.core.answer_record import AnswerRecord
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import Outcome
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 
 def texts_outcome(
@@ -39,6 +45,23 @@ def texts_outcome(
         samples_answered=np.array([[answer is not None for answer in texts] for texts in answers]),
     )
     return Outcome(metric_input=metric_input, predictions=predictions, predicted={})
+
+
+def with_numbers(outcome: Outcome, records: Sequence[AnswerRecord]) -> Outcome:
+    """Returns an outcome with the numbers that the correct answers and the predictions are.
+
+    Args:
+        outcome: The extracted answers.
+        records: The records of the rows, which contain the correct numbers.
+    """
+    gold = np.array([record["gold_value"] for record in records], float)
+    metric_input = outcome.metric_input.with_values(gold, numbers_of(outcome.predictions))
+    return replace(outcome, metric_input=metric_input)
+
+
+def numbers_of(predictions: Sequence[str | None]) -> Floats:
+    """Returns the number of each predicted text, shape (rows,); NaN for no text and for a text that is not one number."""
+    return np.array([np.nan if prediction is None else to_number(prediction) for prediction in predictions], float)
 
 
 def _normalized_answers(record: AnswerRecord, samples: int, normalized: Callable[[str], str]) -> list[str | None]:

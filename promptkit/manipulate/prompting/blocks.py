@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
@@ -67,9 +66,9 @@ class PromptBlocks:
         labels = {"labels": tuple(words.values())} if words else {}
         return self.template.render(name, {**labels, **values})
 
-    def target(self, row: Example, word: str, rationale: Mapping[str, str] = MappingProxyType({})) -> str:
+    def target(self, row: Example, word: str) -> str:
         """Renders the target block of a row with a label word."""
-        text = self.block("target", {**row.texts, **rationale, LABEL: word})
+        text = self.block("target", {**row.texts, LABEL: word})
         return text.strip() if self.chat else text
 
     def slot(self, row: Example, words: Sequence[str]) -> Slot:
@@ -174,11 +173,12 @@ class PromptBlocks:
 
     def _answer(self, row: LabeledExample) -> str:
         """Returns the answer of a demonstration, with its rationale."""
-        word = self.reader.label_words().get(row.label, row.label)
+        words = self.reader.demonstrated(row)
         if self.format_reasoning is not None and REASONING in row.rationale:
-            text = f"{self.format_reasoning(row.rationale[REASONING])} {word}"
-            return text.strip() if self.chat else text
-        return self.target(row, word, row.rationale)
+            text = " ".join([self.format_reasoning(row.rationale[REASONING]), *words])
+        else:
+            text = "".join(self.block("target", {**row.texts, **row.rationale, LABEL: word}) for word in words)
+        return text.strip() if self.chat else text
 
 
 def _part(number: int) -> str:

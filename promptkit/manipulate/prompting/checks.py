@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import LabeledExample
+from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.core.formats import MaskedFormat
 from promptkit.core.model import TextCard
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -80,8 +80,8 @@ def check_has_labels(context: SelectionContext, requirement: str, *, hint: str, 
     Raises:
         TaskError: Each row has its own answers.
     """
-    if not context.labels:
-        reason = f"{requirement} a task whose labels are the same for every row"
+    if not context.labels or context.reader.task_kind == "multi-label":
+        reason = f"{requirement} a task in which each row has one of the same labels"
         raise TaskError(reason, code="no-fixed-labels", hint=hint, **fields)
 
 
@@ -91,7 +91,8 @@ def check_labels_have_words(context: SelectionContext) -> None:
     Raises:
         TaskError: A label has none.
     """
-    labels = {row.label for row in (*context.pool, *context.dev)}
+    rows = (*context.pool, *context.dev)
+    labels = {label for row in rows for label in gold_labels(row, context.reader.task_kind)}
     unknown = sorted(labels - set(context.labels)) if context.labels else []
     if unknown:
         raise TaskError(

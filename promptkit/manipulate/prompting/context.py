@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from promptkit.core.errors import Unsupported, no_answer
+from promptkit.core.errors import Unsupported, needs_single_label, no_answer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
@@ -92,6 +92,8 @@ class SelectionContext:
         self, contexts: Sequence[Context], purpose: str, suffix: Sequence[str] | None
     ) -> list[tuple[float, ...] | None]:
         """Returns the scores of each row's candidate answers, or None for a reply that names none of them."""
+        if self.reader.task_kind == "multi-label":
+            raise needs_single_label(purpose)
         if not self.reader.has_scores:
             raise Unsupported(
                 f"{purpose} needs scored answers, but in this task the model generates them",

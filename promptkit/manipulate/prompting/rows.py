@@ -85,7 +85,7 @@ def rows_digest(rows: Mapping[Part, Sequence[LabeledExample]]) -> str:
 
 def _row_identity(row: LabeledExample) -> list[object]:
     inputs = {variable: value_identity(value) for variable, value in sorted(row.inputs.items())}
-    return [row.id, inputs, row.choices, row.label, row.accepted, sorted(row.rationale.items())]
+    return [row.id, inputs, row.choices, row.label, row.accepted, row.labels, row.value, sorted(row.rationale.items())]
 
 
 def count_distinct(rows: Sequence[LabeledExample]) -> int:

@@ -317,7 +317,8 @@ def test_rows_with_hidden_labels_are_not_used(calibration):
 
 def test_names_and_settings_rebuild_every_calibration():
     assert [*CALIBRATIONS] == [
-        *("contextual", "domain", "batch", "batch-fitted", "pmi", "prior", "proca", "temperature", "vector", "affine")
+        *("contextual", "domain", "batch", "batch-fitted", "pmi", "prior", "proca", "temperature", "vector", "affine"),
+        *("label-batch", "label-threshold"),
     ]
     for calibration in ALL_CALIBRATIONS:
         assert build("calibration", CALIBRATIONS, spelling(calibration)) == calibration
