@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.config.build import build_predictors
+from promptkit.config.build import build_predictors, build_stages
 from promptkit.config.eval_options import EvalOptions
+from promptkit.config.recognition import read_again, recognized, remember, run_key
 from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command
 from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import OUT
@@ -20,6 +22,7 @@ from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
+    from promptkit.core.output_reader import OutputReader
     from promptkit.evaluation.execution import Progress
     from promptkit.predictor.predictor import Predictor
     from promptkit.runs.run import Run
@@ -83,16 +86,32 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         Raises:
             PromptkitError: The configuration cannot be evaluated.
         """
-        from promptkit.evaluation.baselines import with_baselines
-        from promptkit.evaluation.evaluate import evaluate
-
+        started = time.perf_counter()
         self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
         task = self.load_task()
-        predictors = self.build(task)
+        if self.predictor is not None:
+            predictors, key = [self.saved_predictor(task)], None
+        else:
+            stages = build_stages(self, task)
+            key = run_key(self, stages, task)
+            finished = recognized(out, task.name, key) if key and self.save is None else None
+            if finished is not None:
+                return self._completed(read_again(finished, started), task, stages.reader)
+            predictors = build_predictors(self, task, stages)
+        from promptkit.evaluation.evaluate import evaluate
+
         run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        self._record(run.path, task)
-        run = with_baselines(run, task, predictors[0].reader) if self.baselines else run
+        if key is not None:
+            remember(run.path, key)
+        run = self._completed(run, task, predictors[0].reader)
         return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
+
+    def _completed(self, run: Run, task: Task, reader: OutputReader) -> Run:
+        """Records the options in the folder of a run, and returns it with the results of baselines."""
+        from promptkit.evaluation.baselines import with_baselines
+
+        self._record(run.path, task)
+        return with_baselines(run, task, reader) if self.baselines else run
 
     def _saved(self, run: Run, predictor: Predictor, task: Task, *, cache: bool) -> Run:
         """Fits the predictor on all labeled rows, saves it with its results, and returns the run with a note of it."""

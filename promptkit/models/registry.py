@@ -68,6 +68,9 @@ class Engine:
     """A one-line description."""
     recorded: tuple[str, ...] = ()
     """The settings that a run records and that `--set` takes, under the same names."""
+    runs_files: bool = False
+    """Whether the files of a language model, its settings and the versions of packages determine its outputs, so that they are
+    known without importing its class."""
     simulated: bool = False
     """Whether it simulates a model, so that hints do not name it."""
 
@@ -127,6 +130,7 @@ ENGINES = EngineTable(
             names="a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
             description="causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
             recorded=("device", "dtype", "attention", "batch_tokens"),
+            runs_files=True,
         ),
         Engine(
             name="vllm",
@@ -138,6 +142,7 @@ ENGINES = EngineTable(
                 *("dtype", "batch_tokens", "quantization", "max_model_len"),
                 *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
             ),
+            runs_files=True,
         ),
         Engine(
             name="http",

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import torch
-
 from promptkit.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -148,6 +146,7 @@ def _belongs_to_other_heads(keys: Collection[str], model: PreTrainedModel) -> se
 
 def _other_classes(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """Yields the architecture's other models, without memory for their weights."""
+    import torch
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_PRETRAINING_MAPPING, MODEL_MAPPING
 
     for mapping in (MODEL_MAPPING, MODEL_FOR_PRETRAINING_MAPPING, MODEL_FOR_MASKED_LM_MAPPING):

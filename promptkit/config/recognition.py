@@ -1,0 +1,145 @@
+"""Recognizes a finished run by what determines it, without loading the model.
+
+A run's folder contains the keys of the configurations that led to it. A key is a hash of the options, of the stages of the
+predictors, of the rows that the run reads, of the content of the models' files, of the versions of packages and of the
+devices. If anything of that is different, no key fits, and the model is loaded to find out which run it is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from promptkit.core.errors import PromptkitError
+from promptkit.core.files import write_atomically
+from promptkit.core.hashing import sha256_hex
+from promptkit.core.paths import expanded
+
+if TYPE_CHECKING:
+    from promptkit.config.build import Stages
+    from promptkit.config.evaluation import EvalConfig
+    from promptkit.core.examples import LabeledExample
+    from promptkit.core.manipulation import Manipulation
+    from promptkit.runs.run import Run
+    from promptkit.tasks.task import Task
+
+KEYS = "keys.json"
+"""The file in the folder of a run with the keys of the configurations that led to it."""
+MAX_KEYS = 32
+"""The most keys that are kept; the oldest are dropped."""
+
+
+def run_key(config: EvalConfig, stages: Stages, task: Task) -> str | None:
+    """Returns a hash of everything that determines the run of a configuration; None if rows or models cannot be read.
+
+    Args:
+        config: The configuration.
+        stages: The stages of its predictors.
+        task: Its task.
+    """
+    try:
+        content = _content(config, stages, task)
+    except PromptkitError:  # the evaluation raises it, unless another error comes first
+        return None
+    return sha256_hex(json.dumps(content, sort_keys=True, default=repr))
+
+
+def _content(config: EvalConfig, stages: Stages, task: Task) -> Mapping[str, object]:
+    """Returns everything that determines the run of a configuration."""
+    from promptkit.align.chain import make_chain
+    from promptkit.collect.requirements import needs_of
+    from promptkit.manipulate.compose import composed
+    from promptkit.models.content import content_of_named, environment
+
+    manipulation = composed(stages.manipulations)
+    chains = [make_chain(each) for each in stages.aligners]
+    models = dict.fromkeys([*manipulation.models, *(name for need in needs_of(chains) for name in need.models)])
+    return {
+        "options": {name: value for name, value in config.recorded().items() if name != "baselines"},
+        "task": task.identity(),
+        "spec": task.spec.model_dump(mode="json"),
+        "template": task.inline_template,
+        "rows": _rows(config, manipulation, task),
+        "fitted on": sorted(map(str, manipulation.fitted_on)),
+        "manipulate": manipulation.settings(),
+        "align": [chain.settings() for chain in chains],
+        "model": content_of_named(config.model, config.set),
+        "models": {name: content_of_named(name, {}) for name in models},
+        "environment": environment(),
+    }
+
+
+def _rows(config: EvalConfig, manipulation: Manipulation, task: Task) -> Mapping[str, object]:
+    """Returns hashes of all rows that a run, its calibrations and its prompts can read."""
+    split = config.split or task.spec.split
+    rows: dict[str, object] = {"evaluated": _hash(task.rows(split)), "folds": task.default_folds(split)}
+    if task.has_one_table:
+        rows["all"] = _hash(task.labeled_rows(split))
+    for part in ("pool", "fit", "dev"):
+        try:
+            rows[part] = _hash(task.part(part))
+        except PromptkitError:
+            if part in manipulation.parts:
+                raise
+    return rows
+
+
+def _hash(rows: Sequence[LabeledExample]) -> str:
+    return sha256_hex("\n".join(f"{row.identity()} {row.content}" for row in rows))
+
+
+def recognized(out: str | Path, task: str, key: str) -> Path | None:
+    """Returns the folder of a run that a configuration with this key led to; None if there is none.
+
+    Args:
+        out: The folder for run folders.
+        task: The name of the task.
+        key: The key of the configuration.
+    """
+    for file in expanded(out).glob(f"*/{KEYS}"):
+        if file.parent.name.startswith(f"{task.replace('/', '-')}-") and key in _read(file):
+            return file.parent
+    return None
+
+
+def read_again(folder: Path, started: float) -> Run:
+    """Returns a finished run from its files, as `evaluate` does.
+
+    Args:
+        folder: The folder of the run.
+        started: The value of `time.perf_counter()` when the evaluation began.
+
+    Raises:
+        RunError: A file is missing or was changed.
+    """
+    from promptkit.runs.load import read_run
+    from promptkit.runs.run import Run
+
+    run = read_run(Run, folder, baselines=False)
+    return replace(run, seconds=time.perf_counter() - started, examples_per_second=0.0, resumed=len(run.ids))
+
+
+def remember(folder: Path, key: str) -> None:
+    """Adds the key of a configuration to the folder of the finished run that it led to."""
+    known = _read(folder / KEYS)
+    if key not in known:
+        _write(folder / KEYS, [*known, key][-MAX_KEYS:])
+
+
+def _read(file: Path) -> list[str]:
+    try:
+        keys = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return cast("list[str]", keys) if isinstance(keys, list) else []
+
+
+def _write(file: Path, keys: Iterable[str]) -> None:
+    try:
+        write_atomically(file, json.dumps([*keys], indent=1).encode() + b"\n")
+    except OSError:
+        return  # the next command loads the model again
