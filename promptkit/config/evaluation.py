@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.config.build import build_predictors, build_stages
 from promptkit.config.eval_options import EvalOptions
-from promptkit.config.recognition import read_again, recognized, remember, run_key
+from promptkit.config.recognition import read_recognized, remember, run_key
 from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command
 from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import OUT
@@ -94,9 +94,9 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         else:
             stages = build_stages(self, task)
             key = run_key(self, stages, task)
-            finished = recognized(out, task.name, key) if key and self.save is None else None
+            finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
             if finished is not None:
-                return self._completed(read_again(finished, started), task, stages.reader)
+                return self._completed(finished, task, stages.reader)
             predictors = build_predictors(self, task, stages)
         from promptkit.evaluation.evaluate import evaluate
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from promptkit.core.errors import PromptkitError
+from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
@@ -92,34 +92,32 @@ def _hash(rows: Sequence[LabeledExample]) -> str:
     return sha256_hex("\n".join(f"{row.identity()} {row.content}" for row in rows))
 
 
-def recognized(out: str | Path, task: str, key: str) -> Path | None:
-    """Returns the folder of a run that a configuration with this key led to; None if there is none.
-
-    Args:
-        out: The folder for run folders.
-        task: The name of the task.
-        key: The key of the configuration.
-    """
+def _recognized(out: str | Path, task: str, key: str) -> Path | None:
     for file in expanded(out).glob(f"*/{KEYS}"):
         if file.parent.name.startswith(f"{task.replace('/', '-')}-") and key in _read(file):
             return file.parent
     return None
 
 
-def read_again(folder: Path, started: float) -> Run:
-    """Returns a finished run from its files, as `evaluate` does.
+def read_recognized(out: str | Path, task: str, key: str, started: float) -> Run | None:
+    """Returns the finished run that a configuration with a key led to, from its files; None if there is none.
 
     Args:
-        folder: The folder of the run.
+        out: The folder for run folders.
+        task: The name of the task.
+        key: The key of the configuration.
         started: The value of `time.perf_counter()` when the evaluation began.
-
-    Raises:
-        RunError: A file is missing or was changed.
     """
+    folder = _recognized(out, task, key)
+    if folder is None:
+        return None
     from promptkit.runs.load import read_run
     from promptkit.runs.run import Run
 
-    run = read_run(Run, folder, baselines=False)
+    try:
+        run = read_run(Run, folder, baselines=False)
+    except RunError:  # a file is missing or was changed: the evaluation computes it again, or raises the error
+        return None
     return replace(run, seconds=time.perf_counter() - started, examples_per_second=0.0, resumed=len(run.ids))
 
 
