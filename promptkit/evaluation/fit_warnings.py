@@ -69,7 +69,7 @@ def class_skew(calibration: Calibration, evaluated: Sequence[str], fit: Sequence
         fit: Labels of the rows of the fit part; None for a label that may not be used.
         labels: Number of labels.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc  # scipy.stats takes a long time to import
 
     if not isinstance(calibration, EstimatesPrior) or not calibration.assumes_equal_classes:
         return None
@@ -78,5 +78,5 @@ def class_skew(calibration: Calibration, evaluated: Sequence[str], fit: Sequence
     if not known:
         return None
     label, count = Counter(known).most_common(1)[0]
-    p = labels * binom.sf(count - 1, len(known), min(1.0, SKEW / labels))
+    p = labels * float(bdtrc(count - 1, len(known), min(1.0, SKEW / labels)))
     return None if p > SIGNIFICANCE else ClassSkew(calibration=calibration.name, label=label, share=count / len(known))

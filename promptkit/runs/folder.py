@@ -10,6 +10,7 @@
     results.safetensors   the same numbers exactly, from which the results are read again
     summary.json          the metrics, the notes and the sha256 of all files above; marks the run as finished
     timing.json           what differs between executions of the same run: seconds and notes
+    keys.json             hashes of the configurations that led to the run, by which it is recognized without the model
     options.json          the options of `promptkit eval` that created the run, unless it was created from Python objects
 
 A shard has its own folder, `RUN.shard-1-of-3`, with `rows.jsonl` (its rows with their inputs) and `shard.json` instead of
