@@ -75,9 +75,12 @@ def _content(config: EvalConfig, stages: Stages, task: Task) -> Mapping[str, obj
 
 def _rows(config: EvalConfig, manipulation: Manipulation, task: Task) -> Mapping[str, object]:
     """Returns hashes of all rows that a run, its calibrations and its prompts can read."""
+    from promptkit.tasks.single_table import number_of_folds
+
     split = config.split or task.spec.split
-    rows: dict[str, object] = {"evaluated": _hash(task.rows(split)), "folds": task.default_folds(split)}
-    if task.has_one_table:
+    folds = number_of_folds(task, split, config.folds)
+    rows: dict[str, object] = {"evaluated": _hash(task.rows(split)), "folds": folds}
+    if folds:
         rows["all"] = _hash(task.labeled_rows(split))
     for part in ("pool", "fit", "dev"):
         try:
