@@ -21,7 +21,7 @@ from promptkit.core.paths import expanded
 
 if TYPE_CHECKING:
     from promptkit.config.build import Stages
-    from promptkit.config.evaluation import EvalConfig
+    from promptkit.config.eval_options import EvalOptions
     from promptkit.core.examples import LabeledExample
     from promptkit.core.manipulation import Manipulation
     from promptkit.runs.run import Run
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 KEYS = "keys.json"
 """The file in the folder of a run with the keys of the configurations that led to it."""
+IRRELEVANT = frozenset({"baselines", "save"})
+"""The options that do not change a run."""
 MAX_KEYS = 32
 """The most keys that are kept; the oldest are dropped."""
 
 
-def run_key(config: EvalConfig, stages: Stages, task: Task) -> str | None:
+def run_key(config: EvalOptions, stages: Stages, task: Task) -> str | None:
     """Returns a hash of everything that determines the run of a configuration; None if rows or models cannot be read.
 
     Args:
@@ -48,7 +50,7 @@ def run_key(config: EvalConfig, stages: Stages, task: Task) -> str | None:
     return sha256_hex(json.dumps(content, sort_keys=True, default=repr))
 
 
-def _content(config: EvalConfig, stages: Stages, task: Task) -> Mapping[str, object]:
+def _content(config: EvalOptions, stages: Stages, task: Task) -> Mapping[str, object]:
     """Returns everything that determines the run of a configuration."""
     from promptkit.align.chain import make_chain
     from promptkit.collect.requirements import needs_of
@@ -59,7 +61,7 @@ def _content(config: EvalConfig, stages: Stages, task: Task) -> Mapping[str, obj
     chains = [make_chain(each) for each in stages.aligners]
     models = dict.fromkeys([*manipulation.models, *(name for need in needs_of(chains) for name in need.models)])
     return {
-        "options": {name: value for name, value in config.recorded().items() if name != "baselines"},
+        "options": {name: value for name, value in config.changed().items() if name not in IRRELEVANT},
         "task": task.identity(),
         "spec": task.spec.model_dump(mode="json"),
         "template": task.inline_template,
@@ -73,7 +75,7 @@ def _content(config: EvalConfig, stages: Stages, task: Task) -> Mapping[str, obj
     }
 
 
-def _rows(config: EvalConfig, manipulation: Manipulation, task: Task) -> Mapping[str, object]:
+def _rows(config: EvalOptions, manipulation: Manipulation, task: Task) -> Mapping[str, object]:
     """Returns hashes of all rows that a run, its calibrations and its prompts can read."""
     from promptkit.tasks.single_table import number_of_folds
 
