@@ -22,7 +22,7 @@ def study(
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a grid of options on one task. Each cell is a run, and finished runs are reused."""
+    """Evaluate a grid of options on one task or several. Each cell is a run, and finished runs are reused."""
     from promptkit.config.study import StudyConfig
     from promptkit.display import plots
     from promptkit.studies import figures
@@ -37,10 +37,15 @@ def study(
     baseline_results = config.compute_baselines(result)
     if plot is not None:
         plots.write(figures.default_figure(result, baseline_results), plot)
+    comparison = config.comparison(result)
     if as_json:
-        print(json.dumps(result.to_json() | ({"baselines": baseline_results.to_json()} if baseline_results else {})))
+        printed = result.to_json() | ({"baselines": baseline_results.to_json()} if baseline_results else {})
+        print(json.dumps(printed | ({"comparison": comparison.to_json()} if comparison else {})))
     else:
         print_wide(result.table(baselines=baseline_results).rich())
+        if comparison is not None:
+            print()
+            print_wide(comparison.rich())
         print(f"{result.seconds:.1f} s, {len({cell.run.path for cell in result.cells})} runs in {out}")
     if result.failures:
         raise RunError(result.failure_summary, code="cells-failed", failures=len(result.failures))

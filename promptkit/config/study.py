@@ -1,12 +1,12 @@
-"""The configuration of a study: a task, options shared by all cells, and a grid over other options."""
+"""The configuration of a study: tasks, options shared by all cells, and a grid over other options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.config.build import predictor_builder
@@ -15,15 +15,17 @@ from promptkit.config.eval_options import EvalOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.key_paths import name_key
 from promptkit.config.task import RowOptions, TaskOptions
-from promptkit.config.values import Spelled
+from promptkit.config.values import Metavar, RelativePath, Spelled, as_list
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import OUT, STUDIES, expanded, folder
 from promptkit.runs.recorded import record_options
 from promptkit.tasks.options import DataOptions
+from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import YAML, errors_at
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
+    from promptkit.display.table import Table
     from promptkit.manipulate.demos import Selector
     from promptkit.predictor.predictor import Predictor
     from promptkit.studies.baselines import Baselines
@@ -31,8 +33,23 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SHARED = frozenset(name for group in (TaskOptions, DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
+SHARED = frozenset(name for group in (DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
 """The options that are the same for all cells of a study."""
+LISTED = (*TaskOptions.model_fields, "model")
+"""The options whose lists may stand outside of the grid."""
+TASK = "task"
+
+
+class CompareOptions(StrictModel):
+    """The comparison of a study's cells with reference cells."""
+
+    to: dict[str, Any] | Literal["best"] = "best"
+    """The values of the reference, such as {model: demo}, from which cells with other values of these options differ; or best:
+    every cell is compared with the best one."""
+    by: Annotated[list[str], BeforeValidator(as_list)] = Field(default_factory=list)
+    """The options with a comparison for each of their values, such as task."""
+    metric: str | None = None
+    """The metric; by default the main one."""
 
 
 class StudyConfig(EvalOptions):
@@ -41,21 +58,44 @@ class StudyConfig(EvalOptions):
     noun: ClassVar[str] = "study"
     example: ClassVar[str] = "It names a task and a grid, such as grid: {shots: [0, 4]}"
 
+    task: Annotated[str, RelativePath(or_name=True), Metavar("TASK")] = ""
+    """Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet, xlsx); a list of them is the
+    dimension task of the grid."""
     description: str = ""
     """One-line description of what the study measures."""
     baselines: list[Spelled] | None = None
     """Adds baselines without a language model: from the whole pool, and from the demonstrations of these selectors, such as
     [random]. A selector without k is used with the numbers of demonstrations of the cells."""
+    compare: CompareOptions | None = None
+    """Prints the differences of cells from reference cells, with p-values."""
     grid: dict[str, list[Any]] = Field(min_length=1)
     """Option -> list of values: the dimensions of the study, in order."""
     _file: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_lists_into_the_grid(cls, values: Any) -> Any:  # pydantic passes whatever is given
+        grid = values.get("grid", {}) if isinstance(values, Mapping) else None
+        if not isinstance(grid, Mapping):
+            return values
+        lists = {name: [*values[name]] for name in LISTED if isinstance(values.get(name), list | tuple) and values[name]}
+        repeated = next((name for name in lists if name in grid), None)
+        if repeated is not None:
+            raise _duplicate(repeated)
+        rest = {name: value for name, value in values.items() if name not in lists}
+        return {**rest, "grid": {**lists, **grid}} if lists else values
+
+    @model_validator(mode="after")
+    def _check_a_task_is_given(self) -> Self:
+        if not self.task and TASK not in self.grid:
+            raise PydanticCustomError("missing-option", "A study needs a task", {"option": TASK, "key": TASK})
+        return self
 
     @model_validator(mode="after")
     def _check_no_option_is_given_twice(self) -> Self:
         repeated = next((name for name in self.grid if name in self.model_fields_set), None)
         if repeated is not None:
-            message = "{option} is given both in the grid and outside of it"
-            raise PydanticCustomError("duplicate-option", message, {"option": repeated, "key": f"grid.{repeated}"})
+            raise _duplicate(repeated)
         return self
 
     @model_validator(mode="after")
@@ -111,13 +151,14 @@ class StudyConfig(EvalOptions):
     def keys(self, cell: Mapping[str, object]) -> dict[str, str]:
         """Returns the path of the key that defines each given option of a cell, such as {"shots": "grid.shots[1]"}."""
         in_grid = {option: f"grid.{option}[{self.grid[option].index(value)}]" for option, value in cell.items()}
-        shared = self.model_fields_set - {"grid", "task", "description", "limit", "folds", "baselines"}
+        shared = self.model_fields_set - {"grid", "task", "description", "limit", "folds", "baselines", "compare"} - cell.keys()
         return in_grid | {option: option for option in sorted(shared)}
 
     def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Study:
         """Evaluates every cell of a study, each as `promptkit eval` would.
 
-        All cells are checked before the first one is evaluated.
+        All cells are checked before the first one is evaluated. Cells are grouped by model, and one model is in memory at a
+        time.
 
         Args:
             out: The folder for the run folders.
@@ -127,26 +168,60 @@ class StudyConfig(EvalOptions):
         from promptkit.studies.grid import cells, plain_value
         from promptkit.studies.run import evaluate_grid
 
-        task = _load_task(self)
+        self._check_compared()
+        combinations = cells(_dimensions(self))
+        tasks = {name: _load_task(self, name) for name in self.grid.get(TASK, [self.task])}
+        names = {id(task): name for name, task in tasks.items()}
         models: dict[str, Model] = {}
 
-        def build_cell(**cell: object) -> Predictor | list[Predictor]:
-            config, with_model = self.cell(cell), _predictor_builder(self, task, cell)
+        def build_cell(**values: object) -> Predictor | list[Predictor]:
+            cell = {name: names.get(id(value), value) for name, value in values.items()}
+            config = self.cell(cell)
+            with_model = _predictor_builder(self, tasks[config.task], cell)
             key = f"{config.model} {config.set}"
             if key not in models:
                 models[key] = _load_model(self, cell)
             predictors = with_model(models[key])
             return predictors if len(predictors) > 1 else predictors[0]
 
-        combinations = cells(_dimensions(self))
         for cell in combinations:
-            _predictor_builder(self, task, cell)
+            _predictor_builder(self, tasks[self.cell(cell).task], cell)
         _baseline_selectors(self, [self.num_shots])
-        study = evaluate_grid(build_cell, task, self.grid, out=out, **self.selected_rows(), cache=cache, progress=progress)
+        several = TASK in self.grid
+        study = evaluate_grid(
+            build_cell,
+            {**self.grid, **({TASK: [*tasks.values()]} if several else {})},
+            task=None if several else tasks[self.task],
+            out=out,
+            **self.selected_rows(),
+            cache=cache,
+            progress=progress,
+        )
         for cell in combinations:
-            for evaluated in study.having({name: plain_value(value) for name, value in cell.items()}):
+            values = {name: tasks[value].name if name == TASK else plain_value(value) for name, value in cell.items()}
+            for evaluated in study.having(values):
                 record_options(evaluated.run.path, self.cell(cell).changed())
         return study
+
+    def _check_compared(self) -> None:
+        """Checks the names of the options that are compared, before anything is evaluated."""
+        if self.compare is None:
+            return
+        known = [*self.grid, "align"]
+        compared = self.compare.to if isinstance(self.compare.to, dict) else {}
+        for key, names in (("to", compared), ("by", self.compare.by)):
+            with errors_at(self.file, f"compare.{key}"):
+                for name in names:
+                    if name not in known:
+                        raise unknown("option of the grid", name, known)
+
+    def comparison(self, study: Study) -> Table | None:
+        """Returns the comparison that a study file asks for, over the finished study; None if it asks for none."""
+        if self.compare is None:
+            return None
+        on = list(self.compare.to) if isinstance(self.compare.to, dict) else None
+        with errors_at(self.file, "compare"):
+            return study.compare(on=on, to=self.compare.to, by=self.compare.by, metric=self.compare.metric)
 
     def compute_baselines(self, study: Study) -> Baselines | None:
         """Computes the baselines that a study file names, on the rows of the finished study; None if it names none."""
@@ -158,6 +233,11 @@ class StudyConfig(EvalOptions):
         selectors = _baseline_selectors(self, shots)
         model = load(self.grid.get("model", [self.model])[0], **self.set) if selectors else None
         return study.baselines(*selectors, model=model)
+
+
+def _duplicate(option: str) -> PydanticCustomError:
+    message = "{option} is given both in the grid and outside of it"
+    return PydanticCustomError("duplicate-option", message, {"option": option, "key": f"grid.{option}"})
 
 
 def _study_path(name: str | Path) -> Path:
@@ -199,16 +279,17 @@ def _baseline_selectors(spec: StudyConfig, shots: Sequence[int]) -> list[Selecto
     return selectors
 
 
-def _load_task(spec: StudyConfig) -> Task:
-    """Loads the task of a study, and checks that it has the split."""
+def _load_task(spec: StudyConfig, name: str) -> Task:
+    """Loads a task of a study, and checks that it has the split."""
     template = spec.template or next(iter(spec.grid.get("template", [])), None)
+    key = f"grid.{TASK}[{spec.grid[TASK].index(name)}]" if TASK in spec.grid else TASK
 
     def load(without: str | None) -> Task:
-        given = {"template": template} if without is None else {"template": template, without: None}
+        given = {TASK: name, "template": template} if without is None else {TASK: name, "template": template, without: None}
         return spec.model_copy(update=given).load_task()
 
     given = [option for option in DataOptions.model_fields if option in spec.model_fields_set]
-    task = name_key(spec.file, load, {option: option for option in given}, default="task")
+    task = name_key(spec.file, load, {option: option for option in given}, default=key)
     if spec.split:
         with errors_at(spec.file, "split", only=("split",)):
             task.rows(spec.split)

@@ -54,6 +54,10 @@ class Baseline:
     """1.0 for a correct prediction, 0.0 for a wrong one; shape (items,)."""
     difference: Estimate | None = None
     """The mean accuracy of a study's cells minus that of the baseline, paired by item; None without a study."""
+    task: str = ""
+    """The name of the task."""
+    pool: int = 0
+    """The number of labeled rows in the pool of the task."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -61,9 +65,9 @@ class Baseline:
         return wilson(int(self.correct.sum()), len(self.correct))
 
     def to_json(self) -> dict[str, object]:
-        """Returns name, k, accuracy and difference."""
+        """Returns name, task, k, accuracy and difference."""
         difference = None if self.difference is None else asdict(self.difference)
-        return {"name": self.name, "k": self.k, "accuracy": asdict(self.accuracy), "difference": difference}
+        return {"name": self.name, "task": self.task, "k": self.k, "accuracy": asdict(self.accuracy), "difference": difference}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +75,18 @@ class Baselines:
     """Several baselines on the same items. Prints as a table."""
 
     title: str
-    pool: int
-    """The number of labeled rows in the pool."""
     baselines: tuple[Baseline, ...]
     reference: str = ""
     """Describes the cells of a study from which the baselines are subtracted; empty without a study."""
 
     def table(self) -> Table:
-        """Returns a table with a row for each baseline."""
+        """Returns a table with a row for each baseline, and each task if there are several."""
+        several = len({baseline.task for baseline in self.baselines}) > 1
         rows: list[tuple[Entry, ...]] = [
             (
                 baseline.name,
-                self.pool if baseline.k is None else baseline.k,
+                *([baseline.task] if several else []),
+                baseline.pool if baseline.k is None else baseline.k,
                 baseline.accuracy,
                 *([baseline.difference] if self.reference else []),
             )
@@ -92,9 +96,9 @@ class Baselines:
         model = f"model: {self.reference}; paired by item. " if self.reference else ""
         return Table(
             title=self.title,
-            columns=("baseline", "k", "accuracy", *([DIFFERENCE] if self.reference else [])),
+            columns=("baseline", *(["task"] if several else []), "k", "accuracy", *([DIFFERENCE] if self.reference else [])),
             rows=tuple(rows),
-            names=2,
+            names=3 if several else 2,
             caption=f"{model}k: number of labeled rows used. Below each figure its 95% interval ({interval})",
             signed=(DIFFERENCE,),
         )
@@ -165,8 +169,11 @@ def baselines(
     no_model = "no pretrained model" if task.spec.modality == "image" else "no language model"
     return Baselines(
         title=f"{task.name} · {split} · {len(items)} rows · {no_model}",
-        pool=min(len(fold.task.pool()) for fold in by_fold),
-        baselines=tuple(_joined(of_folds, [places[row.id] for row in items]) for of_folds in zip(*evaluated, strict=True)),
+        baselines=_of_task(
+            task,
+            min(len(fold.task.pool()) for fold in by_fold),
+            [_joined(of_folds, [places[row.id] for row in items]) for of_folds in zip(*evaluated, strict=True)],
+        ),
     )
 
 
@@ -204,6 +211,10 @@ def _joined(of_folds: Sequence[Baseline], order: Sequence[int]) -> Baseline:
     predictions = [prediction for baseline in of_folds for prediction in baseline.predictions]
     correct = np.concatenate([baseline.correct for baseline in of_folds])
     return replace(of_folds[0], predictions=tuple(predictions[index] for index in order), correct=correct[[*order]])
+
+
+def _of_task(task: Task, pool: int, baselines: Sequence[Baseline]) -> tuple[Baseline, ...]:
+    return tuple(replace(baseline, task=task.name, pool=pool) for baseline in baselines)
 
 
 def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:

@@ -14,6 +14,8 @@ from promptkit.runs.run import Run
 from promptkit.studies.grid import format_values, is_collection, plain_value
 from promptkit.tasks.task import Task
 
+TASK = "task"
+"""The dimension of tasks, over which figures are macro averages: the mean of the figures of each task."""
 SEED = "seed"
 """The dimension of random seeds, whose values are a sample of all possible ones."""
 MAX_REASONS = 3
@@ -34,6 +36,11 @@ class Cell:
     result: Result
     """The cell's results: one chain of aligners of the run."""
 
+    @property
+    def task(self) -> str:
+        """The name of its task."""
+        return self.run.task
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -46,13 +53,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatedGrid:
-    """The cells of a study, all evaluated on the same items."""
+class StudiedTask:
+    """A task of a study."""
 
     task: Task
     split: str
+    """The split that is evaluated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedGrid:
+    """The cells of a study; the cells of one task are evaluated on the same items."""
+
+    tasks: tuple[StudiedTask, ...]
+    """The tasks, in the order in which they were given."""
     limit: int | None
-    """The limit on the number of items; None for all items."""
+    """The limit on the number of items of each task; None for all items."""
     dimensions: Mapping[str, tuple[Plain, ...]]
     """Dimension -> its values, in the order in which they were given; `align` comes last, if predictors share a pass."""
     cells: tuple[Cell, ...]
@@ -63,18 +79,55 @@ class EvaluatedGrid:
     """Wall time of the study."""
 
     @property
+    def task(self) -> Task:
+        """The task of the study.
+
+        Raises:
+            InputError: If the study has several tasks.
+        """
+        self.check_one_task("The task of a study")
+        return self.tasks[0].task
+
+    @property
+    def split(self) -> str:
+        """The split that is evaluated; several are separated by commas."""
+        return ", ".join(dict.fromkeys(each.split for each in self.tasks))
+
+    @property
+    def items(self) -> dict[str, int]:
+        """The number of items by task, for the tasks with evaluated cells."""
+        return {cell.task: len(cell.run.ids) for cell in self.cells}
+
+    @property
     def n(self) -> int:
-        """The number of items."""
-        return len(self.cells[0].run.ids)
+        """The number of items of all tasks."""
+        return sum(self.items.values())
 
     @property
     def title(self) -> str:
-        """Task, split, number of items and models."""
+        """Tasks, split, numbers of items and models."""
         models = list(dict.fromkeys(cell.run.model for cell in self.cells))
         model = models[0] if len(models) == 1 else f"{len(models)} models"
         seen = max(cell.run.seen_rows for cell in self.cells)
-        rows = f"{self.n} rows" + (f", up to {seen} of them used for fitting" if seen else "")
-        return f"{self.task.name} · {self.split} · {rows} · {model}"
+        rows = " + ".join(map(str, self.items.values()))
+        rows = f"{rows} rows" + (f", up to {seen} of them used for fitting" if seen else "")
+        return f"{', '.join(self.items)} · {self.split} · {rows} · {model}"
+
+    def check_one_task(self, what: str) -> None:
+        """Raises InputError if the study has several tasks, whose items cannot be pooled.
+
+        Args:
+            what: What needs a single task, as the subject of the message.
+        """
+        if len(self.tasks) > 1:
+            names = tuple(each.task.name for each in self.tasks)
+            raise InputError(
+                f"{what} needs one task, because rows of different tasks are never pooled",
+                code="several-tasks",
+                got=", ".join(names),
+                hint=f"Select one with where(task={names[0]!r})",
+                tasks=names,
+            )
 
     @property
     def failure_summary(self) -> str:
@@ -117,10 +170,11 @@ class EvaluatedGrid:
             for name, known in self.dimensions.items()
         }
         cells = tuple(cell for cell in self.cells if all(cell.values[name] in dimensions[name] for name in dimensions))
+        tasks = tuple(each for each in self.tasks if each.task.name in dimensions.get(TASK, (each.task.name,)))
         if not cells:
             got = format_values({name: str(value) for name, value in values.items()})
             raise InputError("No cell with these values was evaluated", code="no-such-cell", got=got, values=got)
-        return replace(self, dimensions=dimensions, cells=cells)
+        return replace(self, tasks=tasks, dimensions=dimensions, cells=cells)
 
     def check(self, *names: str) -> None:
         """Raises InputError for a name that is not a dimension of the study."""
@@ -142,8 +196,15 @@ class EvaluatedGrid:
 
     def averaged_over(self, named: Iterable[str]) -> str:
         """Describes what is averaged over if only `named` dimensions are shown: `mean over seed (5)`, or an empty text."""
-        over = [f"{name} ({len(self.dimensions[name])})" for name in self.varying(named)]
+        over = [
+            f"{name} ({len(self.dimensions[name])}{', each with equal weight' if name == TASK else ''})"
+            for name in self.varying(named)
+        ]
         return f"mean over {', '.join(over)}" if over else ""
+
+    def of_every_task(self, cells: Sequence[Cell]) -> bool:
+        """Returns whether there is a cell of each task among some cells."""
+        return {cell.task for cell in cells} == {each.task.name for each in self.tasks}
 
 
 def as_names(names: Names) -> list[str]:

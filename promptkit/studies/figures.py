@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from promptkit.core.errors import InputError
 from promptkit.display import plots
 from promptkit.display.table import Plain, text_of
-from promptkit.metrics.table import applicable
 from promptkit.studies import measures
 from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, EvaluatedGrid, Names, as_names
@@ -104,7 +103,9 @@ def default_figure(study: EvaluatedGrid, baselines: Baselines | None = None) -> 
 
 def _metric_title(study: EvaluatedGrid, metric: str) -> str:
     """Returns the title of a metric, with its unit if it has one."""
-    chosen = applicable(study.cells[0].result.metric_input)[metric]
+    if metric == measures.MAIN:
+        return metric
+    chosen = measures.metric_of(study.cells[0], metric)
     return chosen.title + (" (share of items)" if chosen.interval == "wilson" else "")
 
 

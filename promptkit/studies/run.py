@@ -1,4 +1,4 @@
-"""Evaluates a grid of predictors over one task.
+"""Evaluates a grid of predictors over one task or several.
 
 Cells with equal settings are one run, finished runs are read, and a cell that fails does not stop the others.
 """
@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import PromptkitError, RunError
+from promptkit.core.errors import InputError, PromptkitError, RunError
 from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.studies.cells import Failure
-from promptkit.studies.grid import check_parameters, dimensions, format_values
+from promptkit.studies.cells import TASK, Failure, StudiedTask
+from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
 from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook
 from promptkit.studies.state import Build, GridState
 from promptkit.studies.study import Study
+from promptkit.tasks.load import task as load_task
 from promptkit.tasks.task import Task
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 @check_arguments("study")
 def study(
     build: Build,
-    task: Task,
+    task: Task | None = None,
     /,
     *,
     out: str | Path = OUT,
@@ -44,26 +45,38 @@ def study(
     Cells with equal settings are one run. Finished runs are read, an interrupted run continues, and prompts that cells share
     are sent to the model once. A cell that fails does not stop the others: it is logged as a warning and listed in `failures`.
 
+    Several tasks are the dimension `task` of the grid, whose values `build` gets as `pk.Task`. If several models are used, the
+    cells of a model are evaluated one after the other, and only one model is in memory at a time.
+
     Args:
         build: A function that returns a predictor, or several that share a pass over the model; these then form one more
             dimension, `align`.
-        task: The task.
+        task: The task; None if the grid has the dimension `task`.
         out: The folder of the runs.
         split: The split to evaluate; that of the task by default.
-        limit: The number of items to evaluate; all by default.
+        limit: The number of items of each task to evaluate; all by default.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: The number of folds, as for `evaluate`.
         cache: Whether to reuse answers of the model from the score cache.
         progress: Called with a `StudyProgress`; a notebook shows a progress bar by default.
         grid: Dimension -> its values. A list, a range or another iterable is a dimension; a text, a number or a mapping is a
-            constant.
+            constant. The values of `task` are tasks, or what `pk.task` loads them from.
 
     Raises:
         InputError: If the grid does not fit the parameters of `build`.
         RunError: If all cells fail.
     """
     result = evaluate_grid(
-        build, task, grid, out=out, split=split, limit=limit, folds=folds, allow_seen=allow_seen, cache=cache, progress=progress
+        build,
+        grid,
+        task=task,
+        out=out,
+        split=split,
+        limit=limit,
+        folds=folds,
+        allow_seen=allow_seen,
+        cache=cache,
+        progress=progress,
     )
     if result.failures:
         _log.warning("%s", result.failure_summary)
@@ -72,9 +85,9 @@ def study(
 
 def evaluate_grid(
     build: Build,
-    task: Task,
     grid: Mapping[str, object],
     *,
+    task: Task | None = None,
     out: str | Path = OUT,
     split: str | None = None,
     limit: int | None = None,
@@ -84,18 +97,21 @@ def evaluate_grid(
     progress: Progress | None = None,
 ) -> Study:
     """Evaluates a grid as `study` does, but does not log cells that fail."""
+    tasks, grid = _tasks_of(task, grid)
     values = dimensions(grid)
     check_parameters(build, values)
     report = progress or (NotebookBar() if in_notebook() else lambda progress: None)
-    state = GridState(build, task, task.spec.split if split is None else split, limit, values)
+    studied = [StudiedTask(task=each, split=each.spec.split if split is None else split) for each in tasks]
+    state = GridState(build, studied, limit, values)
     runs = state.runs_to_do()
     for number, (key, cell) in enumerate(runs.items()):
+        state.switch_model(cell)
         report_rows = _row_reporter(report, number, len(runs), cell.values, state.study())
         report_rows(0, 0)
         try:
             state.runs[key] = evaluate(
                 cell.predictors,
-                task,
+                cell.studied.task,
                 split=split,
                 limit=limit,
                 folds=folds,
@@ -106,11 +122,28 @@ def evaluate_grid(
             )
         except PromptkitError as error:
             state.reasons[key] = str(error)
+    state.switch_model(None)
     result = state.study()
     report(StudyProgress(done=len(runs), total=len(runs), values={}, study=result))
     if result is None:
         raise _all_failed(state.failures())
     return result
+
+
+def _tasks_of(task: Task | None, grid: Mapping[str, object]) -> tuple[list[Task], Mapping[str, object]]:
+    """Returns the tasks of a study, and the grid with tasks as the values of its dimension `task`, if it has one."""
+    if (task is None) is (TASK not in grid):
+        raise InputError(
+            "A study needs a task" if task is None else "The task of a study is given twice",
+            code="missing-task" if task is None else "duplicate-task",
+            hint="Write pk.study(build, task, k=[0, 4]), or pk.study(build, task=[task, other], k=[0, 4])",
+        )
+    if task is not None:
+        return [task], grid
+    given = grid[TASK]
+    values = list(given) if is_collection(given) and not isinstance(given, Task) else [given]
+    tasks = [value if isinstance(value, Task) else load_task(value) for value in values]
+    return tasks, {**grid, TASK: tasks}
 
 
 def _all_failed(failures: Sequence[Failure]) -> RunError:

@@ -13,10 +13,9 @@ from promptkit.core.model import Model
 from promptkit.display.table import Plain
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
-from promptkit.studies.cells import Cell, Failure
+from promptkit.studies.cells import TASK, Cell, Failure, StudiedTask
 from promptkit.studies.grid import ALIGN, cells, plain_value
 from promptkit.studies.study import Study
-from promptkit.tasks.task import Task
 
 Build = Callable[..., Predictor | Sequence[Predictor]]
 """A function that builds a cell's predictor from its values, or several predictors that share a pass over the model."""
@@ -27,26 +26,34 @@ class BuiltCell:
     """One combination of values, with its predictors."""
 
     values: Mapping[str, Plain]
+    studied: StudiedTask
+    """The task that it is evaluated on."""
     predictors: Sequence[Predictor]
     key: str
     """Equal for cells with equal settings, which share a run."""
+
+    @property
+    def model(self) -> Model:
+        """The model that its predictors share."""
+        return self.predictors[0].model
 
 
 class GridState:
     """The cells of a study, and the runs and failures so far."""
 
     def __init__(
-        self, build: Build, task: Task, split: str, limit: int | None, dimensions: Mapping[str, tuple[object, ...]]
+        self, build: Build, tasks: Sequence[StudiedTask], limit: int | None, dimensions: Mapping[str, tuple[object, ...]]
     ) -> None:
         self.runs: dict[str, Run] = {}
         """Key -> finished run."""
         self.reasons: dict[str, str] = {}
         """Key -> why the run failed."""
-        self._task, self._split, self._limit = task, split, limit
+        self._tasks, self._limit = {each.task.name: each for each in tasks}, limit
         self._started = time.perf_counter()
         self._build_failures: list[Failure] = []
         self._built: list[BuiltCell] = []
         self._models: dict[str, Model] = {}
+        self._latest: Model | None = None
         self._identities: dict[int, tuple[Model, str]] = {}
         self._dimensions = {name: tuple(map(plain_value, values)) for name, values in dimensions.items()}
         shares_a_pass = self._build_cells(build, dimensions)
@@ -64,7 +71,8 @@ class GridState:
                 self._build_failures.append(Failure(values=plain, reason=str(error)))
                 continue
             any_list = any_list or isinstance(built, Sequence)
-            self._built.append(self._cell(plain, _predictors(built)))
+            studied = self._tasks[str(plain.get(TASK, next(iter(self._tasks))))]
+            self._built.append(self._cell(plain, studied, _predictors(built)))
         return any_list
 
     def _add_align_dimension(self) -> None:
@@ -78,11 +86,11 @@ class GridState:
         names = (predictor.name for cell in self._built for predictor in cell.predictors)
         self._dimensions[ALIGN] = tuple(dict.fromkeys(names))
 
-    def _cell(self, values: Mapping[str, Plain], predictors: Sequence[Predictor]) -> BuiltCell:
+    def _cell(self, values: Mapping[str, Plain], studied: StudiedTask, predictors: Sequence[Predictor]) -> BuiltCell:
         predictors = [self._with_shared_model(predictor) for predictor in predictors]
         settings = [[predictor.manipulate.settings(), predictor.chain.settings()] for predictor in predictors]
-        key = json.dumps([self._identity(predictors[0].model), settings])
-        return BuiltCell(values=values, predictors=predictors, key=key)
+        key = json.dumps([studied.task.name, self._identity(predictors[0].model), settings])
+        return BuiltCell(values=values, studied=studied, predictors=predictors, key=key)
 
     def _with_shared_model(self, predictor: Predictor) -> Predictor:
         """Returns a copy of the predictor with the first equal model of the study, so that a model is loaded once."""
@@ -96,11 +104,22 @@ class GridState:
         return self._identities[id(model)][1]
 
     def runs_to_do(self) -> dict[str, BuiltCell]:
-        """Returns the key of each run, with the first cell that has it."""
+        """Returns the key of each run, with the first cell that has it; the runs of a model are one after the other."""
         first_cells: dict[str, BuiltCell] = {}
         for cell in self._built:
             first_cells.setdefault(cell.key, cell)
-        return first_cells
+        order = list(self._models.values())
+        return dict(sorted(first_cells.items(), key=lambda item: order.index(item[1].model)))
+
+    def switch_model(self, cell: BuiltCell | None) -> None:
+        """Releases the memory of the model of the latest run, if the study has several and the next run has another one.
+
+        Args:
+            cell: The cell of the next run; None at the end.
+        """
+        latest, self._latest = self._latest, None if cell is None else cell.model
+        if latest is not None and len(self._models) > 1 and latest is not self._latest:
+            latest.close()
 
     def failures(self) -> list[Failure]:
         """Returns the cells that could not be built or evaluated."""
@@ -118,8 +137,7 @@ class GridState:
         if not evaluated:
             return None
         return Study(
-            task=self._task,
-            split=self._split,
+            tasks=tuple(self._tasks.values()),
             limit=self._limit,
             dimensions=self._dimensions,
             cells=tuple(evaluated),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from promptkit.display import plots
 from promptkit.display.table import Table, to_dataframe
 from promptkit.manipulate.demos import Selector
 from promptkit.studies import baselines as study_baselines
-from promptkit.studies import figures, measures, tables
+from promptkit.studies import comparisons, figures, measures, tables
 from promptkit.studies.baselines import Baselines
-from promptkit.studies.cells import SEED, EvaluatedGrid, Names
+from promptkit.studies.cells import SEED, TASK, EvaluatedGrid, Names, StudiedTask
+from promptkit.studies.comparisons import BEST
 from promptkit.studies.grid import format_values
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ class Study(EvaluatedGrid):
     """The result of `pk.study`. Prints as a table, and displays in a notebook as a table and a plot.
 
     Methods average over the dimensions that they do not name, and the caption lists these; `where` selects a part of the study.
-    The default metric is accuracy, or exact match for tasks without labels. `promptkit.studies.measures` describes the
-    intervals.
+    Rows of different tasks are never pooled: the mean over tasks is a macro average, the mean of the figures of each task.
+    The default metric is the main one of the runs, such as accuracy, or exact match for tasks without labels.
+    `promptkit.studies.measures` describes the intervals and p-values.
     """
 
     @check_arguments("Study.table")
@@ -44,7 +47,8 @@ class Study(EvaluatedGrid):
 
         Args:
             rows: One or several dimensions; by default all that vary except seeds and `columns`.
-            columns: One dimension; if `rows` is also omitted, the one that counts demonstrations.
+            columns: One dimension; if `rows` is also omitted, the tasks, with their macro average, or the dimension that counts
+                demonstrations.
             metric: The metric.
             baselines: Baselines to append as rows; only for accuracy.
 
@@ -107,52 +111,71 @@ class Study(EvaluatedGrid):
         return tables.best(self, over)
 
     @check_arguments("Study.compare")
-    def compare(self, on: str, to: object, by: Names = (), metric: str | None = None) -> Table:
-        """Returns differences from a reference value of a dimension, paired by item, with 95% intervals.
+    def compare(self, on: Names | None = None, to: object = BEST, by: Names = (), metric: str | None = None) -> Table:
+        """Returns differences from reference cells, paired by item, with 95% intervals and p-values.
+
+        The p-values are also adjusted for the number of differences in the table, by the method of Holm.
+        `promptkit.studies.measures` describes the intervals and tests.
 
         Args:
-            on: The dimension.
-            to: Its reference value, which is subtracted from each other value.
-            by: Dimensions with a row for each combination of their values.
+            on: One or several dimensions; by default all that vary except seed and task, that is, every cell is compared.
+            to: The reference, which is subtracted from the others: a value of `on`, a mapping with a value for each of several
+                dimensions, or `best`. The best is chosen on the same rows, which makes its advantage look more certain than
+                it is.
+            by: Dimensions with a row for each combination of their values, such as `task` for differences within each task.
             metric: The metric.
+
+        Raises:
+            InputError: If a name or value is not part of the study, or the reference lacks the value of a dimension.
+            RunError: If the values of `on` are tasks, whose rows cannot be paired.
         """
-        return tables.compare(self, on, to, by, metric)
+        return comparisons.compare(self, on, to, by, metric)
 
     @check_arguments("Study.baselines")
     def baselines(self, *selectors: Selector, model: Model | None = None) -> Baselines:
         """Evaluates baselines without a language model on the study's items, and subtracts them from the study's cells.
 
-        Use `where` to select the cells whose mean accuracy is compared.
+        Use `where` to select the cells whose mean accuracy is compared. Each task has its own baselines.
 
         Args:
             selectors: Selectors of demonstrations; see `promptkit.baselines`.
             model: The model for selectors that query one.
 
         Raises:
-            RunError: If the data of the task have changed since the study.
+            RunError: If the data of a task have changed since the study.
         """
-        folds = self.cells[0].run.folds or 1
-        evaluated = study_baselines.baselines(
-            self.task, *selectors, model=model, split=self.split, limit=self.limit, folds=folds
-        )
-        items = len(evaluated.baselines[0].correct)
-        if items != self.n:
-            raise RunError(
-                f"The data of the task {self.task.name} have changed since the study was made",
-                code="data-changed",
-                got=f"{items} rows instead of {self.n}",
-                hint="Run the study again",
-                task=self.task.name,
-                rows=items,
-                expected=self.n,
-            )
         fixed = {name: values[0] for name, values in self.dimensions.items() if len(values) == 1}
-        reference = "; ".join(filter(None, [format_values(fixed) if fixed else "", self.averaged_over(fixed)]))
+        averaged = self.averaged_over([*fixed, TASK])
+        reference = "; ".join(filter(None, [format_values(fixed) if fixed else "", averaged]))
+        of_tasks = [self._baselines_of(studied, selectors, model) for studied in self.tasks if studied.task.name in self.items]
+        return Baselines(
+            title=" + ".join(each.title for each in of_tasks),
+            baselines=tuple(baseline for each in of_tasks for baseline in each.baselines),
+            reference=reference or "the only cell",
+        )
+
+    def _baselines_of(self, studied: StudiedTask, selectors: Sequence[Selector], model: Model | None) -> Baselines:
+        """Evaluates the baselines of one task."""
+        task = studied.task
+        cells = [cell for cell in self.cells if cell.task == task.name]
+        folds = cells[0].run.folds or 1
+        evaluated = study_baselines.baselines(task, *selectors, model=model, split=studied.split, limit=self.limit, folds=folds)
+        items, expected = len(evaluated.baselines[0].correct), self.items[task.name]
+        if items != expected:
+            raise RunError(
+                f"The data of the task {task.name} have changed since the study was made",
+                code="data-changed",
+                got=f"{items} rows instead of {expected}",
+                hint="Run the study again",
+                task=task.name,
+                rows=items,
+                expected=expected,
+            )
         compared = (
-            replace(baseline, difference=measures.difference_to_baseline(self.cells, baseline.correct))
+            replace(baseline, difference=measures.difference_to_baseline(cells, baseline.correct))
             for baseline in evaluated.baselines
         )
-        return replace(evaluated, baselines=tuple(compared), reference=reference or "the only cell")
+        return replace(evaluated, baselines=tuple(compared))
 
     @check_arguments("Study.to_pandas")
     def to_pandas(self, *, items: bool = False) -> DataFrame:
@@ -164,14 +187,15 @@ class Study(EvaluatedGrid):
     def to_json(self) -> dict[str, object]:
         """Returns the study as `promptkit study --json` prints it."""
         return {
-            "task": self.task.name,
-            "split": self.split,
-            "n": self.n,
+            "tasks": [
+                {"task": each.task.name, "split": each.split, "n": self.items.get(each.task.name, 0)} for each in self.tasks
+            ],
             "seconds": round(self.seconds, 3),
             "dimensions": {name: list(values) for name, values in self.dimensions.items()},
             "cells": [
                 {
                     "values": dict(cell.values),
+                    "task": cell.task,
                     "model": cell.run.model,
                     "run": str(cell.run.path),
                     "too_long": dict(cell.run.too_long),

@@ -1,5 +1,4 @@
-"""The tables of a study: means, the best of several options, paired differences, variance components, and records for
-frames."""
+"""The tables of a study: means, the best of several options, variance components, and records for frames."""
 
 from __future__ import annotations
 
@@ -12,17 +11,22 @@ from promptkit.display.table import Entry, Plain, Table, text_of
 from promptkit.metrics.intervals import Estimate
 from promptkit.studies import measures, selection, variance
 from promptkit.studies.baselines import Baseline, Baselines
-from promptkit.studies.cells import SEED, Cell, EvaluatedGrid, Names, as_names
+from promptkit.studies.cells import SEED, TASK, Cell, EvaluatedGrid, Names, as_names
 from promptkit.studies.grid import format_values
 
+MACRO = "macro average"
+"""The column with the mean over tasks."""
 SHOTS = ("k", "shots")
 """The dimensions whose values are numbers of demonstrations."""
 
 
 def mean_of(study: EvaluatedGrid, metric: str, values: Mapping[str, Plain]) -> Estimate | None:
-    """Returns the mean of a metric over the cells with these values, or None if there are none."""
+    """Returns the mean of a metric over the cells with these values.
+
+    The mean over tasks is a macro average. None if there is no such cell, or not one of every task that is averaged over.
+    """
     cells = study.having(values)
-    return measures.mean(cells, metric) if cells else None
+    return measures.mean(cells, metric) if cells and (TASK in values or study.of_every_task(cells)) else None
 
 
 def numeric_dimension(study: EvaluatedGrid) -> str | None:
@@ -44,31 +48,63 @@ def means(
     """Returns a table of means; see `Study.table`."""
     metric = measures.check_metric(study.cells, metric)
     if rows is None and columns is None:
-        columns = numeric_dimension(study)
+        columns = TASK if TASK in study.varying() else numeric_dimension(study)
     column_names = as_names([] if columns is None else columns)
     row_names = study.varying([SEED, *column_names]) if rows is None else as_names(rows)
     study.check(*row_names, *column_names)
     column_values = study.combinations(column_names)
+    headers = [_header(column, metric) for column in column_values]
+    if column_names == [TASK] and len(column_values) > 1:
+        column_values, headers = [*column_values, {}], [*headers, MACRO]
     lines: list[tuple[Entry, ...]] = [
         (*(values.values() or [metric]), *(mean_of(study, metric, values | column) for column in column_values))
         for values in study.combinations(row_names)
     ]
-    blank = [""] * (len(row_names) - 1)
-    lines += [(name, *blank, *cells) for name, cells in baseline_rows(baselines, metric, column_values).items()]
-    headers = (f"{columns}={text_of(column[columns])}" if columns is not None else metric for column in column_values)
+    lines += _baseline_lines(study, baselines, metric, row_names, column_values)
     return Table(
         title=study.title,
         columns=(*(row_names or ["figure"]), *headers),
         rows=tuple(lines),
         names=max(len(row_names), 1),
-        caption=_caption(study, [*row_names, *column_names]),
+        caption=_caption(study, metric, [*row_names, *column_names]),
     )
 
 
-def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
+def _header(column: Mapping[str, Plain], metric: str) -> str:
+    names = (text_of(value) if name == TASK else f"{name}={text_of(value)}" for name, value in column.items())
+    return ", ".join(names) or metric
+
+
+def _caption(study: EvaluatedGrid, metric: str, names: Sequence[str]) -> str:
     """Returns the caption: the dimensions a table averages over, and the sources of variation in its intervals."""
     over = "items and seeds" if SEED in study.varying(names) else "items"
-    return "; ".join(filter(None, [study.averaged_over(names), f"below each figure its 95% interval over {over}"]))
+    mains = ", ".join(f"{name} ({task})" for task, name in measures.main_metrics(study.cells).items())
+    parts = (
+        study.averaged_over(names),
+        f"{MACRO}: mean over tasks, each with equal weight" if TASK in names and TASK in study.varying() else "",
+        f"{metric}: {mains}" if metric == measures.MAIN else "",
+        f"below each figure its 95% interval over {over}",
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _baseline_lines(
+    study: EvaluatedGrid,
+    baselines: Baselines | None,
+    metric: str,
+    row_names: Sequence[str],
+    columns: Sequence[Mapping[str, Plain]],
+) -> list[tuple[Entry, ...]]:
+    """Returns the rows of baselines: one for each, or one for each task if the tasks are in rows."""
+    tasks = study.dimensions[TASK] if TASK in row_names and len(study.tasks) > 1 else [None]
+    lines: list[tuple[Entry, ...]] = []
+    for task in tasks:
+        at = [column if task is None else {**column, TASK: task} for column in columns]
+        for name, cells in baseline_rows(baselines, metric, at).items():
+            blank = [task if other == TASK else "" for other in row_names[1:]]
+            first = f"{name}, {task}" if task is not None and row_names[0] == TASK else name
+            lines.append((first, *blank, *cells))
+    return lines
 
 
 def baseline_rows(
@@ -77,7 +113,7 @@ def baseline_rows(
     """Returns the accuracy of each baseline in each column of a table, by the name of its row.
 
     A baseline that uses k demonstrations appears in the columns with that number of demonstrations, one that uses the whole
-    pool in all columns.
+    pool in all columns. In a column that is not of one task, it is the macro average over tasks.
 
     Raises:
         InputError: If the metric is not accuracy.
@@ -93,10 +129,20 @@ def baseline_rows(
     shots = [[value for name, value in column.items() if name in SHOTS] for column in columns]
     rows: dict[str, list[Estimate | None]] = {}
     for baseline in baselines.baselines if baselines else ():
-        row = rows.setdefault(_row_name(baseline, shots_in_columns=any(shots)), [None] * len(columns))
-        for index, counts in enumerate(shots):
-            if baseline.k is None or not counts or baseline.k in counts:
-                row[index] = baseline.accuracy
+        rows.setdefault(_row_name(baseline, shots_in_columns=any(shots)), [None] * len(columns))
+    every = tuple(dict.fromkeys(baseline.task for baseline in baselines.baselines)) if baselines else ()
+    for name, row in rows.items():
+        for index, (counts, column) in enumerate(zip(shots, columns, strict=True)):
+            tasks = [task for task in every if column.get(TASK, task) == task]
+            correct = {
+                baseline.task: baseline.correct
+                for baseline in (baselines.baselines if baselines else ())
+                if _row_name(baseline, shots_in_columns=any(shots)) == name
+                and baseline.task in tasks
+                and (baseline.k is None or not counts or baseline.k in counts)
+            }
+            if tasks and len(correct) == len(tasks):
+                row[index] = measures.mean_accuracy([*correct.values()])
     return rows
 
 
@@ -108,6 +154,8 @@ def best(study: EvaluatedGrid, over: Names) -> Table:
     """Returns a table with the best of several options; see `Study.best`."""
     option_names = as_names(over)
     study.check(*option_names)
+    if TASK in option_names:
+        study.check_one_task("The best of several options")
     row_names = study.varying([SEED, *option_names])
     lines = [(*values.values(), *_best_of(study, values, option_names)) for values in study.combinations(row_names)]
     average = study.averaged_over([*row_names, *option_names])
@@ -140,38 +188,9 @@ def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Seque
     return len(accuracy), mean, min(accuracy.values()), accuracy[best_name], optimism, best_name
 
 
-def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | None) -> Table:
-    """Returns a table of paired differences; see `Study.compare`."""
-    metric = measures.check_metric(study.cells, metric)
-    by_names = as_names(by)
-    study.check(on, *by_names)
-    (reference,) = study.where(**{on: to}).dimensions[on]
-    difference = f"difference from {text_of(reference)}"
-    lines: list[tuple[Entry, ...]] = []
-    for values in study.combinations([on, *by_names]):
-        if values[on] != reference:
-            pairs = _pairs(study, on, reference, values)
-            cells = [cell for cell, _ in pairs]
-            estimates = (measures.mean(cells, metric), measures.difference(pairs, metric)) if pairs else (None, None)
-            lines.append((*values.values(), *estimates))
-    return Table(
-        title=study.title,
-        columns=(on, *by_names, metric, difference),
-        rows=tuple(lines),
-        names=1 + len(by_names),
-        caption=f"differences paired by item; {_caption(study, [on, *by_names])}",
-        signed=(difference,),
-    )
-
-
-def _pairs(study: EvaluatedGrid, on: str, reference: Plain, values: Mapping[str, Plain]) -> list[tuple[Cell, Cell]]:
-    """Returns the cells with these values, each with the cell that differs only in having `reference` as its value of `on`."""
-    pairs = [(cell, study.having({**cell.values, on: reference})) for cell in study.having(values)]
-    return [(cell, references[0]) for cell, references in pairs if references]
-
-
 def variance_components(study: EvaluatedGrid) -> Table:
     """Returns a table of variance components; see `Study.variance`."""
+    study.check_one_task("The variance decomposition")
     factors = study.varying()
     cells_of = [study.having(values) for values in study.combinations(factors)]
     if study.n < 2 or not all(cells_of):

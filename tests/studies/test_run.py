@@ -267,9 +267,9 @@ def test_a_study_file_has_every_option_of_eval_for_several_predictors() -> None:
     own = {"baselines"} | OF_ONE_PREDICTOR  # a study has its own baselines
     options = {name: info for name, info in EvalConfig.model_fields.items() if name not in own}
     assert own < EvalConfig.model_fields.keys()
-    assert options.keys() == StudyConfig.model_fields.keys() - {"description", "baselines", "grid"}
+    assert options.keys() == StudyConfig.model_fields.keys() - {"description", "baselines", "compare", "grid"}
     assert options.keys() == signature(eval_).parameters.keys() - own - {"shard", "no_cache", "out", "as_json", "plot"}
-    assert all(StudyConfig.model_fields[name].default == info.default for name, info in options.items())
+    assert all(StudyConfig.model_fields[name].default == info.default for name, info in options.items() if name != "task")
 
 
 @pytest.mark.parametrize("option", sorted(OF_ONE_PREDICTOR))
@@ -327,7 +327,8 @@ def test_the_command_prints_one_json_object_and_reports_failures(
     assert "shots=500, seed=0 and 1 more: " in err
     assert printed["failures"][0]["reason"] in err
     assert [cell["values"] for cell in printed["cells"]] == [{"shots": 2, "seed": 0}, {"shots": 2, "seed": 1}]
-    assert (printed["n"], len(printed["failures"])) == (LIMIT, 2)
+    assert printed["tasks"] == [{"task": "sentiment", "split": "test", "n": LIMIT}]
+    assert len(printed["failures"]) == 2
     assert "<svg" in (tmp_path / "plot.svg").read_text()
 
 
@@ -344,5 +345,6 @@ def test_the_command_shows_a_table_with_baselines(
 @pytest.mark.parametrize("name", [path.stem for path in (folder("evals") / STUDIES).glob("*.yaml")])
 def test_a_shipped_study_runs(name: str, tmp_path: Path) -> None:
     spec = StudyConfig.from_yaml(name)
-    quick = spec.model_copy(update={"model": "fake", "limit": 8})
+    models = {"model": ["fake", "fake:other"][: len(spec.grid["model"])]} if "model" in spec.grid else {}
+    quick = spec.model_copy(update={"model": "fake", "limit": 8, "grid": spec.grid | models, "compare": None})
     assert not quick.run(out=tmp_path).failures
