@@ -15,6 +15,9 @@ from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from promptkit.tasks.single_table import EvaluatedRows
     from promptkit.tasks.task import Task
 
 
@@ -43,6 +46,12 @@ class EvalOptions(  # pydantic orders the fields from the last group to the firs
     def default_shots(self) -> int:
         """Returns the number of demonstrations if it is not given: none with a learned prompt."""
         return 0 if self.prompt else super().default_shots()
+
+    def evaluated_folds(self, task: Task, *, dev: bool) -> Sequence[EvaluatedRows]:
+        """Returns the rows of the run, by fold."""
+        from promptkit.tasks.single_table import evaluated_rows
+
+        return evaluated_rows(task, self.split or task.spec.split, folds=self.folds, limit=self.limit, dev=dev)
 
     def selected_rows(self) -> SelectedRows:
         """Returns the keywords of `evaluate` that select the evaluated rows."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from pydantic import BeforeValidator, NonNegativeInt
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from promptkit.manipulate.cot import Cot
     from promptkit.manipulate.demos import Selector
     from promptkit.manipulate.prompt import Prompt
+    from promptkit.tasks.single_table import EvaluatedRows
     from promptkit.tasks.task import Task
 
+_log = logging.getLogger(__name__)
 DEFAULT_SHOTS = 8
 FILE = "file:"
 """Precedes the path of a file with demonstrations."""
@@ -41,7 +45,7 @@ class PromptOptions(StrictModel):
     chat_template: str | None = None
     """Name of the chat template, with --chat, for models that have several."""
     shots: NonNegativeInt | None = None
-    """Number of demonstrations; by default 8, or 0 with a learned prompt."""
+    """Number of demonstrations; by default 8, or fewer if there are too few labeled rows, and 0 with a learned prompt."""
     demos: Annotated[Spelled | None, RelativePath(after=FILE), NamesFrom("promptkit.manipulate.demos:SELECTORS")] = None
     """Demonstration selector: {names}; or file:FILE, a data file of demonstrations to show in order; by default balanced for a
     task with labels, else random."""
@@ -110,7 +114,11 @@ class PromptOptions(StrictModel):
 
         spelling = self.demos or ("balanced" if task.spec.kind == "classification" else "random")
         if not spelling.startswith(FILE):
-            return build("demonstration selector", SELECTORS, spelling, k=self.num_shots, seed=self.seed)
+            shots = self.num_shots
+            selectors = [build("demonstration selector", SELECTORS, spelling, k=k, seed=self.seed) for k in range(shots, 0, -1)]
+            if self.shots is not None or not selectors:
+                return build("demonstration selector", SELECTORS, spelling, k=shots, seed=self.seed)
+            return self._fitting(selectors, task)
         file = spelling.removeprefix(FILE)
         rows = task.labeled(read_file(expanded(file)), file)
         if self.shots is None or "shots" not in self.model_fields_set:
@@ -118,12 +126,43 @@ class PromptOptions(StrictModel):
         check_pool_size(self.shots, rows)
         return rows[: self.shots]
 
+    def _fitting(self, selectors: Sequence[Selector], task: Task) -> Selector:
+        """Returns the selector with the most demonstrations for which there are enough rows; the first one without any."""
+        first = selectors[0]
+        pools = [fold.task.pool() for fold in self.evaluated_folds(task, dev="dev" in first.parts)]
+        fitting = next((each for each in selectors if all(each.has_enough(pool, task.labels) for pool in pools)), first)
+        if fitting is not first:
+            _note_fewer_shots(task.name, fitting.k, first.k)
+        return fitting
+
+    def evaluated_folds(self, task: Task, *, dev: bool) -> Sequence[EvaluatedRows]:
+        """Returns the rows that are shown with the demonstrations.
+
+        Args:
+            task: The task.
+            dev: Whether the demonstrations need dev rows.
+        """
+        from promptkit.tasks.single_table import evaluated_rows
+
+        return evaluated_rows(task, task.spec.split, dev=dev)
+
     def _too_long(self) -> TooLong:
         from promptkit.core.rendered import TooLong
 
         if self.on_too_long not in get_args(TooLong):
             raise unknown("choice of on_too_long", self.on_too_long, get_args(TooLong))
         return cast("TooLong", self.on_too_long)
+
+
+@cache
+def _note_fewer_shots(task: str, shots: int | None, default: int | None) -> None:
+    """Says, once, that a prompt has fewer demonstrations than the default."""
+    _log.warning(
+        "note: %s has too few labeled rows of each label for %s demonstrations; the prompt shows %s (--shots N sets it)",
+        task,
+        default,
+        shots,
+    )
 
 
 def _check_template(task: Task) -> None:

@@ -6,7 +6,7 @@ on the subset of the rows, and the k demonstrations of a seed are among the k + 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -100,6 +100,11 @@ class Balanced(Selector):
     """Seed of the draw."""
     name: ClassVar[str] = "balanced"
     is_shared: ClassVar[bool] = True
+
+    def has_enough(self, pool: Sequence[LabeledExample], labels: Sequence[str]) -> bool:
+        """Returns whether the pool has enough rows of each label."""
+        counts = self._counts(tuple(labels)) if labels else {}
+        return all(count_distinct([row for row in pool if row.label == label]) >= count for label, count in counts.items())
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the same k rows for every row, in random order; raises TaskError if a class has too few rows."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
-from promptkit.core.examples import Part
+from promptkit.core.examples import LabeledExample, Part
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose
+from promptkit.manipulate.prompting.rows import Choose, count_distinct
 
 
 class Selector(ABC):
@@ -44,6 +45,15 @@ class Selector(ABC):
     def models(self) -> tuple[str, ...]:
         """The names of other models that are queried, such as a sentence encoder."""
         return ()
+
+    def has_enough(self, pool: Sequence[LabeledExample], labels: Sequence[str]) -> bool:
+        """Returns whether a pool has enough rows for the demonstrations.
+
+        Args:
+            pool: The rows to choose from.
+            labels: The labels of the task in the declared order; empty if it has none.
+        """
+        return count_distinct(pool) >= (self.k or 0)
 
     @abstractmethod
     def bind(self, context: SelectionContext) -> Choose:
