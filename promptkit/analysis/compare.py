@@ -73,7 +73,16 @@ def compare(
     for names in _shared_passes(predictors):
         group = [predictors[name] for name in names]
         run = evaluate(
-            group, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen, out=out, cache=cache, progress=progress
+            group,
+            task,
+            split=split,
+            limit=limit,
+            folds=folds,
+            allow_seen=allow_seen,
+            baselines=False,
+            out=out,
+            cache=cache,
+            progress=progress,
         )
         branches |= {name: branch_of(run, predictors[name].name, name=name) for name in names}
         runs.append(run)

@@ -100,7 +100,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
             predictors = build_predictors(self, task, stages)
         from promptkit.evaluation.evaluate import evaluate
 
-        run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=progress)
+        run = evaluate(predictors, task, **self.selected_rows(), baselines=False, out=out, cache=cache, progress=progress)
         if key is not None:
             remember(run.path, key)
         run = self._completed(run, task, predictors[0].reader)

@@ -11,6 +11,7 @@ from promptkit.collect.collected import Collected
 from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
+from promptkit.evaluation.baselines import with_baselines
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.plan import RunPlan, plan_run
@@ -39,6 +40,7 @@ def evaluate(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    baselines: bool = True,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -55,6 +57,7 @@ def evaluate(
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: Number of folds, each predicted from the others; by default 5 for one table of fewer than 500 rows; 1 for none.
+        baselines: Whether to evaluate baselines without a pretrained model, too, fitted on the same labeled rows.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
         progress: Called with the number of finished requests and the number of all requests.
@@ -84,7 +87,8 @@ def evaluate(
                 executor=executor or InProcess(plan.model),
             )
             run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
-    return replace(run, seconds=time.perf_counter() - started)
+    run = replace(run, seconds=time.perf_counter() - started)
+    return with_baselines(run, task, plan.reader) if baselines else run
 
 
 @check_arguments("evaluate_shard")

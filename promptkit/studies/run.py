@@ -116,6 +116,7 @@ def evaluate_grid(
                 limit=limit,
                 folds=folds,
                 allow_seen=allow_seen,
+                baselines=False,  # a study has its own
                 out=out,
                 cache=cache,
                 progress=report_rows,
