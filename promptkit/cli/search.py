@@ -49,6 +49,7 @@ def search(
 ) -> None:
     """Search for the best instruction. It is selected on dev rows and evaluated on the split."""
     from promptkit.searches import instructions
+    from promptkit.tasks.single_table import number_of_folds
 
     split, task = config.split, config.load_task()
     texts = read_lines(listed) if listed else []
@@ -70,7 +71,10 @@ def search(
             cache=not no_cache,
             progress=bar,
         )
-    command = config.model_copy(update={"instruction": result.instruction}).to_command(out=out)
+    # the rows that the search has held out, which a run with folds would not leave out
+    folds = 1 if number_of_folds(task, split or task.spec.split) else config.folds
+    found = {"instruction": f"file:{result.save(out)}", "folds": folds}
+    command = config.model_copy(update=found).to_command(out=out)
     typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}\nuse it: {command}")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from promptkit.core.rendered import TooLong
     from promptkit.manipulate.cot import Cot
     from promptkit.manipulate.demos import Selector
+    from promptkit.manipulate.instruction_file import ChosenInstruction
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.single_table import EvaluatedRows
     from promptkit.tasks.task import Task
@@ -36,8 +37,8 @@ class PromptOptions(StrictModel):
 
     template: Annotated[str | None, RelativePath(or_name=True)] = None
     """Template name, path of a .j2 file, or template text; by default the task's template."""
-    instruction: str | None = None
-    """Instruction that replaces the template's; an empty text removes it."""
+    instruction: Annotated[str | None, RelativePath(after=FILE)] = None
+    """Instruction that replaces the template's; an empty text removes it; file:FILE is one that promptkit search has chosen."""
     chat: bool = False
     """Use the model's chat template, with demonstrations as turns."""
     thinking: Annotated[str | None, BeforeValidator(on_or_off)] = None
@@ -92,11 +93,13 @@ class PromptOptions(StrictModel):
             raise unknown("value of --thinking", str(self.thinking), SWITCH)
         if self.template is None:
             _check_template(task)
+        chosen = self._chosen_instruction()
         return Prompt(
             self.template or (_channel_template(task) if channel else task.spec.template),
             demos=self._build_demos(task),
             order=None if self.order is None else build("order", ORDERS, self.order, seed=self.seed),
-            instruction=self.instruction,
+            instruction=self.instruction if chosen is None else chosen.text,
+            fitted_on=frozenset() if chosen is None else chosen.fitted_on,
             chat=self.chat,
             thinking=None if self.thinking is None else SWITCH[self.thinking],
             chat_template=self.chat_template,
@@ -104,6 +107,14 @@ class PromptOptions(StrictModel):
             channel=channel,
             on_too_long=self._too_long(),
         )
+
+    def _chosen_instruction(self) -> ChosenInstruction | None:
+        """The instruction of a file; None if it is a text, or not given."""
+        from promptkit.manipulate.instruction_file import ChosenInstruction
+
+        if self.instruction is None or not self.instruction.startswith(FILE):
+            return None
+        return ChosenInstruction.load(expanded(self.instruction.removeprefix(FILE)))
 
     def _build_demos(self, task: Task) -> Selector | Sequence[LabeledExample]:
         """The selector, or the demonstrations of a file: the first `shots`, or all."""

@@ -17,6 +17,7 @@ from promptkit.analysis.comparison import Comparison
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, needs_single_label, unknown
 from promptkit.core.examples import LabeledExample
+from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import Progress
@@ -95,7 +96,7 @@ def search(
     )
     split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
-    pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best)}
+    pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best, settings.rows_used(split))}
     comparison = compare(
         task, split=split, limit=test, folds=1, allow_seen=False, out=out, cache=cache, progress=progress, **pair
     )
@@ -128,9 +129,15 @@ class _Search:
             origins |= _proposed(proposer, scorer, origins, self.method, self.candidates, len(self.rows))
         return origins, tuple(halve([*origins], len(self.rows), scorer, by=self.by))
 
-    def with_instruction(self, instruction: str) -> Predictor:
-        """Returns the predictor with another instruction."""
-        return Predictor(self.predictor.model, replace(self.prompt, instruction=instruction), self.predictor.reader)
+    def rows_used(self, split: str) -> frozenset[Fingerprint]:
+        """Returns the rows that the instruction was chosen by, and those that the model proposed it from."""
+        proposed_from = [] if self.method == "list" else _pool_rows(self.task, split)
+        return frozenset(row.content for row in (*self.rows, *proposed_from))
+
+    def with_instruction(self, instruction: str, fitted_on: frozenset[Fingerprint]) -> Predictor:
+        """Returns the predictor with another instruction, which carries the rows that it was chosen by."""
+        prompt = replace(self.prompt, instruction=instruction, fitted_on=self.prompt.fitted_on | fitted_on)
+        return Predictor(self.predictor.model, prompt, self.predictor.reader)
 
     def result(
         self, origins: Mapping[str, str], rungs: tuple[Rung, ...], best: Predictor, comparison: Comparison
@@ -232,7 +239,7 @@ def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
     labels, template = _labels(predictor.reader), prompt.resolved_template
     pairs = {}
-    for row in untested(task.part("pool"), task.rows(split)):
+    for row in _pool_rows(task, split):
         inputs = {**labels, **row.texts}
         words = predictor.reader.demonstrated(row)
         answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in words]
@@ -241,6 +248,11 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         raise task.without_rows("to propose an instruction from", "pool")
     ask = CachedModel(predictor.model, cache)
     return Proposer(ask=ask, pairs=pairs, chat=prompt.chat, seed=seed, chat_options=prompt.chat_options)
+
+
+def _pool_rows(task: Task, split: str) -> Sequence[LabeledExample]:
+    """Returns the rows that instructions are proposed from."""
+    return untested(task.part("pool"), task.rows(split))
 
 
 def _proposed(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from promptkit.analysis.comparison import Comparison
+from promptkit.core.hashing import short_hash
+from promptkit.core.paths import expanded
 from promptkit.display.table import Entry, Table
+from promptkit.manipulate.instruction_file import ChosenInstruction
 from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import Rung
@@ -58,6 +63,21 @@ class SearchResult:
     def optimism(self) -> Estimate:
         """The accuracy on dev minus the accuracy on the evaluated split."""
         return difference(self.on_dev, self.held_out)
+
+    def save(self, out: str | Path) -> Path:
+        """Writes the best instruction to a file, with the rows that it was chosen by, for `--instruction file:FILE`.
+
+        Args:
+            out: The folder of the file.
+
+        Returns:
+            The path of the file.
+        """
+        chosen = ChosenInstruction(self.instruction, self.predictor.fitted_on)
+        key = short_hash(json.dumps([self.model, self.instruction, sorted(map(str, chosen.fitted_on))]))
+        path = expanded(out) / f"instruction-{self.task}-{key[:8]}.json"
+        chosen.save(path)
+        return path
 
     def to_json(self) -> dict[str, object]:
         """Returns the result as JSON values, as `promptkit search --json` prints them."""

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from promptkit.cli.main import main
+from promptkit.config.evaluation import EvalConfig
+from promptkit.core.errors import TaskError
+from tests.support.errors import refused
 
 LISTED = ['It\'s "good" or bad: say which.', "Judge.", "--chat"]
 Command = Callable[..., Any]
@@ -79,3 +82,21 @@ def test_the_table_shows_the_values_of_the_json_output(run_command: Command) -> 
     assert f"use it: {result['command']}" in shown
     assert f"{result['optimism']['value']:+.3f}" in shown
     assert f"{result['comparison']['branches'][1]['difference']['value']:+.3f}" in shown
+
+
+def test_the_rows_of_the_search_are_not_evaluated_unnoticed(run_command: Command, tmp_path: Path) -> None:
+    rows = "".join(f"a {'good' if n % 2 else 'bad'} thing {n},{'pos' if n % 2 else 'neg'}\n" for n in range(80))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    (tmp_path / "tries.txt").write_text("Judge it.\nIs it good?\n", encoding="utf-8")
+    result = json.loads(run_command("search", str(tmp_path / "rows.csv"), "--model", "fake", "--list", "tries.txt", "--json"))
+    words = shlex.split(result["command"])[1:]
+    assert "--folds" in words
+    assert run_command(*words, "--json")
+    without_folds = [*words[: words.index("--folds")], *words[words.index("--folds") + 2 :]]
+    config = EvalConfig(
+        task=str(tmp_path / "rows.csv"), model="fake", shots=0, instruction=words[words.index("--instruction") + 1]
+    )
+    with refused(TaskError, "seen-rows"):
+        config.run(out=tmp_path / "runs")
+    marked = json.loads(run_command(*without_folds, "--allow-seen", "--json"))
+    assert marked["seen_rows"] > 0

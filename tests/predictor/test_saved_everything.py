@@ -45,9 +45,13 @@ SPELLED = {
     "random-each": "random-each:k=2",
     "zero": "zero",
     "least-entropy": "least-entropy:permutations=4",
+    **{name: f"{name}:permutations=2:probes=4:max_tokens=4" for name in ("globale", "locale")},
+    "pattern": "pattern:regex=[a-z]+",
 }
 GENERATED = {"globale", "locale"}
-"""Orders that need a model whose generated texts are rows. They are chosen once, so what is saved is the order `given`."""
+"""Orders that need a model whose generated texts are rows."""
+TEXT_ONLY = "{% block input %}{{ text }}{% endblock %}{% block target %} = {{ label }}{% endblock %}"
+"""A template with which every text is a row."""
 CHOICES = "{% block input %}{{ question }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
 SCRIPT = """
 import json, sys
@@ -82,10 +86,10 @@ class Folder:
         for name in (name for name in SELECTORS if name != "complex"):  # needs rows with a reasoning
             demos = build("selector", SELECTORS, SPELLED.get(name, f"{name}:k=2"))
             yield f"demos {name}", pk.Prompt(TEMPLATE, demos=demos, cot=pk.cot.ZeroShot() if name == "auto-cot" else None)
-        for name in (name for name in ORDERS if name not in GENERATED):
+        for name in ORDERS:
             order = build("order", ORDERS, SPELLED.get(name, name))
             demos = pk.demos.BM25(k=3) if order.needs_ranking else pk.demos.Balanced(k=3)
-            yield f"order {name}", pk.Prompt(TEMPLATE, demos=demos, order=order)
+            yield f"order {name}", pk.Prompt(TEXT_ONLY if name in GENERATED else TEMPLATE, demos=demos, order=order)
         for name in COT:
             yield f"cot {name}", pk.Prompt(TEMPLATE, cot=build("chain of thought", COT, f"{name}:max_tokens=6"))
         yield "instruction", pk.Prompt(TEMPLATE, demos=pk.demos.First(k=2), instruction="Say it.", on_too_long="skip")
@@ -132,6 +136,9 @@ class Folder:
                 align = [pk.Classes(("left", "right")), pk.labelmap.BayesianPlus(per_class=5)]
                 stages = [pk.ImageProcessor(), self.modifier(name, self.vit, align[0])]
                 yield f"modifier {name}", self.predictor(stages, align, self.vit), self.image_task, self.pictures()
+        for name in (*GENERATED, "least-entropy"):
+            prompt = pk.Prompt(TEXT_ONLY, demos=pk.demos.Balanced(k=3), order=build("order", ORDERS, SPELLED[name]))
+            yield f"hf {name}", self.predictor(prompt, model=self.tiny), self.task, ROWS
         for spelling in ("linear:per_class=4", "knn:per_class=4", "soft-verbalizer:per_class=4", "blm:tokens=40", "contextual"):
             align = [pk.Verbalizer(WORDS), build("calibration", CALIBRATIONS, spelling)]
             prompt = pk.Prompt(TEMPLATE, demos=pk.demos.First(k=1))
@@ -145,9 +152,9 @@ class Folder:
         arithmetic, rows = pk.task("arithmetic"), [{"question": f"How much is {i} and {i}?"} for i in range(4)]
         prompt = pk.Prompt("arithmetic/cot", demos=pk.demos.Complex(k=2))
         yield "demos complex", self.predictor(prompt, pk.extract.FinalNumber(max_tokens=8)), arithmetic, rows
-        for name in (name for name in EXTRACTIONS if name != "pattern"):
+        for name in EXTRACTIONS:
             options = {"max_tokens": 6, "samples": 2, "temperature": 0.7} if name == "first_line" else {"max_tokens": 6}
-            aligner = build("extraction", EXTRACTIONS, name, **options)
+            aligner = build("extraction", EXTRACTIONS, SPELLED.get(name, name), **options)
             yield f"extract {name}", self.predictor(pk.Prompt("arithmetic/cot"), aligner), arithmetic, rows
         file = self.path / "choices.jsonl"
         rows = [{"q": f"Which one, {i}?", "a": f"one {i}", "b": f"two {i}", "answer": f"one {i}"} for i in range(30)]
@@ -194,5 +201,5 @@ def test_a_fresh_process_predicts_the_same_bytes(results: dict[str, tuple[Any, A
 
 def test_every_name_in_the_tables_is_covered(results: dict[str, tuple[Any, Any]]) -> None:
     covered = {name.partition(" ")[2].partition(":")[0] for name in results}
-    missing = {*SELECTORS, *ORDERS, *COT, *MODIFIERS, *CALIBRATIONS, *EXTRACTIONS} - covered - GENERATED - {"pattern"}
+    missing = {*SELECTORS, *ORDERS, *COT, *MODIFIERS, *CALIBRATIONS, *EXTRACTIONS} - covered
     assert not missing
