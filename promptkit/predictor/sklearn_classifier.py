@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, vali
 from promptkit.core.output_reader import OutputReader
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.predictions import Predictions
+from promptkit.tasks.columns import cell_text
 from promptkit.tasks.load import task as load_task
 from promptkit.tasks.task import Task
 
@@ -101,7 +102,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_consistent_length(table, values)
         check_classification_targets(values)
         found, numbers = np.unique(values, return_inverse=True)
-        texts = [*map(label_text, found.tolist())]
+        texts = [*map(cell_text, found.tolist())]
         predictor = self._unfitted(texts, table)
         rows, label = self._rows(table, predictor), _unused_name(predictor.columns.names)
         labeled = [{**row, label: texts[number]} for row, number in zip(rows, numbers, strict=True)]
@@ -201,11 +202,6 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         answered = predictions.probabilities.any(1, keepdims=True)
         probabilities: Floats = np.where(answered, predictions.probabilities, 1 / predictions.probabilities.shape[1])
         return probabilities
-
-
-def label_text(value: object) -> str:
-    """Returns a label as the labels of a task are written: booleans in lower case."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _values_of(labels: Sequence[str], found: Mapping[str, object], dtype: np.dtype[np.generic]) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from promptkit.core.metric_input import MetricInput
@@ -63,38 +63,42 @@ class Baselines:
     """Number of folds, each predicted by baselines that are fitted on the other folds; 0 without folds."""
     results: tuple[BaselineResult, ...]
     """The result of each baseline, at least one."""
+    differences: tuple[BaselineDifference, ...] = ()
+    """The difference of each branch from each baseline; empty before `compared_with`."""
+
+    def compared_with(self, branches: Mapping[str, Floats]) -> Baselines:
+        """Returns the results with the differences of the branches of a run, which tables, notes and JSON show.
+
+        Args:
+            branches: Name of a branch -> 1.0 for each of its correct predictions, 0.0 for the others, shape (N,).
+        """
+        pairs = ((result, align, correct) for align, correct in branches.items() for result in self.results)
+        return replace(self, differences=tuple(_difference(*pair) for pair in pairs))
+
+    def differences_from_best(self) -> dict[str, BaselineDifference]:
+        """Returns the difference of each branch from the best baseline, by the name of the branch."""
+        return {each.align: each for each in self.differences if each.baseline == self.best.name}
 
     @property
     def best(self) -> BaselineResult:
         """The baseline with the most correct rows; ties go to the last, which learns more than the ones before it."""
         return max(reversed(self.results), key=lambda result: result.metric_input.correct.sum())
 
-    def to_json(self, branches: Mapping[str, Floats]) -> dict[str, object]:
-        """Returns the results and the differences as JSON values.
-
-        Args:
-            branches: Name of a branch -> 1.0 for each of its correct predictions, 0.0 for the others, shape (N,).
-        """
+    def to_json(self) -> dict[str, object]:
+        """Returns the results and the differences as JSON values."""
         return {
             "rows": self.rows,
             **({"folds": self.folds} if self.folds else {}),
             "results": [result.to_json() for result in self.results],
-            "differences": [difference.to_json() for difference in self.differences(branches)],
+            "differences": [difference.to_json() for difference in self.differences],
         }
 
-    def differences(self, branches: Mapping[str, Floats]) -> list[BaselineDifference]:
-        """Returns the difference of each branch from each baseline; see `to_json` for the argument."""
-        return [difference_from(result, align, correct) for align, correct in branches.items() for result in self.results]
-
-    def notes(self, branches: Mapping[str, Floats]) -> list[str]:
-        """Returns a note if a baseline is better than every branch, each by a difference whose interval is below 0.
-
-        See `to_json` for the argument.
-        """
-        differences = [difference_from(self.best, align, correct) for align, correct in branches.items()]
+    def notes(self) -> list[str]:
+        """Returns a note if a baseline is better than every branch, each by a difference whose interval is below 0."""
+        differences = self.differences_from_best().values()
         if not all(difference.estimate.high < 0 for difference in differences):
             return []
-        which = "the model" if len(branches) == 1 else "every alignment of the model"
+        which = "the model" if len(differences) == 1 else "every alignment of the model"
         return [f"{self.best.name}, which needs no model, is better than {which}"]
 
     def describe(self, metric: str) -> list[str]:
@@ -111,7 +115,7 @@ class Baselines:
         ]
 
 
-def difference_from(baseline: BaselineResult, align: str, correct: Floats) -> BaselineDifference:
+def _difference(baseline: BaselineResult, align: str, correct: Floats) -> BaselineDifference:
     """Returns the difference of the main metric between a branch and a baseline.
 
     Args:

@@ -77,7 +77,7 @@ class RunData:
             "seen_rows": self.seen_rows,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
-            "baselines": None if self.baselines is None else self.baselines.to_json(self.correct),
+            "baselines": None if self.baselines is None else self.baselines.to_json(),
             "label_maps": {name: label_map.table() for name, label_map in named_label_maps(self.results).items()},
         }
 
@@ -85,7 +85,8 @@ class RunData:
         """Returns the run with the results of baselines, and with the notes on them; the run itself for None."""
         if baselines is None:
             return self
-        return replace(self, baselines=baselines, notes=(*self.notes, *baselines.notes(self.correct)))
+        compared = baselines.compared_with(self.correct)
+        return replace(self, baselines=compared, notes=(*self.notes, *compared.notes()))
 
     @property
     def correct(self) -> dict[str, Floats]:

@@ -10,7 +10,6 @@ from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, new_table, one_
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS
 from promptkit.metrics.vote_accuracy import VoteAccuracy
-from promptkit.runs.baselines import difference_from
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +28,7 @@ def run_table(run: RunData) -> Table:
 
     metrics = [metric for name, metric in METRICS.items() if name in run.results[0].metrics]
     best = None if run.baselines is None else run.baselines.best
+    from_best = {} if run.baselines is None else run.baselines.differences_from_best()
     caption = [f"below each figure its 95% interval ({_interval_methods(metrics)})"]
     caption += [] if run.baselines is None else run.baselines.describe(metrics[0].title)
     rows = f"{len(run.ids)} rows" + (f" in {run.folds} folds" if run.folds else "")
@@ -43,7 +43,7 @@ def run_table(run: RunData) -> Table:
         table.add_column("predicted/gold" if count.few else "predicted", no_wrap=True)
     for result in run.results:
         main, *others = _figures(metrics, result.metrics)
-        differences = [] if best is None else [signed(difference_from(best, result.align, result.correct).estimate, "\n")]
+        differences = [signed(from_best[result.align].estimate, "\n")] if from_best else []
         name = Text(one_keyword_per_line(result.align))
         table.add_row(name, main, *differences, *others, *count.cells(result.predicted, result.predictions))
         for k in tabulated_sample_counts(result.metrics):

@@ -198,8 +198,8 @@ def test_a_note_says_that_a_baseline_is_better(tmp_path: Path) -> None:
     )
     assert run.baselines is not None
     assert run.baselines.best.name == "tfidf"
-    assert run.baselines.notes({"right": np.ones(100), "wrong": np.zeros(100)}) == []
-    assert "tfidf" in run.baselines.notes({"wrong": np.zeros(100)})[0]
+    assert run.baselines.compared_with({"right": np.ones(100), "wrong": np.zeros(100)}).notes() == []
+    assert "tfidf" in run.baselines.compared_with({"wrong": np.zeros(100)}).notes()[0]
 
 
 CHOICES = """

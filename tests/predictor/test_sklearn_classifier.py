@@ -18,7 +18,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import promptkit as pk
 from promptkit.core.errors import Unsupported
-from promptkit.predictor.sklearn_classifier import PromptClassifier, label_text
+from promptkit.predictor.sklearn_classifier import PromptClassifier
+from promptkit.tasks.columns import cell_text
 from promptkit.tasks.default_template import default_template
 from tests.support.errors import refused
 
@@ -64,9 +65,9 @@ def test_columns_of_probabilities_are_in_the_order_of_the_classes() -> None:
 
 @pytest.mark.parametrize("values", [(0, 1), (False, True), (2.0, 1.0)])
 def test_labels_may_be_numbers_and_booleans(values: tuple[float, float]) -> None:
-    classifier = build([*map(label_text, values)], ("text",)).as_sklearn().fit(TEXTS, [*values] * 30)
+    classifier = build([*map(cell_text, values)], ("text",)).as_sklearn().fit(TEXTS, [*values] * 30)
     assert classifier.classes_.tolist() == sorted(values)
-    named = {label_text(value): value for value in values}
+    named = {cell_text(value): value for value in values}
     expected = [named[str(label)] for label in classifier.predictor_.predict(TEXTS).predictions]
     assert classifier.predict(TEXTS).tolist() == expected
     assert classifier.predict(TEXTS).dtype == classifier.classes_.dtype == np.array(values).dtype
