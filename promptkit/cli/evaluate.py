@@ -32,6 +32,10 @@ def eval_(
     from promptkit.runs.shard import Shard
     from promptkit.runs.shard_run import ShardRun
 
+    config.check_seeds(shard=shard, plot=plot)
+    if config.seeds is not None:
+        _eval_seeds(config, out, cache=not no_cache, as_json=as_json)
+        return
     part = None if shard is None else Shard.read(shard)
     if plot is not None:
         _check_plot(plot, shard)
@@ -51,6 +55,21 @@ def eval_(
         _print_shard(run)
     else:
         print_run(run)
+
+
+def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) -> None:
+    """Evaluates several seeds, and prints the table of means, that of the seeds, and notes."""
+    with exit_on_interrupt(), Bar(hidden=as_json) as bar:
+        runs = config.run_seeds(out=out, cache=cache, progress=bar)
+    if as_json:
+        print(json.dumps(runs.to_json()))
+        return
+    print_wide(runs.table().rich())
+    print()
+    print_wide(runs.seeds_table().rich())
+    for note in runs.notes():
+        print(f"note: {note}")
+    print(f"{runs.study.seconds:.1f} s, {len({run.path for run in runs.runs.values()})} runs in {out}")
 
 
 def _check_plot(plot: Path, shard: str | None) -> None:

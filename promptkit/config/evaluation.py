@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.config.build import build_predictors, build_stages
+from promptkit.config.build import build_predictors, build_stages, predictor_builder
 from promptkit.config.eval_options import EvalOptions
 from promptkit.config.recognition import read_recognized, remember, run_key
 from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command
-from promptkit.core.errors import PromptkitError
+from promptkit.config.seeds import SeedsOptions, of_part
+from promptkit.core.errors import InputError, PromptkitError
 from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.runs.recorded import record_options, record_template
@@ -22,12 +23,14 @@ from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
+    from promptkit.core.model import Model
     from promptkit.core.output_reader import OutputReader
     from promptkit.evaluation.execution import Progress
     from promptkit.predictor.predictor import Predictor
     from promptkit.runs.run import Run
     from promptkit.runs.shard import Shard
     from promptkit.runs.shard_run import ShardRun
+    from promptkit.studies.seeds import SeedRuns
     from promptkit.tasks.task import Task
 
 
@@ -38,7 +41,7 @@ class BaselineOptions(StrictModel):
     """Also evaluate baselines without a pretrained model, fitted on the same labeled rows."""
 
 
-class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
+class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions, EvalOptions):
     """The configuration of an evaluation.
 
     `pk.EvalConfig(task="sentiment", model="demo", shots=4, calibrate=["batch"]).run()` equals
@@ -86,6 +89,14 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
         Raises:
             PromptkitError: The configuration cannot be evaluated.
         """
+        if self.seeds is not None:
+            raise InputError(
+                "Several seeds are several runs",
+                code="several-seeds",
+                got=f"seeds={self.seeds}",
+                hint="Call run_seeds(), or give one seed",
+                seeds=self.seeds,
+            )
         started = time.perf_counter()
         self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
         task = self.load_task()
@@ -112,6 +123,48 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, EvalOptions):
 
         self._record(run.path, task)
         return with_baselines(run, task, reader) if self.baselines else run
+
+    def run_seeds(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> SeedRuns:
+        """Evaluates the predictors once for each seed, as `promptkit eval --seeds` does.
+
+        Each run is the one that `run` returns for its seed. The model is loaded once.
+
+        Args:
+            out: The folder for run folders.
+            cache: Whether to take answers from the score cache and to add new ones.
+            progress: Called with the number of finished requests and the number of all requests, of all seeds.
+
+        Raises:
+            InputError: No seeds are given, or an option applies to a single run.
+            PromptkitError: The configuration cannot be evaluated.
+        """
+        from promptkit.studies.seeds import SeedRuns
+
+        if self.seeds is None:
+            raise InputError("No seeds are given", code="no-seeds", hint="Write EvalConfig(..., seeds='0:5')")
+        self.check_seeds(save=self.save, seed=self.seed or None, predictor=self.predictor)
+        started = time.perf_counter()
+        task = self.load_task()
+        runs: list[Run] = []
+        model: Model | None = None
+        for number, seed in enumerate(self.seed_values()):
+            config = self.model_copy(update={"seed": seed, "seeds": None})
+            stages = build_stages(config, task)
+            key = run_key(config, stages, task)
+            run = read_recognized(out, task.name, key, started) if key else None
+            if run is None:
+                from promptkit.evaluation.evaluate import evaluate
+
+                predictors = predictor_builder(config, task, stages)(model) if model else build_predictors(config, task, stages)
+                model = predictors[0].model
+                of_seed = of_part(progress, number, len(self.seed_values()))
+                run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=of_seed)
+                if key is not None:
+                    remember(run.path, key)
+            known = next((other for other in runs if other.path == run.path), None)
+            runs.append(known or config._completed(run, task, stages.reader))
+        by_seed = dict(zip(self.seed_values(), runs, strict=True))
+        return SeedRuns.of(by_seed, task, limit=self.limit, seconds=time.perf_counter() - started)
 
     def _saved(self, run: Run, predictor: Predictor, task: Task, *, cache: bool) -> Run:
         """Fits the predictor on all labeled rows, saves it with its results, and returns the run with a note of it."""

@@ -46,6 +46,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "order": SPELLED,
     "cot": SPELLED,
     "seed": st.integers(-99, 10**9),
+    "seeds": st.sampled_from(["0:5", "0,3,7"]),
     "on_too_long": st.sampled_from(["truncate-demos", "error", "skip"]),
     "manipulation": st.lists(SPELLED, min_size=1, max_size=3),
     "prompt": st.lists(PATH.map(str), min_size=1, max_size=3),

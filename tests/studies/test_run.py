@@ -259,8 +259,8 @@ def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     return 0
 
 
-OF_ONE_PREDICTOR = {"save", "predictor"}
-"""Options of an evaluation that apply to one predictor; a study evaluates a predictor for each cell."""
+OF_ONE_PREDICTOR = {"save", "predictor", "seeds"}
+"""Options of an evaluation that apply to one predictor, or that the grid of a study replaces."""
 
 
 def test_a_study_file_has_every_option_of_eval_for_several_predictors() -> None:
