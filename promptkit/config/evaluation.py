@@ -18,7 +18,6 @@ from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.runs.recorded import record_options, record_template
 from promptkit.runs.words import command_words
-from promptkit.tasks.division import DEFAULT, WITHOUT_DEV
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
@@ -174,10 +173,8 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         result = run.results[-1]
         command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
         estimate = estimate_of(run, result, command=command)
-        if run.folds:
-            division = DEFAULT if "dev" in predictor.manipulate.parts else WITHOUT_DEV
-            task = task.with_all_rows(split=run.split, division=division)
-        fitted = predictor.fit(task, cache=cache).with_estimate(estimate, out_of_fold_of(run, result))
+        fitted = predictor.fit(task, split=run.split, folds=run.folds or 1, cache=cache)
+        fitted = fitted.with_estimate(estimate, out_of_fold_of(run, result))
         folder = fitted.save(self.save, command=command)
         return replace(run, notes=(*run.notes, f"saved in {folder}; use it: {predict_command(folder)}"))
 

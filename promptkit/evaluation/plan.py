@@ -103,8 +103,7 @@ def plan_run(
     split = task.spec.split if split is None else split
     checks.check_task_kind(task, reader)
     needs = needs_of([predictor.chain for predictor in branches])
-    dev = "dev" in branches[0].manipulate.parts
-    evaluated = evaluated_rows(task, split, folds=folds, limit=limit, dev=dev)
+    evaluated = evaluated_rows(task, split, folds=folds, limit=limit, parts=branches[0].manipulate.parts)
     rows = rows_of_run(evaluated)
     plans = tuple(_plan_fold(each, split, needs) for each in evaluated if each.rows)
     for each in plans:

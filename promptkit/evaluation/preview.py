@@ -129,7 +129,7 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int, folds: int | 
         n: Number of rows.
         folds: Number of folds of the run, as for `evaluate`.
     """
-    by_fold = evaluated_rows(task, split, folds=folds, limit=n, dev="dev" in predictor.manipulate.parts)
+    by_fold = evaluated_rows(task, split, folds=folds, limit=n, parts=predictor.manipulate.parts)
     shown = {view.example.id: view for fold in by_fold for view in _fold_views(predictor, fold, split)}
     return [shown[row.id] for row in rows_of_run(by_fold)]
 

@@ -35,6 +35,7 @@ from promptkit.predictor.saved_stages import check_no_words, first_of
 from promptkit.predictor.session import Progress, Session, Unreadable, read_rows
 from promptkit.predictor.tables import chunks, rows_of
 from promptkit.tasks.readers import Row
+from promptkit.tasks.single_table import fitting_task
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -112,11 +113,7 @@ class Predictor:
         return self.manipulate.fitted_on | self.chain.fitted_on
 
     def rows_read(self, task: Task) -> frozenset[Fingerprint]:
-        """Returns the labeled rows that its prompts depend on: the rows it contains, and the parts of a task that it reads.
-
-        Args:
-            task: The task.
-        """
+        """Returns the labeled rows that its prompts depend on: the rows it contains, and the parts of a task that it reads."""
         return self.fitted_on.union(row.content for part in self.manipulate.parts for row in task.part(part))
 
     def shares_pass_with(self, other: Predictor) -> bool:
@@ -134,20 +131,23 @@ class Predictor:
         """Whether the predictor takes nothing from the rows of a task, so that it can predict new rows."""
         return not unfitted_stages(self.manipulate, self.chain)
 
-    def fit(self, task: Task, *, cache: bool = True) -> Predictor:
+    def fit(self, task: Task, *, split: str | None = None, folds: int | None = None, cache: bool = True) -> Predictor:
         """Returns a fitted predictor, which contains everything that it takes from the rows of a task.
 
         The fitted predictor predicts new rows without the task. Its prompt keeps the demonstrations, or the rows that they are
         retrieved from. A calibration is fitted on the fit part of the train split, even if an evaluation fits it on the
-        evaluated rows. `predict` then reads the columns of the task.
+        evaluated rows. If `evaluate` divides the rows into folds, all of them are used.
 
         Args:
             task: The task.
+            split: The split that is evaluated; the task's default if None.
+            folds: As for `evaluate`; with 1, half of the rows of a single table are left to evaluate the predictor on.
             cache: Whether to take answers from the score cache and to add new ones.
 
         Raises:
             PromptkitError: The predictor cannot be fitted on the task.
         """
+        task = fitting_task(task, split=split, folds=folds, parts=self.manipulate.parts)
         scores = ScoreCache() if cache else None
         manipulation = self.manipulate.fit(self.bind_context(task, cache=scores))
         fitted = self._replaced(manipulation, self.chain, Columns.of_task(task))

@@ -161,8 +161,8 @@ def baselines(
             selector=_name(selectors[0]),
             task=task.name,
         )
-    dev = any("dev" in selector.parts for selector in selectors)
-    by_fold = evaluated_rows(task, split, folds=folds, limit=limit, dev=dev)
+    parts = ("pool", *(part for selector in selectors for part in selector.parts))
+    by_fold = evaluated_rows(task, split, folds=folds, limit=limit, parts=parts)
     items = rows_of_run(by_fold)
     evaluated = [_of_images(fold) if task.spec.modality == "image" else _of_texts(fold, selectors, model) for fold in by_fold]
     places = {row.id: place for place, row in enumerate(row for fold in by_fold for row in fold.rows)}

@@ -97,8 +97,21 @@ DEFAULT = Division(pool=0.6, fit=0.2, dev=0.2)
 """The division of a task that defines none."""
 WITHOUT_DEV = Division(pool=0.5, fit=0.5)
 """The division of the train rows of a fold, if none is defined and nothing needs dev rows."""
+ONLY_FIT = Division(fit=1.0)
+"""The division of the train rows of a fold, if none is defined and the manipulation uses no rows."""
 WITHOUT_FIT = Division(pool=0.8, dev=0.2)
 """The division of all rows of a single table for training, which fits no aligners on rows of their own."""
+
+
+def division_of_fold(parts: tuple[Part, ...]) -> Division:
+    """Returns the division of the train rows of a fold, if none is defined.
+
+    Args:
+        parts: The parts that the manipulation uses.
+    """
+    if "dev" in parts:
+        return DEFAULT
+    return WITHOUT_DEV if parts else ONLY_FIT
 
 
 def division_text(value: object) -> object:

@@ -1,8 +1,9 @@
 """What a task with a single table of labeled rows means: which rows are evaluated, and from which others.
 
-With fewer than `FEW_ROWS` rows, an evaluation predicts every row from the rows of other folds, and training uses all rows, so
-that none is left to evaluate the result on. With more rows, or with 1 fold, half of the rows are held out from the evaluation,
-and training uses only these. Evaluations, previews, baselines, training and the comparison of engines all decide it here.
+With fewer than `FEW_ROWS` rows, an evaluation predicts every row from the rows of other folds, and predictors are fitted
+and trained on all rows, so that none is left to evaluate the result on. With more rows, or with 1 fold, half of the rows are
+held out from the evaluation, and only these are used. Evaluations, previews, baselines, fitting, training and the comparison
+of engines all decide it here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.core.errors import InputError
-from promptkit.core.examples import LabeledExample
-from promptkit.tasks.division import DEFAULT, WITHOUT_FIT
+from promptkit.core.examples import LabeledExample, Part
+from promptkit.tasks.division import DEFAULT, WITHOUT_FIT, division_of_fold
 from promptkit.tasks.folds import FEW_ROWS, FOLDS, fold_of
 from promptkit.tasks.sampling import by_hash, check_limit
 from promptkit.tasks.task import Task
@@ -51,7 +52,7 @@ def number_of_folds(task: Task, split: str, folds: int | None = None) -> int:
 
 
 def evaluated_rows(
-    task: Task, split: str, *, folds: int | None = None, limit: int | None = None, dev: bool = False
+    task: Task, split: str, *, folds: int | None = None, limit: int | None = None, parts: tuple[Part, ...] = ("pool",)
 ) -> list[EvaluatedRows]:
     """Returns the rows that a run evaluates, by fold; folds without such rows are left out.
 
@@ -60,7 +61,7 @@ def evaluated_rows(
         split: The evaluated split.
         folds: The requested number of folds, as for `number_of_folds`.
         limit: The number of rows, those with the smallest hash of id; all if None.
-        dev: Whether some of the other rows of a fold are dev rows, as for `Task.fold`.
+        parts: The parts that the manipulation uses, as for `Task.fold`.
 
     Raises:
         InputError: The number of folds or rows is not positive.
@@ -74,7 +75,7 @@ def evaluated_rows(
     return [
         EvaluatedRows(
             number=number,
-            task=task.fold(number, of, split=split, dev=dev),
+            task=task.fold(number, of, split=split, parts=parts),
             rows=tuple(row for row in rows if numbers[row.id] == number),
         )
         for number in sorted({*numbers.values()})
@@ -107,6 +108,23 @@ def training_task(task: Task, split: str | None, folds: int | None = None, *, fi
     if task.held_out is not None:
         return replace(task, held_out=replace(task.held_out, division=division))
     return task.with_all_rows(split=split, division=division) if number_of_folds(task, split, folds) else task
+
+
+def fitting_task(
+    task: Task, *, split: str | None = None, folds: int | None = None, parts: tuple[Part, ...] = ("pool",)
+) -> Task:
+    """Returns the task whose train split a predictor is fitted on: all rows of a single table if it is evaluated by folds.
+
+    Args:
+        task: The task.
+        split: The split that is evaluated; the task's default if None.
+        folds: The number of folds, as for `number_of_folds`.
+        parts: The parts that the manipulation uses, as for `Task.fold`.
+    """
+    split = task.spec.split if split is None else split
+    if not number_of_folds(task, split, folds):
+        return task
+    return task.with_all_rows(split=split, division=division_of_fold(parts))
 
 
 def uses_all_rows(task: Task) -> bool:

@@ -17,7 +17,7 @@ from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.inputs.text.template import Template, is_template_text
 from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text
-from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division
+from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division, division_of_fold
 from promptkit.tasks.folds import HOLD_OUT, Fold, make_fold
 from promptkit.tasks.gold_labels import Gold, LabelNames, read_answer, read_gold
 from promptkit.tasks.images.cells import image_value
@@ -148,22 +148,23 @@ class Task:
         return replace(self, held_out=Fold(number=0, of=0, split=split, rows=(), others=rows, division=division))
 
     @check_arguments("Task.fold")
-    def fold(self, number: int, of: int, *, split: str | None = None, dev: bool = False) -> Task:
+    def fold(self, number: int, of: int, *, split: str | None = None, parts: tuple[Part, ...] = ("pool",)) -> Task:
         """Returns the task with one fold of its labeled rows as the evaluated split, and the other folds as the train split.
 
         Args:
             number: Number of the fold, from 1 to `of`.
             of: Number of folds.
             split: The split whose rows are divided; the task's default if None.
-            dev: Whether some of the other rows are dev rows if the task defines no division, as some selectors need.
+            parts: The parts that a manipulation uses, by which the other rows are divided if the task defines no division:
+                all of them are the fit part if it uses none, and there are dev rows only if it uses them.
 
         Raises:
             InputError: The number of folds, or of the fold, is out of range.
             TaskError: The rows cannot be read, or all of them belong to one fold.
         """
         split = self.spec.split if split is None else split
-        division = DEFAULT if dev else WITHOUT_DEV
-        return replace(self, held_out=make_fold(self.labeled_rows(split), number, of, split, division=division))
+        fold = make_fold(self.labeled_rows(split), number, of, split, division=division_of_fold(parts))
+        return replace(self, held_out=fold)
 
     @check_arguments("Task.part")
     def part(self, part: Part) -> Sequence[LabeledExample]:
@@ -171,7 +172,7 @@ class Task:
 
         Args:
             part: `pool` (by default 60%), `fit` (20%) or `dev` (20%), see `with_parts`. If `hold_out` is a number of rows and
-                no division is defined, all of them are the pool. In a fold, pool and fit have half of the other rows each.
+                no division is defined, all of them are the pool. In a fold, see `fold`.
 
         Raises:
             TaskError: The task has no train split, or a row is invalid.

@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("seen")
     write_csv(folder / "tickets.csv", [{key: row[key] for key in ("subject", "body", "kind")} for row in ROWS])
     assert promptkit("task", "init", "tickets.csv", "--label-column", "kind", cwd=folder).returncode == 0
-    pk.TrainConfig(task=str(folder / "tickets.yaml"), **TRAIN).run(out=folder / "runs", cache=False)
+    pk.TrainConfig(task=str(folder / "tickets.yaml"), **TRAIN, folds=1).run(out=folder / "runs", cache=False)
     return folder
 
 
@@ -158,7 +158,7 @@ def fitted_predictors(folder: Path, learned: Path, out: Path) -> dict[str, pk.Pr
     task = pk.task(folder / "tickets.yaml")
     words = pk.Verbalizer({"bug": "bug", "question": "question"})
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.BM25(k=1))
-    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
+    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task, folds=1)
     with_prefix = pk.Predictor(pk.load("fake"), [pk.Prompt(task.spec.template), pk.load_manipulation(learned)], words)
     by_hand = pk.Prompt(task.spec.template, demos=[{**row, "label": row["kind"]} for row in ROWS[:2]])
     return {
@@ -250,7 +250,7 @@ def test_a_fitted_predictor_is_not_evaluated_on_its_rows(folder: Path, tmp_path:
     task = pk.task(folder / "tickets.yaml")
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.Random(k=2))
     words = pk.Verbalizer({"bug": "bug", "question": "question"})
-    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task)
+    fitted = pk.Predictor(pk.load("fake"), prompt, [words, pk.calibrate.Temperature()]).fit(task, folds=1)
     parts = {row.content for part in ("pool", "fit") for row in task.part(part)}  # type: ignore[arg-type]
     assert fitted.fitted_on == parts
     assert pk.evaluate(fitted, task, folds=1, out=tmp_path).seen_rows == 0

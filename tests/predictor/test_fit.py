@@ -135,3 +135,11 @@ def test_a_transductive_calibration_is_fitted_on_the_fit_part(task: pk.Task, tmp
     texts = ["fine", "awful", "a film"]
     expected = with_rows("fit").predict(texts)
     assert with_rows("test").predict(texts).probabilities == pytest.approx(expected.probabilities, abs=1e-9)
+
+
+def test_all_rows_of_a_small_table_are_used() -> None:
+    rows = [{"text": f"row {number}", "label": ["no", "yes"][number % 2]} for number in range(60)]
+    table = pk.task(rows, label="label")
+    affine = pk.Predictor(pk.load("fake"), pk.Prompt(table.spec.template), [pk.Verbalizer(WORDS), pk.calibrate.Affine()])
+    assert len(affine.fit(table, cache=False).fitted_on) == 60
+    assert len(affine.fit(table, folds=1, cache=False).fitted_on) < 20

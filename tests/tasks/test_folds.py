@@ -6,16 +6,24 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabeledExample
+from promptkit.core.examples import LabeledExample, Part
 from promptkit.tasks.division import DEFAULT
 from promptkit.tasks.folds import fold_of, make_fold
 from promptkit.tasks.sampling import by_hash
-from promptkit.tasks.single_table import evaluated_rows, number_of_folds, rows_of_run, training_task, uses_all_rows
+from promptkit.tasks.single_table import (
+    evaluated_rows,
+    fitting_task,
+    number_of_folds,
+    rows_of_run,
+    training_task,
+    uses_all_rows,
+)
 from promptkit.tasks.splits import with_ids
 from tests.support.errors import refused
 
@@ -113,6 +121,20 @@ def test_all_rows_are_train_rows_of_the_last_fit(tmp_path: Path) -> None:
     ]
     assert all(parts)
     assert set.union(*parts) == {row.id for row in task.labeled_rows()}
+
+
+@pytest.mark.parametrize("parts", [(), ("pool",), ("pool", "dev")])
+def test_a_predictor_is_fitted_on_all_rows_that_are_evaluated_by_folds(tmp_path: Path, parts: tuple[Part, ...]) -> None:
+    few, many = write_task(tmp_path / "few", rows=100), write_task(tmp_path / "many", rows=500)
+    task = fitting_task(few, parts=parts)
+    used = [row.id for part in ("pool", "fit", "dev") for row in task.part(part)]
+    assert sorted(used) == sorted(row.id for row in few.labeled_rows())
+    assert bool(task.part("dev")) == ("dev" in parts)
+    assert bool(task.part("pool")) == ("pool" in parts)
+    assert (fitting_task(few, folds=1, parts=parts), fitting_task(many, parts=parts)) == (few, many)
+    fold = few.fold(1, 5, parts=parts)
+    in_parts = {row.id for part in ("pool", "fit", "dev") for row in fold.part(part)}
+    assert in_parts == {row.id for row in few.labeled_rows()} - {row.id for row in fold.rows("test")}
 
 
 def test_training_uses_the_rows_that_are_not_evaluated(tmp_path: Path) -> None:
