@@ -17,6 +17,7 @@ from promptkit.tasks.resolve import resolve_task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from promptkit.core.examples import Part
     from promptkit.tasks.single_table import EvaluatedRows
     from promptkit.tasks.task import Task
 
@@ -47,11 +48,11 @@ class EvalOptions(  # pydantic orders the fields from the last group to the firs
         """Returns the number of demonstrations if it is not given: none with a learned prompt."""
         return 0 if self.prompt else super().default_shots()
 
-    def evaluated_folds(self, task: Task, *, dev: bool) -> Sequence[EvaluatedRows]:
+    def evaluated_folds(self, task: Task, *, parts: tuple[Part, ...]) -> Sequence[EvaluatedRows]:
         """Returns the rows of the run, by fold."""
         from promptkit.tasks.single_table import evaluated_rows
 
-        return evaluated_rows(task, self.split or task.spec.split, folds=self.folds, limit=self.limit, dev=dev)
+        return evaluated_rows(task, self.split or task.spec.split, folds=self.folds, limit=self.limit, parts=parts)
 
     def selected_rows(self) -> SelectedRows:
         """Returns the keywords of `evaluate` that select the evaluated rows."""

@@ -17,7 +17,7 @@ from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
-    from promptkit.core.examples import LabeledExample
+    from promptkit.core.examples import LabeledExample, Part
     from promptkit.core.rendered import TooLong
     from promptkit.manipulate.cot import Cot
     from promptkit.manipulate.demos import Selector
@@ -140,22 +140,22 @@ class PromptOptions(StrictModel):
     def _fitting(self, selectors: Sequence[Selector], task: Task) -> Selector:
         """Returns the selector with the most demonstrations for which there are enough rows; the first one without any."""
         first = selectors[0]
-        pools = [fold.task.pool() for fold in self.evaluated_folds(task, dev="dev" in first.parts)]
+        pools = [fold.task.pool() for fold in self.evaluated_folds(task, parts=("pool", *first.parts))]
         fitting = next((each for each in selectors if all(each.has_enough(pool, task.labels) for pool in pools)), first)
         if fitting is not first:
             _note_fewer_shots(task.name, fitting.k, first.k)
         return fitting
 
-    def evaluated_folds(self, task: Task, *, dev: bool) -> Sequence[EvaluatedRows]:
+    def evaluated_folds(self, task: Task, *, parts: tuple[Part, ...]) -> Sequence[EvaluatedRows]:
         """Returns the rows that are shown with the demonstrations.
 
         Args:
             task: The task.
-            dev: Whether the demonstrations need dev rows.
+            parts: The parts that demonstrations need.
         """
         from promptkit.tasks.single_table import evaluated_rows
 
-        return evaluated_rows(task, task.spec.split, dev=dev)
+        return evaluated_rows(task, task.spec.split, parts=parts)
 
     def _too_long(self) -> TooLong:
         from promptkit.core.rendered import TooLong
