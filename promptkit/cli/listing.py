@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptkit.cli import options as opts
 from promptkit.display.terminal import print_table
+
+if TYPE_CHECKING:
+    from promptkit.models.registry import Engine
 
 
 def cache(
@@ -53,28 +56,52 @@ def tasks(as_json: opts.Json = False) -> None:
     print_table(("task", "of", "answers", "data from", "description"), rows)
 
 
-def models(as_json: opts.Json = False) -> None:
-    """List the engines, their model names and supported requests."""
-    from promptkit.core.capabilities import FEATURES, VERBS
+def models(
+    engine: Annotated[str | None, typer.Argument(metavar="[ENGINE]", help="An engine, to show its settings.")] = None,
+    as_json: opts.Json = False,
+) -> None:
+    """List the engines, their model names and supported requests, or the settings of one engine."""
+    from promptkit.core.capabilities import VERBS
+    from promptkit.core.errors import unknown
     from promptkit.models.registry import DEFAULT_ENGINE, ENGINES
 
+    if engine is not None and engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    chosen = ENGINES if engine is None else {engine: ENGINES[engine]}
     if as_json:
-        engines = [
-            {
-                "name": name,
-                "names": engine.names,
-                "supports": [feature for feature in FEATURES if feature in engine.capabilities],
-                "description": engine.description,
-            }
-            for name, engine in ENGINES.items()
-        ]
-        print(json.dumps({"default": DEFAULT_ENGINE, "engines": engines}))
+        print(json.dumps({"default": DEFAULT_ENGINE, "engines": [_as_json(each) for each in chosen.values()]}))
+        return
+    if engine is not None:
+        _print_settings(ENGINES[engine])
         return
     rows = [
         (name, ", ".join(verb for verb in VERBS if verb in engine.capabilities), engine.names, engine.description)
         for name, engine in ENGINES.items()
     ]
     print_table(("engine", "requests", "NAME in --model [engine:]NAME", "description"), rows)
+
+
+def _as_json(engine: Engine) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from promptkit.core.capabilities import FEATURES
+    from promptkit.models.setting_descriptions import describe_settings
+
+    return {
+        "name": engine.name,
+        "names": engine.names,
+        "supports": [feature for feature in FEATURES if feature in engine.capabilities],
+        "description": engine.description,
+        "settings": [asdict(setting) for setting in describe_settings(engine)],
+    }
+
+
+def _print_settings(engine: Engine) -> None:
+    from promptkit.models.setting_descriptions import describe_settings
+
+    print(f"{engine.name}: {engine.description}\nNAME is {engine.names}\n")
+    rows = [(each.name, each.type, each.default, each.description) for each in describe_settings(engine)]
+    print_table(("--set", "value", "default", "description"), rows)
 
 
 def kinds(as_json: opts.Json = False) -> None:

@@ -74,6 +74,17 @@ class Command(TyperCommand):
             if isinstance(parameter, TyperOption | TyperArgument) and parameter.help in _LISTED:
                 parameter.help = description_of(_LISTED[parameter.help])
         super().format_help(ctx, formatter)
+        if any(parameter.name in ("set", "set_") for parameter in self.params):
+            _write_settings(formatter)
+
+
+def _write_settings(formatter: Any) -> None:
+    """Writes the settings of each engine."""
+    from promptkit.models.registry import ENGINES
+    from promptkit.models.setting_descriptions import describe_settings
+
+    with formatter.section("Engine settings, --set KEY=VALUE [default]; see promptkit models ENGINE"):
+        formatter.write_dl([(name, ", ".join(map(str, describe_settings(engine)))) for name, engine in ENGINES.items()])
 
 
 class _Bounds(TypedDict, total=False):

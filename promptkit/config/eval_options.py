@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.manipulations import ManipulationOptions
-from promptkit.config.model import ModelOptions
+from promptkit.config.model import EngineOptions, ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.reasoning import ReasoningPromptOptions
 from promptkit.config.task import RowOptions, TaskOptions
@@ -38,6 +38,7 @@ class EvalOptions(  # pydantic orders the fields from the last group to the firs
     AnswerOptions,
     ManipulationOptions,
     ReasoningPromptOptions,
+    EngineOptions,
     ModelOptions,
     TaskOptions,
     Options,

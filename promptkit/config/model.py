@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from promptkit.config.values import EngineSettings
+from promptkit.config.values import EngineSettings, Metavar
+from promptkit.core.errors import InputError
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
 
 
-class ModelOptions(StrictModel):
+class DeviceOptions(StrictModel):
+    """The device of the model."""
+
+    device: Annotated[str | None, Metavar("DEVICE")] = None
+    """Device of the model: auto, cpu, cuda, cuda:1 or mps; a setting of the engine."""
+
+    def own_settings(self) -> dict[str, object]:
+        """Returns the settings of the engine that are options of their own."""
+        return {} if self.device is None else {"device": self.device}
+
+
+class EngineOptions(DeviceOptions):
+    """The device of the model and the size of its batches."""
+
+    batch_size: PositiveInt | None = None
+    """Images computed at once, or tokens for language models; a setting of the engine."""
+
+    def own_settings(self) -> dict[str, object]:
+        """Returns the settings of the engine that are options of their own."""
+        return {**super().own_settings(), **({} if self.batch_size is None else {"batch_size": self.batch_size})}
+
+
+class ModelOptions(DeviceOptions):
     """The model and the settings of its engine."""
 
     model: str = "demo"
@@ -21,8 +44,32 @@ class ModelOptions(StrictModel):
     set: EngineSettings = Field(default_factory=dict)
     """Engine setting, such as dtype=bfloat16; may be given several times."""
 
+    def engine_settings(self) -> dict[str, object]:
+        """Returns the settings of the engine, of all options.
+
+        Raises:
+            InputError: A setting is given twice.
+        """
+        own = self.own_settings()
+        twice = next((name for name in own if name in self.set), None)
+        if twice is not None:
+            raise InputError(
+                f"The setting {twice} is given twice",
+                code="duplicate-setting",
+                got=f"{own[twice]} and {self.set[twice]}",
+                hint="Give it once",
+                setting=twice,
+                values=(str(own[twice]), self.set[twice]),
+            )
+        return {**self.set, **own}
+
     def load_model(self) -> Model:
-        """Loads the model."""
+        """Loads the model.
+
+        Raises:
+            InputError: The engine has no such setting, or a value is invalid.
+            ModelError: The model cannot be found or read.
+        """
         from promptkit.models.registry import load
 
-        return load(self.model, **self.set)
+        return load(self.model, **self.engine_settings())

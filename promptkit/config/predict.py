@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from promptkit.config.model import EngineOptions
 from promptkit.config.options import Options
 from promptkit.config.values import Metavar, RelativePath
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from promptkit.predictor.stream import PredictedFile, Progress
 
 
-class PredictConfig(Options):
+class PredictConfig(EngineOptions, Options):
     """The configuration of a prediction.
 
     `PredictConfig(predictor="tickets-predictor", data="new.csv", threshold=0.8).run("answers.csv")` equals
@@ -53,7 +54,7 @@ class PredictConfig(Options):
         from promptkit.predictor.predictor import Predictor
         from promptkit.predictor.stream import predict_file
 
-        predictor = Predictor.load(self.predictor, model=self.model)
+        predictor = Predictor.load(self.predictor, model=self.model, settings=self.own_settings())
         rule = predictor.rule(threshold=self.threshold, risk=self.risk, sets=self.sets)
         source, target = expanded(self.data), expanded(output)
         return predict_file(predictor, source, target, rule=rule, prefix=self.prefix, progress=progress)

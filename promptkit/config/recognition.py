@@ -69,7 +69,7 @@ def _content(config: EvalOptions, stages: Stages, task: Task) -> Mapping[str, ob
         "fitted on": sorted(map(str, manipulation.fitted_on)),
         "manipulate": manipulation.settings(),
         "align": [chain.settings() for chain in chains],
-        "model": content_of_named(config.model, config.set),
+        "model": content_of_named(config.model, config.engine_settings()),
         "models": {name: content_of_named(name, {}) for name in models},
         "environment": environment(),
     }

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from promptkit.config.model import EngineOptions, ModelOptions
 from promptkit.config.values import Metavar, RelativePath
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded
@@ -14,7 +15,6 @@ from promptkit.tasks.strict_model import StrictModel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from promptkit.config.model import ModelOptions
     from promptkit.predictor.predictor import Predictor
 
 
@@ -70,7 +70,7 @@ class PredictorOptions(StrictModel):
         {
             *("task", "data", "label_column", "inputs", "labels", "answer_column", "train", "template"),
             *("split", "limit", "folds", "allow_seen", "baselines"),
-            *("predictor", "model", "set"),
+            *("predictor", *EngineOptions.model_fields, *ModelOptions.model_fields),
         }
     )
     """The options that can be combined with a saved predictor."""
@@ -102,7 +102,7 @@ class PredictorOptions(StrictModel):
         """Loads the saved predictor.
 
         Args:
-            model: The options of the model, which take precedence over the saved model if they are given.
+            model: The options of the model, which take precedence over the saved model and its settings if they are given.
             given: The options that differ from their defaults.
 
         Raises:
@@ -111,7 +111,9 @@ class PredictorOptions(StrictModel):
         from promptkit.predictor.predictor import Predictor
 
         assert self.predictor is not None
-        return Predictor.load(self.predictor, model=model.load_model() if {"model", "set"} & {*given} else None)
+        if "model" in given:
+            return Predictor.load(self.predictor, model=model.load_model())
+        return Predictor.load(self.predictor, settings=model.engine_settings())
 
 
 def predict_command(folder: Path) -> str:

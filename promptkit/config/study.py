@@ -178,7 +178,7 @@ class StudyConfig(EvalOptions):
             cell = {name: names.get(id(value), value) for name, value in values.items()}
             config = self.cell(cell)
             with_model = _predictor_builder(self, tasks[config.task], cell)
-            key = f"{config.model} {config.set}"
+            key = f"{config.model} {config.engine_settings()}"
             if key not in models:
                 models[key] = _load_model(self, cell)
             predictors = with_model(models[key])
@@ -231,7 +231,7 @@ class StudyConfig(EvalOptions):
             return None
         shots = list(dict.fromkeys(int(cell.values.get("shots", self.num_shots) or 0) for cell in study.cells))
         selectors = _baseline_selectors(self, shots)
-        model = load(self.grid.get("model", [self.model])[0], **self.set) if selectors else None
+        model = load(self.grid.get("model", [self.model])[0], **self.engine_settings()) if selectors else None
         return study.baselines(*selectors, model=model)
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import PositiveInt
 
 from promptkit.core.errors import ModelError, Unsupported, json_reason
 from promptkit.core.model import TextCard
 from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
+from promptkit.models.encoder_settings import EncoderSettings
 from promptkit.models.files.device import device_of
 from promptkit.models.files.dimensions import usable_positions
 from promptkit.models.files.pretrained import card, fetched_tokenizer, load_weights, read_config
@@ -55,17 +55,9 @@ class EncoderModel(BatchedEngine):
 
     capabilities = registry.ENGINES["encoder"].capabilities
 
-    class Settings(registry.Settings):
-        """Settings of the encoder engine."""
+    Settings = EncoderSettings
 
-        device: str = "auto"
-        """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
-        revision: str | None = None
-        """Branch, tag or commit of a model on the hub."""
-        batch_tokens: PositiveInt = 4096
-        """Maximum number of tokens in a batch."""
-
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: EncoderSettings) -> None:
         """Resolves the name and reads the configuration.
 
         Raises:

@@ -28,6 +28,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+BATCH_SIZE, BATCH_TOKENS = "batch_size", "batch_tokens"
+"""The setting of the images that are computed at once, and of the tokens."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -60,6 +62,8 @@ class Engine:
     """The name before the colon in `engine:name`."""
     model_class: Callable[[], EngineClass]
     """Returns the class of its models, which it imports first."""
+    settings: Callable[[], type[Settings]]
+    """Returns the class of its settings, without importing the class of its models."""
     kinds: Mapping[str, Capabilities]
     """Kind of model, such as `causal`, -> what it supports. The kind is empty if there is only one."""
     names: str
@@ -73,6 +77,21 @@ class Engine:
     known without importing its class."""
     simulated: bool = False
     """Whether it simulates a model, so that hints do not name it."""
+
+    def renamed(self, settings: Mapping[str, object]) -> dict[str, object]:
+        """Returns settings in which `batch_size` has the name that this engine gives it."""
+        fields = self.settings().model_fields
+        own = next((name for name in (BATCH_SIZE, BATCH_TOKENS) if name in fields), BATCH_SIZE)
+        if own in settings and BATCH_SIZE in settings and own != BATCH_SIZE:
+            raise InputError(
+                f"The settings {BATCH_SIZE} and {own} of the {self.name} engine mean the same",
+                code="duplicate-setting",
+                got=f"{BATCH_SIZE}={settings[BATCH_SIZE]} and {own}={settings[own]}",
+                hint="Give one of them",
+                setting=own,
+                values=(settings[BATCH_SIZE], settings[own]),
+            )
+        return {own if name == BATCH_SIZE else name: value for name, value in settings.items()}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -92,6 +111,7 @@ class EngineTable(Registry[Engine]):
         return added.engine, Engine(
             name=added.engine,
             model_class=lambda: added,
+            settings=lambda: added.Settings,
             kinds={"": added.capabilities},
             names=added.names,
             description=(getdoc(added) or "").partition("\n")[0],
@@ -102,6 +122,11 @@ class EngineTable(Registry[Engine]):
 def _at(place: str) -> Callable[[], EngineClass]:
     """Returns a function that imports the class at `module:attribute`."""
     return lambda: cast("EngineClass", resolve_name(place))
+
+
+def _settings_at(place: str) -> Callable[[], type[Settings]]:
+    """Returns a function that imports the settings at `module:attribute`."""
+    return lambda: cast("type[Settings]", resolve_name(place))
 
 
 _TEXT: frozenset[Modality] = frozenset({"text"})
@@ -122,6 +147,7 @@ ENGINES = EngineTable(
         Engine(
             name="hf",
             model_class=_at("promptkit.models.hf.engine:TransformersModel"),
+            settings=_settings_at("promptkit.models.hf.settings:TransformersSettings"),
             kinds={
                 "causal": _CAUSAL,
                 "encoder-decoder": _ENCODER_DECODER,
@@ -135,6 +161,7 @@ ENGINES = EngineTable(
         Engine(
             name="vllm",
             model_class=_at("promptkit.models.vllm.engine:VllmModel"),
+            settings=_settings_at("promptkit.models.vllm.settings:VllmSettings"),
             kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}))},
             names="as for hf",
             description="vLLM in this process: highest throughput on a GPU; also runs on a CPU",
@@ -147,6 +174,7 @@ ENGINES = EngineTable(
         Engine(
             name="http",
             model_class=_at("promptkit.models.http.engine:HttpModel"),
+            settings=_settings_at("promptkit.models.http.client:HttpSettings"),
             kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
             names="the model's name at the server given by --set base_url=URL",
             description="a vLLM server, or any server with an OpenAI-compatible API",
@@ -155,6 +183,7 @@ ENGINES = EngineTable(
         Engine(
             name="encoder",
             model_class=_at("promptkit.models.encoder:EncoderModel"),
+            settings=_settings_at("promptkit.models.encoder_settings:EncoderSettings"),
             kinds={"": Capabilities(modalities=_TEXT, verbs=frozenset({"Read"}), hidden_states=True)},
             names="a hub id or a folder",
             description="BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
@@ -162,6 +191,7 @@ ENGINES = EngineTable(
         Engine(
             name="vision",
             model_class=_at("promptkit.models.vision.engine:VisionModel"),
+            settings=_settings_at("promptkit.models.vision.settings:VisionSettings"),
             kinds={
                 "": Capabilities(
                     modalities=frozenset({"image"}),
@@ -178,6 +208,7 @@ ENGINES = EngineTable(
         Engine(
             name="fake",
             model_class=_at("promptkit.models.fake:FakeModel"),
+            settings=_settings_at("promptkit.models.fake:FakeModel.Settings"),
             kinds={
                 "": Capabilities(
                     modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), hidden_states=True
@@ -203,16 +234,18 @@ def load(name: str | Path, **settings: object) -> Model:
 
     Args:
         name: `[engine:]name`. For hf, the default engine, the name is a hub id, a folder, a `.gguf` file, or `demo`.
-        settings: The settings of the engine, such as `dtype="bfloat16"` or `batch_tokens=4096`.
+        settings: The settings of the engine, such as `device="cuda"`, `dtype="bfloat16"` or `batch_size=64`, which is the
+            number of images computed at once, or of tokens for language models, whose setting is `batch_tokens`.
 
     Raises:
         InputError: The engine or a setting does not exist, or a setting has an invalid value.
         ModelError: The model cannot be found or read.
     """
     engine, rest = split(str(name))
-    engine_class = ENGINES[engine].model_class()
-    model = engine_class(rest, validated(engine_class.Settings, engine, settings))
-    _SETTINGS[model] = settings
+    given = ENGINES[engine].renamed(settings)
+    checked = validated(ENGINES[engine].settings(), engine, given)
+    model = ENGINES[engine].model_class()(rest, checked)
+    _SETTINGS[model] = given
     return model
 
 

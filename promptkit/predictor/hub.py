@@ -40,6 +40,11 @@ def download(name: str) -> Path:
         _fail(f"The predictor {name} cannot be downloaded", "cannot-download", error, name)
 
 
+def local_folder(folder: str | Path) -> str | Path:
+    """Returns the folder of a saved predictor, which is downloaded if it is on the hub."""
+    return download(str(folder)) if is_on_hub(folder) else folder
+
+
 def push(write: Callable[[Path], object], name: str, *, private: bool) -> str:
     """Publishes a predictor.
 

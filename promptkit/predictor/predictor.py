@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -28,7 +28,7 @@ from promptkit.predictor.compatibility import check, check_aligners, check_featu
 from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
-from promptkit.predictor.hub import download, is_on_hub, push
+from promptkit.predictor.hub import local_folder, push
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
 from promptkit.predictor.saved_stages import check_no_words, first_of
@@ -183,10 +183,8 @@ class Predictor:
         rule = self.rule(threshold=threshold, risk=risk, sets=sets)
         session = self._session
         parts: list[Predictions] = []
-        first = 1
-        for chunk in chunks(rows_of(rows, self.columns), CHUNK):
-            parts.append(session.predict(self.read_rows(chunk, first=first), progress))
-            first += len(chunk)
+        for number, chunk in enumerate(chunks(rows_of(rows, self.columns), CHUNK)):
+            parts.append(session.predict(self.read_rows(chunk, first=1 + number * CHUNK), progress))
         predictions = Predictions.joined(parts, self.reader)
         return predictions if rule is None else predictions.decided(rule)
 
@@ -331,7 +329,12 @@ class Predictor:
     @classmethod
     @check_arguments("Predictor.load")
     def load(
-        cls, folder: str | Path, *, model: Model | str | None = None, demonstrations: str | Path | None = None
+        cls,
+        folder: str | Path,
+        *,
+        model: Model | str | None = None,
+        settings: Mapping[str, object] | None = None,
+        demonstrations: str | Path | None = None,
     ) -> Predictor:
         """Loads a saved predictor. Nothing in its folder is executed, and weights load at the first prediction.
 
@@ -339,14 +342,13 @@ class Predictor:
             folder: A folder written by `save`, or `hf://user/name` on the Hugging Face hub, also with `@revision`.
             model: The model or its name, if it is elsewhere or on another engine than when the predictor was saved. It must
                 have the same weights and the same tokenizer.
+            settings: Engine settings, such as `{"device": "cuda"}`, in place of the saved ones.
             demonstrations: The file `demonstrations.jsonl` of a predictor that was published without it.
 
         Raises:
             CheckpointError: A file is missing or was changed, or the model is not the one that the predictor was fitted with.
         """
-        path = download(str(folder)) if is_on_hub(folder) else folder
-        loaded = load(model) if isinstance(model, str) else model
-        contents = saved.read(path, model=loaded, demonstrations=demonstrations)
+        contents = saved.read(local_folder(folder), model=model, settings=settings, demonstrations=demonstrations)
         chain = contents.chain
         calibrations = [chain.calibration] if chain.calibration else []
         manipulate: list[Manipulation | Modifier] = [contents.first, *contents.modifiers]
@@ -358,7 +360,7 @@ class Predictor:
     @staticmethod
     def template(folder: str | Path) -> str | None:
         """Returns the text of the template of a saved predictor; None for images. The arguments are those of `load`."""
-        return saved.template_of(download(str(folder)) if is_on_hub(folder) else folder)
+        return saved.template_of(local_folder(folder))
 
     @check_arguments("Predictor.push_to_hub")
     def push_to_hub(self, name: str, *, rows: bool = False, private: bool = True, command: str = "") -> str:

@@ -24,7 +24,7 @@ from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned.base_model import COMPARED, base_of, content_of
-from promptkit.models.registry import load, loaded_settings
+from promptkit.models.registry import ENGINES, load, loaded_settings, split, validated
 from promptkit.predictor import saved_files
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.estimate import Estimate
@@ -136,12 +136,19 @@ def _serialized(arrays: Mapping[str, StoredArray]) -> bytes:
     return content
 
 
-def read(folder: str | Path, *, model: Model | None = None, demonstrations: str | Path | None = None) -> Contents:
+def read(
+    folder: str | Path,
+    *,
+    model: Model | str | None = None,
+    settings: Mapping[str, object] | None = None,
+    demonstrations: str | Path | None = None,
+) -> Contents:
     """Loads a saved predictor. Weights load at the first request.
 
     Args:
         folder: The folder.
-        model: The model, instead of the one that the predictor names. It must have the same weights and tokenizer.
+        model: The model or its name, instead of the one that the predictor names. It must have the same weights and tokenizer.
+        settings: Settings of the engine of the saved model, in place of the saved ones.
         demonstrations: The file `demonstrations.jsonl` of a predictor that was published without it.
 
     Raises:
@@ -153,7 +160,8 @@ def read(folder: str | Path, *, model: Model | None = None, demonstrations: str 
     arrays = _deserialized(path, files)
     first, modifiers = read_first(saved.first, files), read_modifiers(saved.modifiers, path)
     chain = read_chain(saved.aligners, saved.calibration, arrays)
-    loaded = _load_model(saved.model) if model is None else model
+    given = dict(settings or {})
+    loaded = load(model, **given) if isinstance(model, str) else model or _load_model(saved.model, given)
     _check_model(saved.model, loaded)
     _check_other_models(saved)
     return Contents(
@@ -216,9 +224,12 @@ def _read_out_of_fold(saved: SavedPredictor, arrays: Mapping[str, StoredArray]) 
     return OutOfFold(labels=saved.labels, gold=gold, probabilities=probabilities, folds=saved.folds)
 
 
-def _load_model(saved: SavedModel) -> Model:
+def _load_model(saved: SavedModel, settings: Mapping[str, object]) -> Model:
+    engine, _ = split(saved.name)
+    given = ENGINES[engine].renamed(settings)
+    validated(ENGINES[engine].settings(), engine, given)  # an invalid setting is an error of the user, not of the folder
     try:
-        return load(saved.name, **saved.settings)
+        return load(saved.name, **{**saved.settings, **given})
     except PromptkitError as error:
         raise CheckpointError(
             f"The model of the predictor cannot be loaded: {error}",

@@ -35,6 +35,7 @@ POSITIVE = st.integers(1, 10**6)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "task": NAME,
     "model": NAME,
+    "device": NAME,
     "set": st.dictionaries(NAME, st.text("abc=,:1 ", min_size=1, max_size=8), max_size=3),
     "template": NAME,
     "instruction": TEXT,

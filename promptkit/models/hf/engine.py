@@ -9,10 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
@@ -35,6 +34,7 @@ from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.intervention_checks import InterventionChecks
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.memory import reporting_out_of_memory
+from promptkit.models.hf.settings import TransformersSettings
 from promptkit.models.hf.tensors import check_ids, interventions_of, merge_vectors, prefix_of
 from promptkit.models.hf.verify import check_sizes
 
@@ -53,24 +53,9 @@ class TransformersModel(BaseEngine):
 
     capabilities = base.ENGINES["hf"].capabilities
 
-    class Settings(base.Settings):
-        """Settings of the hf engine."""
+    Settings = TransformersSettings
 
-        device: str = "auto"
-        """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
-        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-        """`auto` is float32 on a CPU and bfloat16 on a GPU; or float32, bfloat16, float16."""
-        revision: str | None = None
-        """Branch, tag or commit of a model on the hub."""
-        tokenizer: str | None = None
-        """Hub id or folder of a tokenizer to use in place of the model's."""
-        attention: Literal["packed", "eager", "sdpa", "flash_attention_2"] = "packed"
-        """`packed` shares prefixes and packs labels; eager, sdpa and flash_attention_2 are those of transformers, which
-        share nothing."""
-        batch_tokens: PositiveInt | None = None
-        """The most tokens computed at once, at least 1; 1024 on a CPU and 16384 on a GPU by default."""
-
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: TransformersSettings) -> None:
         """Resolves the name and reads the configuration."""
         self.name = name
         self._settings = settings

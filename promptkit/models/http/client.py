@@ -64,6 +64,15 @@ class ServerSettings(registry.Settings):
     """Maximum number of tokens, read and written, of one command; see max_requests."""
 
 
+class HttpSettings(ServerSettings):
+    """Settings of the http engine."""
+
+    tokenizer: str | None = None
+    """Hub id, folder, .gguf file or demo: the model's tokenizer. Without it only chat is used."""
+    max_model_len: PositiveInt | None = None
+    """Maximum number of tokens of a prompt and its continuation. Default: what the server reports."""
+
+
 class Refused(ServerError):
     """The server does not support requests of that form."""
 

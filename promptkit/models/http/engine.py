@@ -11,8 +11,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_co
 from dataclasses import asdict
 from functools import cached_property, partial
 
-from pydantic import PositiveInt
-
 from promptkit.core.errors import PromptkitError, Unsupported
 from promptkit.core.model import TextCard, Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Output, Read, Request, Score
@@ -22,7 +20,7 @@ from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.http.capabilities import ServerCapabilities, probe
 from promptkit.models.http.chat import CharacterTokenizer
-from promptkit.models.http.client import Server, ServerSettings
+from promptkit.models.http.client import HttpSettings, Server
 from promptkit.models.http.completions import Completions
 from promptkit.models.http.counts import ResponseCounts
 from promptkit.models.http.exchange import Exchange
@@ -45,15 +43,9 @@ class HttpModel(BaseEngine):
 
     capabilities = ENGINES["http"].capabilities
 
-    class Settings(ServerSettings):
-        """Settings of the http engine."""
+    Settings = HttpSettings
 
-        tokenizer: str | None = None
-        """Hub id, folder, .gguf file or demo: the model's tokenizer. Without it only chat is used."""
-        max_model_len: PositiveInt | None = None
-        """Maximum number of tokens of a prompt and its continuation. Default: what the server reports."""
-
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: HttpSettings) -> None:
         """Creates a model; the tokenizer is read when it is needed.
 
         Raises:

@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
-from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
@@ -29,7 +27,7 @@ from promptkit.models.vision.forward import answer, check_requests, pixels_of_re
 from promptkit.models.vision.network import Classifier, exact_convolutions
 from promptkit.models.vision.optimization import TOLERANCE, optimize
 from promptkit.models.vision.plan import plan_batches
-from promptkit.models.vision.preprocessing import ImageSize
+from promptkit.models.vision.settings import VisionSettings
 from promptkit.models.vision.sources import ClassifierSource, TransformersSource
 from promptkit.models.vision.structure import Structure, logits_of, structure_of
 
@@ -45,22 +43,9 @@ class VisionModel(BaseEngine):
 
     capabilities = registry.ENGINES["vision"].capabilities
 
-    class Settings(registry.Settings):
-        """Settings of the vision engine."""
+    Settings = VisionSettings
 
-        device: str = "auto"
-        """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
-        dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-        """float32, bfloat16 or float16."""
-        revision: str | None = None
-        """Branch, tag or commit of a model on the hub."""
-        size: ImageSize | None = None
-        """Height and width of the images that the model reads, such as 96, or 96x128 if they differ; the size in the model's
-        files by default."""
-        batch_size: PositiveInt | None = None
-        """The largest number of images computed at once; 32 on a CPU and 128 on a GPU by default."""
-
-    def __init__(self, name: str, settings: Settings, source: ClassifierSource | None = None) -> None:
+    def __init__(self, name: str, settings: VisionSettings, source: ClassifierSource | None = None) -> None:
         """Resolves the name and reads the configuration.
 
         Args:
@@ -204,7 +189,7 @@ class VisionModel(BaseEngine):
         return self._settings.batch_size or BATCH_SIZES.get(self._device.type, BATCH_SIZES["cpu"])
 
 
-def _source_of(name: str, settings: VisionModel.Settings) -> ClassifierSource:
+def _source_of(name: str, settings: VisionSettings) -> ClassifierSource:
     if name == DEMO:
         return DemoSource(settings.size)
     return TransformersSource(name, revision=settings.revision, size=settings.size)
