@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from promptkit.analysis.image_views import view_images as view_images
     from promptkit.analysis.label_maps import label_maps as label_maps
     from promptkit.config.evaluation import EvalConfig as EvalConfig
+    from promptkit.config.rerun import rerun as rerun
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
     from promptkit.core.errors import CheckpointError as CheckpointError
@@ -158,6 +159,7 @@ _ATTRIBUTES = {
     "CheckpointError": ("promptkit.core.errors", "CheckpointError"),
     "TrainingError": ("promptkit.core.errors", "TrainingError"),
     "MissingPackage": ("promptkit.core.errors", "MissingPackage"),
+    "rerun": ("promptkit.config.rerun", "rerun"),
     "Run": ("promptkit.runs.run", "Run"),
     "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
     "search": ("promptkit.searches.instructions", "search"),

@@ -85,15 +85,8 @@ def heads() -> pk.HeadEffects:
 
 
 def on_task(**values: Any) -> dict[str, Any]:
-    return {
-        "task": task(),
-        "split": "test",
-        "limit": 2,
-        "out": "runs",
-        "cache": False,
-        "progress": lambda *args: None,
-        **values,
-    }
+    options: dict[str, Any] = dict(split="test", limit=2, out="runs", cache=False, progress=lambda *args: None)
+    return dict(task=task(), **options, **values)
 
 
 OPTIONS: dict[str, Any] = dict(
@@ -104,7 +97,7 @@ OPTIONS: dict[str, Any] = dict(
 
 CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "baselines": lambda: dict(task=task(), selectors=pk.demos.First(k=1), model=pk.load("fake"), split="test", limit=2),
-    "compare": lambda: on_task(plain=predictor()),
+    "compare": lambda: {{"task": "first"}.get(key, key): each for key, each in on_task(plain=predictor()).items()},
     "convert": lambda: dict(folder="saved", out="converted", model=pk.load("fake")),
     "EvalConfig": lambda: dict(OPTIONS, calibrate=["batch"], labelmap=[], limit=2, samples=None, max_tokens=5, prompt=None),
     "evaluate": lambda: on_task(predictors=predictor()),
@@ -137,10 +130,11 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(predictor=predictor(), task=task(), method="list", instructions=["Go."], candidates=1, by="accuracy", dev=2),
         **dict(test=2, split="test", seed=0, out="runs", cache=False, progress=lambda done, total: None),
     ),
+    "rerun": lambda: dict(run=mapped(), out="again", cache=False),
     "Shard": lambda: dict(number=1, of=2),
     "study": lambda: on_task(build=build, k=[0]),
     "StudyConfig": lambda: dict(task="sentiment", grid={"shots": [0, 2]}, baselines=["random"], seed=1, limit=2),
-    "task": lambda: dict(ON_ROWS, template=INLINE, train=ROWS, name="mine", answer=None, data=None),
+    "task": lambda: dict(ON_ROWS, template=INLINE, train=ROWS, name="mine", answer=None, id=None, data=None),
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
@@ -202,6 +196,7 @@ ACCEPTED: dict[str, list[Any]] = {
             "per_class": [5, None],
         }.items()
     },
+    "rerun.out": ["x", "", None],
     "EvalConfig.calibrate": ["x", "", []],
     "EvalConfig.labelmap": ["x", "", []],
     "EvalConfig.samples": [5, None],
@@ -255,7 +250,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "Shard.of": [5],
     "study.k": [value for value in WRONG if value != []],
     **{"task.name": ["x", "", None], "task.label": ["", None], "task.inputs": [[]], "task.labels": [[]]},
-    **{f"task.{option}": [None] for option in ("template", "train", "answer", "data")},
+    **{f"task.{option}": [None] for option in ("template", "train", "answer", "id", "data")},
     "Template.name": ["x", ""],
     "train.steps": [5],
     "train.batch_size": [5],
@@ -297,7 +292,10 @@ def call(function: Callable[..., Any], values: dict[str, Any]) -> None:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
         or (variable and parameter.kind is parameter.POSITIONAL_OR_KEYWORD)
     ]
-    function(*(values[name] for name in positional), **{key: value for key, value in values.items() if key not in positional})
+    function(
+        *(values[name] for name in positional if name in values),
+        **{key: value for key, value in values.items() if key not in positional},
+    )
 
 
 def outcome(function: Callable[..., Any], values: dict[str, Any]) -> str:

@@ -175,7 +175,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 
 
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
-    command = eval_command(settings, ["pmi"], out=path.parent, recorded=read_options(path))
+    command = eval_command(settings, ["pmi"], folder=path, recorded=read_options(path))
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
     impossible = Premise().impossible(settings["manipulate"])
     return impossible.text if impossible else f"the run does not contain the scores of the premise: {collect}"

@@ -17,6 +17,8 @@ from promptkit.runs.run import Run
 class Prediction:
     """The prediction of a branch for one row."""
 
+    row_id: str | None = None
+    """The row's id in the column that the user named."""
     gold: str
     predicted: str | None
     """None if the row has no answer."""
@@ -90,7 +92,10 @@ def branch_of(run: Run, branch: str | None, *, name: str) -> Branch:
         align=chosen,
         task=run.task,
         split=run.split,
-        rows={row.id: Prediction(gold=row.gold, predicted=answer, correct=bool(right)) for row, answer, right in answers},
+        rows={
+            row.id: Prediction(row_id=row.row_id, gold=row.gold, predicted=answer, correct=bool(right))
+            for row, answer, right in answers
+        },
         metric_input=found.metric_input,
         seen_rows=run.seen_rows if chosen in results else 0,
     )

@@ -7,9 +7,11 @@ for the number of comparisons, by the method of Holm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -30,9 +32,9 @@ from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
 
-@check_arguments("compare")
+@overload
 def compare(
-    task: Task,
+    first: Task,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -42,48 +44,73 @@ def compare(
     cache: bool = True,
     progress: Progress | None = None,
     **predictors: Predictor,
+) -> Comparison: ...
+@overload
+def compare(first: Run | str | Path, *others: Run | str | Path) -> Comparison: ...
+@check_arguments("compare")
+def compare(
+    first: Task | Run | str | Path,
+    *others: Run | str | Path,
+    split: str | None = None,
+    limit: int | None = None,
+    allow_seen: bool = False,
+    folds: int | None = None,
+    out: str | Path = OUT,
+    cache: bool = True,
+    progress: Progress | None = None,
+    **predictors: Predictor,
 ) -> Comparison:
-    """Evaluates named predictors on the same rows and compares them with the first one.
+    """Compares predictors on the rows of a task, or finished runs, with the first one.
 
-    Predictors that differ only in calibration share one pass of the model.
+    `compare(task, plain=..., calibrated=...)` evaluates named predictors on the same rows. `compare(run, other)` compares
+    finished runs, whose rows are paired by id; a run is an object, its folder, or `RUN:BRANCH` for one of its branches or
+    baselines, such as `runs/sst2-1a2b3c4d:batch`. Without a branch it is the first one.
 
     Args:
-        task: The task.
-        split: The split to evaluate; the task's default if None.
-        limit: Evaluate only the `limit` rows with the smallest hash of id.
-        allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
-        folds: The number of folds, as for `evaluate`.
+        first: The task, or the first run.
+        others: The other runs.
+        split: With a task: the split to evaluate; the task's default if None.
+        limit: With a task: evaluate only the `limit` rows with the smallest hash of id.
+        allow_seen: With a task: whether to evaluate rows that the predictors were fitted on; the figures are then marked.
+        folds: With a task: the number of folds, as for `evaluate`; `out`, `cache` and `progress` are also as there.
         out: The folder for run folders.
-        cache: Whether to take answers from the score cache and to add new ones.
-        progress: Called with the number of finished requests and the number of all requests of a run.
-        predictors: Name -> predictor, as in `compare(task, plain=..., calibrated=...)`.
+        cache: Whether to use the score cache.
+        progress: Called with the numbers of finished and of all requests.
+        predictors: With a task: name -> predictor.
 
     Returns:
-        The comparison: metrics with 95% intervals, paired differences from the first predictor, and McNemar's p.
+        The comparison: metrics with 95% intervals, paired differences from the first predictor or run, and p-values.
+
+    Raises:
+        InputError: There are no predictors, fewer than two runs, or both, or a run has no such branch.
+        RunError: A run is not finished, or the runs are of different tasks or have no row in common.
     """
-    if not predictors:
-        raise InputError(
-            "There are no predictors to compare",
-            code="no-predictors",
-            hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
-            predictors=(),
-        )
+    if not isinstance(first, Task):
+        options = {"split": split, "limit": limit, "folds": folds}
+        _check_only_runs((*predictors, *(name for name, value in options.items() if value is not None)))
+        return compare_runs([first, *others])
+    _check_predictors(others, predictors)
+    evaluated = partial(
+        evaluate,
+        task=first,
+        split=split,
+        limit=limit,
+        folds=folds,
+        allow_seen=allow_seen,
+        baselines=False,
+        out=out,
+        cache=cache,
+        progress=progress,
+    )
+    return _compare_predictors(predictors, evaluated)
+
+
+def _compare_predictors(predictors: Mapping[str, Predictor], evaluated: Callable[[Sequence[Predictor]], Run]) -> Comparison:
+    """Compares named predictors, given a function that evaluates those that share a pass."""
     branches: dict[str, Branch] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):
-        group = [predictors[name] for name in names]
-        run = evaluate(
-            group,
-            task,
-            split=split,
-            limit=limit,
-            folds=folds,
-            allow_seen=allow_seen,
-            baselines=False,
-            out=out,
-            cache=cache,
-            progress=progress,
-        )
+        run = evaluated([predictors[name] for name in names])
         branches |= {name: branch_of(run, predictors[name].name, name=name) for name in names}
         runs.append(run)
     return _compare_branches([branches[name] for name in predictors], tuple(runs))
@@ -103,32 +130,53 @@ def _shared_passes(predictors: Mapping[str, Predictor]) -> list[list[str]]:
     return passes
 
 
-def compare_runs(spellings: Sequence[str]) -> Comparison:
-    """Compares finished runs with the first one. Rows are paired by id.
+def _check_predictors(others: Sequence[Run | str | Path], predictors: Mapping[str, Predictor]) -> None:
+    """Raises InputError if there are no predictors to compare on a task, or runs beside them."""
+    if others:
+        raise _conflicting(tuple(map(_name, others)), "Predictors are compared on a task without other runs")
+    if not predictors:
+        raise InputError(
+            "There are no predictors to compare",
+            code="no-predictors",
+            hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
+            predictors=(),
+        )
 
-    Args:
-        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`) or a baseline without a model
-            (`runs/sst2-1a2b3c4d:tfidf`); the first branch if only a folder is given.
 
-    Raises:
-        InputError: If there are fewer than two runs, or a run has no such branch.
-        RunError: If a run is not finished, or the runs are of different tasks or have no row in common.
-    """
-    if len(spellings) < 2:
+def _check_only_runs(given: tuple[str, ...]) -> None:
+    """Raises InputError if arguments for the comparison of predictors are given."""
+    if given:
+        raise _conflicting(given, "Finished runs are compared as they are, without predictors and options for an evaluation")
+
+
+def _conflicting(given: tuple[str, ...], reason: str) -> InputError:
+    hint = "Give a task and predictors, compare(task, plain=..., calibrated=...), or runs only, compare(run, other)"
+    return InputError(reason, code="conflicting-options", got=", ".join(given), hint=hint, options=given)
+
+
+def compare_runs(runs: Sequence[Run | str | Path]) -> Comparison:
+    """Compares finished runs with the first one; see `compare`."""
+    if len(runs) < 2:
         raise InputError(
             "A comparison needs at least two runs",
             code="too-few-runs",
-            got=", ".join(spellings) or "none",
+            got=", ".join(map(_name, runs)) or "none",
             hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
-            runs=tuple(spellings),
+            runs=tuple(map(_name, runs)),
         )
-    return _compare_branches([_read_compared(spelling) for spelling in spellings])
+    return _compare_branches([_read_compared(run) for run in runs])
 
 
-def _read_compared(spelling: str) -> Branch:
-    """Reads a branch of a run, or a baseline that was evaluated on its rows."""
-    path, branch = locate(spelling)
-    return read_branch(path, branch, name=spelling)
+def _name(run: Run | str | Path) -> str:
+    return str(run.path if isinstance(run, Run) else run)
+
+
+def _read_compared(run: Run | str | Path) -> Branch:
+    """Returns a branch of a run, or a baseline that was evaluated on its rows."""
+    if isinstance(run, Run):
+        return branch_of(run, None, name=_name(run))
+    path, branch = locate(str(run))
+    return read_branch(path, branch, name=str(run))
 
 
 def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
@@ -233,7 +281,7 @@ def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping
         return Compared(name=other.name, accuracy=accuracy, metrics=metrics, seen_rows=other.seen_rows)
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
-        Flip(id=row, gold=one.gold, first=one.predicted, other=two.predicted)
+        Flip(id=row, row_id=one.row_id or two.row_id, gold=one.gold, first=one.predicted, other=two.predicted)
         for row, one, two in pairs
         if one.predicted != two.predicted
     )

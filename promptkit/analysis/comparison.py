@@ -25,6 +25,8 @@ class Flip:
     """A row that two branches predict differently."""
 
     id: str
+    row_id: str | None = None
+    """The row's id in the column that the user named; None if none was named."""
     gold: str
     first: str | None
     """Prediction of the first branch; None if it found no answer."""

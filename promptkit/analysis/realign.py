@@ -191,4 +191,4 @@ def _collecting_command(stored: StoredRun, unavailable: Sequence[Unavailable]) -
         return None
     of_run = [spelling(chain.calibration) for chain in stored.chains if chain.calibration]
     recorded = read_options(stored.path)
-    return eval_command(stored.settings, [*of_run, *collectable], out=stored.path.parent, recorded=recorded)
+    return eval_command(stored.settings, [*of_run, *collectable], folder=stored.path, recorded=recorded)

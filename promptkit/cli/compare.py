@@ -30,7 +30,9 @@ def compare(
     for branch in comparison.branches[1:]:
         print(f"{len(branch.flips)} of {comparison.n} rows have a different prediction in {branch.name}")
         for flip in branch.flips if flips else ():
-            print(f"  {flip.id}  gold {flip.gold}: {_answer_text(flip.first)} -> {_answer_text(flip.other)}")
+            print(
+                f"  {flip.id if flip.row_id is None else flip.row_id}  gold {flip.gold}: {_answer_text(flip.first)} -> {_answer_text(flip.other)}"
+            )
 
 
 def _answer_text(answer: str | None) -> str:

@@ -11,7 +11,9 @@ from promptkit.cli import options as opts
 from promptkit.core.errors import TaskError
 from promptkit.tasks.options import DataOptions
 
-COLUMNS = opts.Expand(only=("label_column", "inputs", "labels", "multi_label", "ordinal", "numeric", "answer_column"))
+COLUMNS = opts.Expand(
+    only=("label_column", "inputs", "labels", "multi_label", "ordinal", "numeric", "answer_column", "id_column")
+)
 
 
 @opts.expand_options

@@ -22,6 +22,7 @@ from promptkit.cli.merge import merge
 from promptkit.cli.options import Command
 from promptkit.cli.predict import predict
 from promptkit.cli.render import render
+from promptkit.cli.rerun import rerun
 from promptkit.cli.search import search
 from promptkit.cli.study import study
 from promptkit.cli.train import train
@@ -67,6 +68,7 @@ for command in (
     train,
     search,
     study,
+    rerun,
     compare,
     align,
     labelmap,

@@ -16,7 +16,7 @@ from promptkit.config.seeds import SeedsOptions, of_part
 from promptkit.core.errors import InputError, PromptkitError
 from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
-from promptkit.runs.recorded import record_options, record_template
+from promptkit.runs.recorded import record_options
 from promptkit.runs.words import command_words
 from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
@@ -120,7 +120,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         """Records the options in the folder of a run, and returns it with the results of baselines."""
         from promptkit.evaluation.baselines import with_baselines
 
-        self._record(run.path, task)
+        self._record(run.path)
         return with_baselines(run, task, reader) if self.baselines else run
 
     def run_seeds(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> SeedRuns:
@@ -209,14 +209,12 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         self.check_no_save(shard)
         task = self.load_task()
         run = evaluate_shard(self.build(task), task, shard, **self.selected_rows(), out=out, cache=cache, progress=progress)
-        self._record(run.path, task)
+        self._record(run.path)
         return run
 
-    def _record(self, folder: Path, task: Task) -> None:
-        """Writes the options into the folder of a run, and the template that was generated for a table."""
+    def _record(self, folder: Path) -> None:
+        """Writes the options into the folder of a run."""
         record_options(folder, self.recorded())
-        if self.template is None and task.inline_template is not None:
-            record_template(folder, task.inline_template)
 
     def to_command(self, *, out: str | Path = OUT) -> str:
         """Returns the `promptkit eval` command with the options that differ from their defaults.

@@ -68,7 +68,7 @@ class PredictorOptions(StrictModel):
 
     kept: ClassVar[frozenset[str]] = frozenset(
         {
-            *("task", "data", "label_column", "inputs", "labels", "answer_column", "train", "template"),
+            *("task", "data", "label_column", "inputs", "labels", "answer_column", "id_column", "train", "template"),
             *("split", "limit", "folds", "allow_seen", "baselines"),
             *("predictor", *EngineOptions.model_fields, *ModelOptions.model_fields),
         }

@@ -55,6 +55,7 @@ _OBJECTS: Mapping[str, tuple[str, str]] = {
     "OutputReader": ("an aligner that reads the model's output", 'pk.Verbalizer({"no": "bad", "yes": "good"})'),
     "Path": ("a pathlib.Path", ""),
     "Predictor": ("a predictor", "pk.Predictor(model, prompt, labels)"),
+    "Run": ("a run", 'pk.Run.load("runs/sentiment-1a2b3c4d")'),
     "Selector": ("a selector", "pk.demos.Balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector"),
     "Shard": ("a shard", "pk.Shard(1, 3)"),
     "Task": ("a task", 'pk.task("sentiment")'),

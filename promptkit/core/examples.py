@@ -65,6 +65,8 @@ class LabeledExample(Example):
     """The number of the row on the scale of its task; None without a scale."""
     rationale: Mapping[str, str] = field(default_factory=dict)
     """The reasoning that leads to the answer: template variable -> text, for the target block of a demonstration only."""
+    row_id: str | None = field(default=None, compare=False)
+    """The row's id in a column that the user named. It is shown with results and determines nothing."""
 
     @property
     def answers(self) -> tuple[str, ...]:

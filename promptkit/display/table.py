@@ -184,5 +184,5 @@ def to_dataframe(rows: list[dict[str, object]]) -> DataFrame:
     try:
         import pandas as pd
     except ModuleNotFoundError:
-        raise missing_extra("pandas", "studies", "A DataFrame of a study") from None
+        raise missing_extra("pandas", "studies", "A DataFrame") from None
     return pd.DataFrame(rows)

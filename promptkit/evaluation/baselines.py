@@ -7,7 +7,7 @@ inputs are also evaluated. In a run with folds, each row is predicted from the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from promptkit.classical.baseline import AnyBaseline, Rows
 from promptkit.classical.table import baselines_for
@@ -19,7 +19,14 @@ from promptkit.core.output_reader import OutputReader
 from promptkit.core.version import __version__
 from promptkit.evaluation.baseline_records import predicted_records
 from promptkit.metrics.table import rounded_estimates
-from promptkit.runs.baseline_files import BaselineKind, BaselineRecord, metric_input, read_baselines, write_baselines
+from promptkit.runs.baseline_files import (
+    BaselineKind,
+    BaselineRecord,
+    metric_input,
+    read_baselines,
+    write_baselines,
+    write_missing,
+)
 from promptkit.runs.baselines import BaselineResult, Baselines, count_predictions
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task, untested
@@ -62,7 +69,8 @@ def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
 
 def missing_baselines(run: Run, error: PromptkitError) -> Run:
     """Returns a run with a note that says why it has no baselines."""
-    return replace(run, notes=(*run.notes, f"no baseline without a model: {error}"))
+    write_missing(run.path, str(error))
+    return run.without_baselines(str(error))
 
 
 def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:

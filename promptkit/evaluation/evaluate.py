@@ -13,7 +13,9 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
 from promptkit.evaluation.baselines import with_baselines
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
+from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
 from promptkit.evaluation.identity import run_settings
+from promptkit.evaluation.origin import record_sources
 from promptkit.evaluation.plan import RunPlan, plan_run
 from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
 from promptkit.models.cache import ScoreCache
@@ -75,6 +77,7 @@ def evaluate(
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
+        record_sources(folder.path, plan)
         if folder.finished():
             run = replace(read_run(Run, folder.path, baselines=False), examples_per_second=0.0, resumed=len(plan.rows))
         else:
@@ -118,7 +121,9 @@ def evaluate_shard(
     started = time.perf_counter()
     plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
     folder = RunFolder(out, task.name, settings := run_settings(plan), shard)
+    fitted = fitted_to_bytes(plan.chains)
     with folder.locked():
+        record_sources(folder.path, plan)
         if folder.finished():
             completed = read_completed(plan, folder)
         else:
@@ -131,7 +136,7 @@ def evaluate_shard(
                 executor=InProcess(plan.model, shard),
                 shard=shard,
             )
-            _finish_shard(plan, folder, completed.marked(plan.seen), shard)
+            _finish_shard(plan, folder, completed.marked(plan.seen), shard, fitted)
     return ShardRun(
         task=task.name,
         split=plan.split,
@@ -189,14 +194,15 @@ def _finish(plan: RunPlan, folder: RunFolder, completed: CompletedRun, title: Ru
     return run_of_results(Run, folder.path, summary, rows, results, completed.timing)
 
 
-def _finish_shard(plan: RunPlan, folder: RunFolder, completed: CompletedRun, shard: Shard) -> None:
+def _finish_shard(plan: RunPlan, folder: RunFolder, completed: CompletedRun, shard: Shard, fitted: bytes | None) -> None:
     records = {
         "samples": completed.samples,
         "support": completed.support,
         "outputs": completed.outputs,
         "rows": [row.to_record() for row in _evaluated_rows(plan, completed)],
     }
-    folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
+    tensors = {} if fitted is None else {FITTED_CHAINS: fitted}
+    folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order}, tensors)
 
 
 def _evaluated_rows(plan: RunPlan, completed: CompletedRun) -> list[EvaluatedRow]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
@@ -14,6 +15,7 @@ from promptkit.core.needs import by_kind
 from promptkit.core.records import answered
 from promptkit.needs.fit_rows import fit_row_of
 
+_NUMBER = re.compile(r"\d+")
 SKEW = 1.5
 """A class is over-represented if its share is more than this multiple of an equal share."""
 SIGNIFICANCE = 0.05
@@ -37,16 +39,24 @@ class ClassSkew:
 
 
 def fit_warnings(chains: Sequence[Chain], collected: Collected) -> list[str]:
-    """Returns warnings about the rows that calibrations are fitted on; a warning of several folds is given once."""
-    warnings = dict.fromkeys((fold.fold, warning) for fold in collected.folds() for warning in _fold_warnings(chains, fold))
-    folds: dict[str, list[int]] = {}
-    for fold, warning in warnings:
-        folds.setdefault(warning, []).append(fold)
-    count = len(collected.folds())
-    return [
-        warning if len(numbers) == count else f"In fold {', '.join(map(str, numbers))}: {warning}"
-        for warning, numbers in folds.items()
-    ]
+    """Returns warnings about the rows that calibrations are fitted on.
+
+    Warnings of several folds that differ in nothing but numbers are one warning with the number of these folds.
+    """
+    folds = collected.folds()
+    alike: dict[str, dict[int, str]] = {}
+    for fold in folds:
+        for warning in _fold_warnings(chains, fold):
+            alike.setdefault(_NUMBER.sub("0", warning), {}).setdefault(fold.fold, warning)
+    return [_summary(of_folds, len(folds)) for of_folds in alike.values()]
+
+
+def _summary(warnings: Mapping[int, str], count: int) -> str:
+    """Returns one warning for those of several folds, by fold; `count` is the number of all folds."""
+    number, first = next(iter(warnings.items()))
+    if len({*warnings.values()}) > 1:
+        return f"In {len(warnings)} of {count} folds, such as fold {number}: {first}"
+    return first if len(warnings) == count else f"In {len(warnings)} of {count} folds: {first}"
 
 
 def _fold_warnings(chains: Sequence[Chain], fold: FoldOutputs) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from promptkit.collect.requirements import fit_part, rows_affecting_results
 from promptkit.core.examples import rows_hash
+from promptkit.core.hashing import short_hash
 from promptkit.core.version import __version__
 from promptkit.evaluation.plan import RunPlan
 from promptkit.models.registry import load
@@ -29,6 +32,9 @@ def run_settings(plan: RunPlan) -> RunSettings:
         "manipulate": dict(manipulation.settings()),
         "align": [chain.settings() for chain in plan.chains],
     }
+    own_ids = [row.row_id for row in plan.rows]
+    if any(own_id is not None for own_id in own_ids):
+        settings["row_ids"] = short_hash(json.dumps(own_ids))
     if plan.of:
         settings["folds"] = plan.of
     return settings

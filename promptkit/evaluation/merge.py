@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from promptkit.align.chain import FITTED, Chain, chain_from_settings
+from promptkit.align.chain import Chain
 from promptkit.collect.collected import Collected
 from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import InputError, RunError
+from promptkit.core.errors import CheckpointError, InputError, RunError
 from promptkit.core.paths import expanded
+from promptkit.evaluation.fitted_chains import FITTED_CHAINS, chains_of_shard
 from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
 from promptkit.runs.load import run_of_results
-from promptkit.runs.recorded import read_options, record_options
+from promptkit.runs.recorded import copy_recorded
 from promptkit.runs.rows import EvaluatedRow
 from promptkit.runs.run import Run
 from promptkit.runs.schema import RunTitle, Timing
@@ -54,9 +55,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         if not folder.finished():
             finish_run(folder, summary, joined.rows, joined.collected, results)
             folder.record_timing(timing)
-    options = read_options(parts[0].path)
-    if options is not None:
-        record_options(folder.path, options)
+    copy_recorded(parts[0].path, folder.path)
     run = run_of_results(Run, folder.path, summary, joined.rows, results, timing)
     return replace(run, seconds=time.perf_counter() - started)
 
@@ -80,21 +79,20 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
         samples, support = ([rows[key] for key in order[file]] for file in ("samples", "support"))
         outputs = [reads[key] for key in order["outputs"]]
         evaluated = [known[key] for key in order["samples"]]
-        chains = [chain_from_settings(chain) for chain in settings["align"]]
+        chains = _chains(parts[0])
         title = run_title(settings, len(samples))
     collected = Collected(samples=samples, support=support, read_outputs=outputs_by_fold(outputs))
     return _JoinedShards(title=title, chains=chains, collected=collected, rows=evaluated)
 
 
-def _check_not_fitted(shard: FinishedShard) -> None:
-    """Raises RunError for shards of predictors that were fitted before the run: its files do not contain what was fitted."""
-    if any(FITTED in aligner for chain in shard.settings["align"] for aligner in chain):
-        raise RunError(
-            f"{shard.path} is a shard of a fitted predictor, and a run does not contain what the predictor was fitted on",
-            code="fitted-shards",
-            hint="Evaluate a saved or fitted predictor without shards",
-            folder=str(shard.path),
-        )
+def _chains(shard: FinishedShard) -> list[Chain]:
+    """Returns the branches of the run of a shard, with what was fitted before the run."""
+    file = shard.path / FITTED_CHAINS
+    content = file.read_bytes() if FITTED_CHAINS in shard.summary["sha256"] else None
+    try:
+        return chains_of_shard(shard.settings["align"], content)
+    except (CheckpointError, ValueError) as error:
+        raise damaged(file, str(error)) from None
 
 
 def _check_same_run(shards: Sequence[FinishedShard]) -> None:
@@ -103,7 +101,6 @@ def _check_same_run(shards: Sequence[FinishedShard]) -> None:
             "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*", shards=()
         )
     first = shards[0]
-    _check_not_fitted(first)
     for shard in shards[1:]:
         keys = {**first.settings, **shard.settings}
         differing = tuple(key for key in keys if first.settings.get(key) != shard.settings.get(key))

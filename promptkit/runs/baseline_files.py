@@ -111,6 +111,18 @@ def write_baselines(
     write_atomically(folder / SUMMARY, to_file(summary))
 
 
+def write_missing(folder: Path, reason: str) -> None:
+    """Writes why a run has no baselines into its folder, unless it contains some."""
+    if not (folder / ROWS).is_file():
+        write_atomically(folder / SUMMARY, to_file({"missing": reason}))
+
+
+def read_missing(folder: Path) -> str | None:
+    """Returns why a run has no baselines; None if it has some, or none were evaluated."""
+    summary = read_json(folder / SUMMARY)
+    return str(summary["missing"]) if isinstance(summary, dict) and "missing" in summary else None
+
+
 def read_baselines(folder: Path, identity: str | None = None) -> Baselines | None:
     """Returns the baselines in a run's folder; None if it has none, they are incomplete, or their identity is another one.
 

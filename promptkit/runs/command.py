@@ -24,21 +24,21 @@ CALIBRATION_OPTIONS = frozenset({"calibrate", "labelmap", "per_class"})
 
 
 def eval_command(
-    settings: RunSettings, calibrate: Sequence[str], *, out: Path | None = None, recorded: Mapping[str, object] | None = None
+    settings: RunSettings, calibrate: Sequence[str], *, folder: Path | None = None, recorded: Mapping[str, object] | None = None
 ) -> str | None:
     """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
-        out: The folder that contains the run's folder.
+        folder: The run's folder.
         recorded: The options that the run has recorded; None for a run that was created from Python objects, whose options are
             inferred from the settings.
 
     Returns:
-        The command, or None if the command line cannot express the run, such as one whose template was given as text.
+        The command, or None if the command line cannot express the run, such as one of a model that was given as an object.
     """
-    options = inferred_options(settings, out) if recorded is None else recorded
+    options = inferred_options(settings, folder) if recorded is None else recorded
     if options is None:
         return None
     kept = {name: value for name, value in options.items() if name not in CALIBRATION_OPTIONS}
@@ -46,7 +46,8 @@ def eval_command(
         folders = cast(Sequence[str], kept[PROMPT])
         kept[PROMPT] = [folder if Path(folder).exists() else LEARNED_PLACEHOLDER for folder in folders]
     further = [name for name in calibrate if not (options.get("score") == PMI and name == PMI)]
-    return shlex.join([*command_words("eval", kept, out=out or OUT), "--calibrate", ",".join(further)])
+    words = command_words("eval", kept, out=OUT if folder is None else folder.parent)
+    return shlex.join([*words, "--calibrate", ",".join(further)])
 
 
 def placeholders(command: str) -> dict[str, str]:

@@ -12,8 +12,12 @@
     timing.json           what differs between executions of the same run: seconds and notes
     keys.json             hashes of the configurations that led to the run, by which it is recognized without the model
     options.json          the options of `promptkit eval` that created the run, unless it was created from Python objects
+    origin.json           where the rows come from: a task, a task file or a data file
+    template.j2           the text of the prompt's template
+    task.yaml             a copy of the task file, unless it is a shipped one
 
-A shard has its own folder, `RUN.shard-1-of-3`, with `rows.jsonl` (its rows with their inputs) and `shard.json` instead of
+A shard has its own folder, `RUN.shard-1-of-3`, with `rows.jsonl` (its rows with their inputs), `fitted.safetensors` (what the
+aligners of a fitted predictor were fitted to) and `shard.json` instead of
 `predictions.jsonl`, `results.safetensors` and `summary.json`. Records are appended in the order in which they are computed, and
 finishing the run puts them in the run's order.
 """

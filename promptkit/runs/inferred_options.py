@@ -22,6 +22,7 @@ from promptkit.manipulate.learned.storage import MANIFEST, load_manipulation
 from promptkit.manipulate.modifiers import FIXED, LEARNABLE
 from promptkit.manipulate.order.fixed import ORDERS, default_order
 from promptkit.models.registry import ENGINES
+from promptkit.runs.recorded import TEMPLATE, read_origin
 from promptkit.runs.schema import RunSettings
 from promptkit.runs.words import TASK
 
@@ -53,12 +54,13 @@ _PromptSettings = TypedDict(
 )
 
 
-def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, object] | None:
+def inferred_options(settings: RunSettings, folder: Path | None) -> dict[str, object] | None:
     """Returns the options of `promptkit eval` that repeat a run which was created from Python objects.
 
     Args:
         settings: Settings of the run.
-        out: The folder that contains the run's folder; the run's learned manipulations are looked up in it.
+        folder: The run's folder, which says where the task comes from and contains the template; the run's learned
+            manipulations are looked up next to it.
 
     Returns:
         Option -> value, without calibrations; None if no options express the run.
@@ -67,21 +69,26 @@ def inferred_options(settings: RunSettings, out: Path | None) -> dict[str, objec
     modifiers = prompt.get("with", ())
     fixed = [modifier for modifier in modifiers if modifier.get("name") in FIXED]
     learned = modifiers[len(fixed) :]
-    if LOADER in settings["model"] or not (_has_command(prompt) and all(map(_is_saved, learned))):
+    template = None if folder is None or not (folder / TEMPLATE).is_file() else folder / TEMPLATE
+    if LOADER in settings["model"] or not (_has_command(prompt, template) and all(map(_is_saved, learned))):
         return None
     is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == [PMI]
     score = "channel" if prompt.get("channel") else PMI if is_pmi else str(chains[0][0].get("score", "sum"))
     task, model, limit = str(settings["task"]["name"]), settings["model"], settings["limit"]
     needs_mirror = "mirror" in cast(_Settings, settings["task"].get("source", {})) and "PROMPTKIT_DATA" not in os.environ
+    origin = None if folder is None else read_origin(folder)
+    task_options = {TASK: task if task in names("evals", ".yaml") else TASK_PLACEHOLDER}
+    if origin is not None and origin["task"] is not None:
+        task_options = {key: cast(str, value) for key, value in origin["task"].items() if key not in ("data", "template")}
     return {
-        TASK: task if task in names("evals", ".yaml") else TASK_PLACEHOLDER,
+        **task_options,
         **({"data": DATA_PLACEHOLDER} if needs_mirror else {}),
         "model": str(model["name"]),
         "set": _model_settings(model),
-        **({} if _is_of_images(prompt) else _prompt_options(prompt)),
+        **({} if _is_of_images(prompt) else _prompt_options(prompt, template)),
         **({} if score == "sum" else {"score": score}),
         "manipulation": [_spelled("fixed manipulation", FIXED, modifier) for modifier in fixed],
-        PROMPT: _saved_folders(learned, out, model),
+        PROMPT: _saved_folders(learned, None if folder is None else folder.parent, model),
         "split": settings["split"],
         **({} if limit is None else {"limit": limit}),
         **({"folds": settings["folds"]} if "folds" in settings else {}),
@@ -92,12 +99,12 @@ def _prompt_settings(settings: RunSettings) -> _PromptSettings:
     return cast(_PromptSettings, settings["manipulate"])
 
 
-def _has_command(prompt: _PromptSettings) -> bool:
-    """Whether options express the first manipulation: all of its settings are known, and a template has a name."""
+def _has_command(prompt: _PromptSettings, template: Path | None) -> bool:
+    """Whether options express the first manipulation: all of its settings are known, and a template has a name or a file."""
     if _is_of_images(prompt):
         return True
     is_known = prompt.keys() <= {*_PromptSettings.__annotations__, "template_sha256"}
-    return is_known and "template" in prompt and prompt["template"] != Template.name
+    return is_known and "template" in prompt and (prompt["template"] != Template.name or template is not None)
 
 
 def _is_of_images(prompt: _PromptSettings) -> bool:
@@ -110,10 +117,11 @@ def _is_saved(modifier: _Settings) -> bool:
     return modifier.get("name") in LEARNABLE and bool({"sha256", "ids"} & modifier.keys())
 
 
-def _prompt_options(prompt: _PromptSettings) -> dict[str, object]:
+def _prompt_options(prompt: _PromptSettings, template: Path | None) -> dict[str, object]:
     demos, order = prompt["demos"], prompt["order"]
     has_demos = demos["name"] != "zero"
-    options: dict[str, object] = {"template": prompt["template"]}
+    is_text = prompt["template"] == Template.name and template is not None
+    options: dict[str, object] = {"template": str(template) if is_text else prompt["template"]}
     if has_demos:
         options["demos"] = _spelled("demonstration selector", SELECTORS, demos)
     if prompt.get("with") or not has_demos:

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from promptkit.core.errors import CheckpointError
 from promptkit.core.paths import expanded
-from promptkit.runs.baseline_files import read_baselines
+from promptkit.runs.baseline_files import read_baselines, read_missing
 from promptkit.runs.branch_files import results_from_bytes
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import read_predictions, read_summary
@@ -52,7 +52,8 @@ def read_run(kind: type[R], folder: str | Path, *, baselines: bool = True) -> R:
     run = run_of_results(kind, path, summary, rows, results, cast("Timing | None", read_json(path / TIMING)) or _NO_TIMING)
     found = read_baselines(path) if baselines else None
     is_of_run = found is not None and all(len(result.predictions) == len(rows) for result in found.results)
-    return run.with_baselines(found if is_of_run else None)
+    missing = read_missing(path) if baselines else None
+    return run.without_baselines(missing) if missing is not None else run.with_baselines(found if is_of_run else None)
 
 
 def run_of_results(

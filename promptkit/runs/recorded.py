@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from promptkit.core.files import write_atomically
 from promptkit.runs.files import damaged, read_json, to_file
 
+if TYPE_CHECKING:
+    from promptkit.runs.schema import Origin
+
 OPTIONS = "options.json"
 """The file with the options that differ from the defaults."""
 TEMPLATE = "template.j2"
-"""The file with the template of a task without a task file, if none was given."""
+"""The file with the text of the prompt's template."""
+ORIGIN = "origin.json"
+"""The file that says where the rows come from."""
+TASK_FILE = "task.yaml"
+"""A copy of the task file, unless it is a shipped one."""
+RECORDED = (OPTIONS, TEMPLATE, ORIGIN, TASK_FILE)
+"""The files with everything that evaluates a run again. They are not part of the run."""
 
 
 def record_options(folder: Path, options: Mapping[str, object]) -> None:
@@ -21,17 +31,57 @@ def record_options(folder: Path, options: Mapping[str, object]) -> None:
         folder: The folder of the run or shard.
         options: Option -> value, as JSON values.
     """
-    write_atomically(folder / OPTIONS, to_file(options))
+    _write(folder / OPTIONS, to_file(options))
 
 
 def record_template(folder: Path, template: str) -> None:
-    """Writes the template that was made for the columns of a table, so that it can be edited and given with --template.
+    """Writes the template of a run, so that it can be read, edited and given with --template.
 
     Args:
         folder: The folder of the run or shard.
         template: The text of the template.
     """
-    write_atomically(folder / TEMPLATE, template.encode())
+    _write(folder / TEMPLATE, template.encode())
+
+
+def record_task_file(folder: Path, content: bytes) -> None:
+    """Writes a copy of the task file.
+
+    Args:
+        folder: The folder of the run or shard.
+        content: The content of the file.
+    """
+    _write(folder / TASK_FILE, content)
+
+
+def record_origin(folder: Path, origin: Origin) -> None:
+    """Writes where the rows of a run come from."""
+    _write(folder / ORIGIN, to_file(cast("Mapping[str, object]", origin)))
+
+
+def copy_recorded(source: Path, target: Path) -> None:
+    """Copies the recorded files from the folder of a shard to that of its run."""
+    for name in RECORDED:
+        if (source / name).is_file():
+            _write(target / name, (source / name).read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replaces a file if its content is another one."""
+    if not (path.is_file() and path.read_bytes() == content):
+        write_atomically(path, content)
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """Returns where the rows of a run come from, or None if that is not recorded.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    origin = read_json(folder / ORIGIN)
+    if origin is not None and not (isinstance(origin, dict) and isinstance(origin.get("folder"), str) and "task" in origin):
+        raise damaged(folder / ORIGIN, "it does not say where the rows of a run come from")
+    return cast("Origin | None", origin)
 
 
 def read_options(folder: Path) -> dict[str, object] | None:

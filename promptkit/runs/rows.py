@@ -41,7 +41,9 @@ class EvaluatedRow:
             fold: The fold that the row belongs to; 0 without folds.
         """
         inputs = {variable: _shown(value) for variable, value in row.inputs.items() if variable in shown}
-        return cls(id=row.id, fold=fold, inputs=inputs, gold=row.label, accepted=row.accepted, choices=row.choices)
+        return cls(
+            id=row.id, fold=fold, row_id=row.row_id, inputs=inputs, gold=row.label, accepted=row.accepted, choices=row.choices
+        )
 
     @classmethod
     def from_record(cls, record: EvaluatedRecord) -> Self:

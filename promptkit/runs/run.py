@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from promptkit.core.arguments import check_arguments
+from promptkit.display.fitted import fitted
+from promptkit.display.table import to_dataframe
 from promptkit.display.text_table import as_text
 from promptkit.runs.load import read_run
 from promptkit.runs.run_data import RunData
+from promptkit.runs.run_rows import RunRow, run_rows
 from promptkit.runs.run_table import run_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,26 @@ class Run(RunData):
         """
         return read_run(cls, folder)
 
+    @property
+    def rows(self) -> list[RunRow]:
+        """The rows with the prediction and the probabilities of each branch, in the run's order."""
+        return [*run_rows(self)]
+
+    def to_pandas(self) -> DataFrame:
+        """Returns the rows as a pandas DataFrame.
+
+        The columns are the id, the own id if a column of ids was named, the inputs, the gold answer, and for each branch its
+        prediction, whether it is correct, and the probability of each label, such as `batch p(positive)`. A run with a single
+        branch has the columns `prediction`, `correct` and `p(positive)`.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        names = [result.align for result in self.results]
+        prefixes = {name: f"{name} " if len(names) > 1 else "" for name in names}
+        return to_dataframe([row.columns(prefixes) for row in run_rows(self)])
+
     def __str__(self) -> str:
-        return "\n".join([as_text(run_table(self)), *(f"note: {note}" for note in self.notes)])
+        return "\n".join([as_text(fitted(run_table(self))), *(f"note: {note}" for note in self.notes)])
 
     __repr__ = __str__

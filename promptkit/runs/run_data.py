@@ -88,6 +88,10 @@ class RunData:
         compared = baselines.compared_with(self.correct)
         return replace(self, baselines=compared, notes=(*self.notes, *compared.notes()))
 
+    def without_baselines(self, reason: str) -> Self:
+        """Returns the run with a note that says why it has no baselines."""
+        return replace(self, notes=(*self.notes, f"no baseline without a model: {reason}"))
+
     @property
     def correct(self) -> dict[str, Floats]:
         """Branch -> 1.0 for each correct prediction, 0.0 for the others, shape (N,)."""

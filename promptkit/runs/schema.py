@@ -20,6 +20,8 @@ class RunSettings(TypedDict):
     """Number of folds; absent without folds."""
     rows: str
     """Hash of the evaluated rows."""
+    row_ids: NotRequired[str]
+    """Hash of the user's own ids of the evaluated rows; absent if no column of ids is named."""
     parts: dict[str, str]
     """Part of the train split that the manipulation uses -> hash of its rows."""
     fit: str
@@ -31,6 +33,15 @@ class RunSettings(TypedDict):
     manipulate: dict[str, object]
     align: list[list[dict[str, object]]]
     """For each branch, the settings of its aligners."""
+
+
+class Origin(TypedDict):
+    """The contents of `origin.json`: where a run was evaluated, on this machine or another one."""
+
+    folder: str
+    """The current folder, which relative paths in the options are relative to."""
+    task: dict[str, object] | None
+    """The options that load the task, with absolute paths; None if its rows were in memory."""
 
 
 class EvaluatedRecord(Record):

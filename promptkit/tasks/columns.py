@@ -69,6 +69,17 @@ def input_text(row: Row, column: Column, where: str) -> str:
     return "" if isinstance(column, str) and column in row and row[column] is None else text(row, column, where)
 
 
+def row_ids(rows: Sequence[Row], column: Column | None, places: Sequence[str]) -> Sequence[str] | None:
+    """Returns the user's own id of each row, empty where it is missing; None without a column.
+
+    Args:
+        rows: The rows.
+        column: The column of the ids.
+        places: What to call each row in error messages.
+    """
+    return None if column is None else [input_text(row, column, where) for row, where in zip(rows, places, strict=True)]
+
+
 def text(row: Row, column: Column, where: str) -> str:
     """Returns the text of a column, or the part of it that a `RegexColumn` selects.
 

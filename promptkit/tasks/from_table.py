@@ -54,6 +54,8 @@ class Columns:
     """Whether the labels are in ascending order."""
     numeric: bool = False
     """Whether the label or answer column contains numbers."""
+    id: str | None = None
+    """The column of the user's own ids, which results show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ def task_from_tables(
         memory={key: _digest(table.rows) for key, table in renamed.items()},
         inputs=layout.variables,
         label=layout.label,
+        id=columns.id,
         splits={} if default == "test" else {"test": default},
     )
     spec = TaskSpec(
@@ -141,7 +144,7 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     _check_kind(columns)
     given = columns.answer or columns.label
     label = given or (several_labels_column(rows, where) if columns.multi_label else guess_label_column(rows, where))
-    check_columns([label, *columns.inputs], rows, where)
+    check_columns([label, *columns.inputs, *([] if columns.id is None else [columns.id])], rows, where)
     labels = () if columns.answer else _labels(tables, label, columns, where)
     notes = () if given or label in (LABEL, LABELS) else (f"The labels are the values of the column {label}.",)
     if columns.template is not None:
@@ -149,7 +152,8 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
         return TableLayout(label=label, variables=variables, labels=labels, template=str(columns.template), notes=notes)
     if label in columns.inputs:
         raise _shows_answer(label, "answers" if columns.answer else "labels")
-    chosen, left_out = input_columns(rows, label, is_label=not (columns.answer or columns.multi_label), where=where)
+    shown = [{column: value for column, value in row.items() if column != columns.id} for row in rows]
+    chosen, left_out = input_columns(shown, label, is_label=not (columns.answer or columns.multi_label), where=where)
     if columns.inputs:
         chosen, left_out = [*columns.inputs], {}
     if not columns.answer and not columns.multi_label and (image := image_column(rows, chosen)):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded, names
+from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_memory
 from promptkit.tasks.from_table import Columns, check_no_conflict, task_from_tables
@@ -32,6 +34,7 @@ def task(
     multi_label: bool = False,
     ordinal: bool = False,
     numeric: bool = False,
+    id: str | None = None,
     train: object = None,
     name: str | None = None,
     data: str | Path | None = None,
@@ -59,6 +62,7 @@ def task(
             that are numbers are these numbers, and of others 1, 2, ...
         numeric: Whether the label column contains numbers on the scale of `labels`, which need not be among them. With
             `answer`, whether the generated answers are numbers.
+        id: The column with your own id of each row, which predictions and comparisons show.
         train: The rows that demonstrations come from, as a data file or data in memory; by default half of the rows, chosen
             by hash.
         name: The name of the task; by default that of the file without its suffix, or `data`.
@@ -70,13 +74,11 @@ def task(
         TemplateError: The template shows the answer.
     """
     kind = {"multi_label": multi_label, "ordinal": ordinal, "numeric": numeric}
-    columns = Columns(
-        label=label, inputs=inputs, labels=tuple(map(cell_text, labels)), template=template, answer=answer, **kind
-    )
+    names = tuple(map(cell_text, labels))
+    columns = Columns(label=label, inputs=inputs, labels=names, template=template, answer=answer, id=id, **kind)
     if isinstance(source, str | Path) and not is_data(str(source)):
-        check_no_table_options(
-            str(source), {"label": label, "inputs": inputs, "labels": labels, **kind, "answer": answer, "train": train}
-        )
+        given = {"label": label, "inputs": inputs, "labels": labels, **kind, "answer": answer, "id": id, "train": train}
+        check_no_table_options(str(source), given)
         return load_named(source, data)
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
     return table_task(source, columns, train=train, name=name)
@@ -91,7 +93,29 @@ def table_task(source: object, columns: Columns, *, train: object = None, name: 
     check_no_conflict(columns, str(source))
     path = expanded(source)
     tables = _with_train({"test": Table(read_file(path))}, train)
-    return _noted(task_from_tables(tables, name or data_stem(path), columns, where=str(source), base=path.parent))
+    made = task_from_tables(tables, name or data_stem(path), columns, where=str(source), base=path.parent)
+    return _noted(replace(made, data_options=_data_options(path, columns, train)))
+
+
+def _data_options(path: Path, columns: Columns, train: object) -> Mapping[str, object] | None:
+    """Returns the options of `promptkit eval` that make a task from a data file; None if its train rows are in memory."""
+    if not isinstance(train, str | Path | None):
+        return None
+    template = columns.template
+    options = {
+        "task": str(path.resolve()),
+        "label_column": columns.label,
+        "inputs": [*columns.inputs],
+        "labels": [*columns.labels],
+        "multi_label": columns.multi_label,
+        "ordinal": columns.ordinal,
+        "numeric": columns.numeric,
+        "answer_column": columns.answer,
+        "id_column": columns.id,
+        "train": None if train is None else str(expanded(train).resolve()),
+        "template": None if template is None else Template.load(template).source,
+    }
+    return {name: value for name, value in options.items() if value not in (None, [], False)}
 
 
 def load_named(name: str | Path, data: str | Path | None) -> Task:

@@ -82,6 +82,8 @@ class DataOptions(StrictModel):
     to generate)."""
     answer_column: str | None = None
     """For a data file with answers to generate: column with the correct answer."""
+    id_column: str | None = None
+    """For a data file: column with your own id of each row, which predictions and comparisons show."""
     train: Path | None = None
     """For a data file: file with the demonstrations; by default half of the rows, split by hash."""
     split_train: Annotated[str | None, BeforeValidator(division_text)] = None

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task
 
 
-_TABLE_OPTIONS = ("label_column", "inputs", "labels", "multi_label", "ordinal", "numeric", "answer_column", "train")
+_TABLE_OPTIONS = (
+    "label_column",
+    "inputs",
+    "labels",
+    "multi_label",
+    "ordinal",
+    "numeric",
+    "answer_column",
+    "id_column",
+    "train",
+)
 """The options that apply to data files only."""
 
 
@@ -59,4 +69,5 @@ def table_columns(options: DataOptions, template: str | None = None) -> Columns:
         multi_label=options.multi_label,
         ordinal=options.ordinal,
         numeric=options.numeric,
+        id=options.id_column,
     )

@@ -110,6 +110,8 @@ class Source(StrictModel):
     label: Label
     """Column of the label or of the correct answer; a list of texts contains all correct answers. {field: column} for answers
     that are JSON objects, from a column for each field."""
+    id: Column | None = None
+    """Column with your own id of each row, which predictions and comparisons show; it does not identify the row."""
     choices: ChoicesSource | None = None
     """Where the answer choices of each row come from, in a multiple-choice task."""
     rationale: dict[str, Column] = Field(default_factory=dict)

@@ -78,3 +78,8 @@ def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[s
 def _repeat_order(row: LabeledExample) -> tuple[str, str]:
     """Sorts rows that show the same, without the order of the file: by label, and then by the inputs."""
     return row.label, row.identity()
+
+
+def with_row_ids(rows: Sequence[LabeledExample], row_ids: Sequence[str] | None) -> list[LabeledExample]:
+    """Returns rows with the user's own ids, if there are any."""
+    return [*rows] if row_ids is None else [replace(row, row_id=own) for row, own in zip(rows, row_ids, strict=True)]

@@ -36,7 +36,10 @@ def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Pat
     task_file = path.with_name(f"{stem}.yaml")
     if not layout.template:
         return {task_file: _task_file_of_images(path, task_file.name, layout, kind)}
-    return {task_file: _task_file(path, task_file.name, layout, kind), path.with_name(f"{stem}.j2"): layout.template}
+    return {
+        task_file: _task_file(path, task_file.name, layout, kind, _own_id(columns)),
+        path.with_name(f"{stem}.j2"): layout.template,
+    }
 
 
 def _kind(columns: Columns) -> str:
@@ -49,7 +52,12 @@ def _kind(columns: Columns) -> str:
     return "".join(f"{key}: true  # {comment}\n" for key, (is_given, comment) in keys.items() if is_given)
 
 
-def _task_file(path: Path, name: str, layout: TableLayout, kind: str) -> str:
+def _own_id(columns: Columns) -> str:
+    """Returns the key of a source that names the column of the user's own ids."""
+    return "" if columns.id is None else f"    id: {_yaml(columns.id)}  # your own id of each row, which results show\n"
+
+
+def _task_file(path: Path, name: str, layout: TableLayout, kind: str, own_id: str) -> str:
     left_out = "".join(f"# {note}\n" for note in layout.notes)
     return (
         f"# A task from {path.name}. Try it: promptkit render {name}\n"
@@ -61,6 +69,7 @@ def _task_file(path: Path, name: str, layout: TableLayout, kind: str) -> str:
         f"{_files(path)}"
         f"    inputs: {_yaml(layout.variables)}  # template variable: column\n"
         f"    label: {_yaml(layout.label)}\n"
+        f"{own_id}"
     )
 
 

@@ -16,7 +16,16 @@ from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
 from promptkit.inputs.text.template import Template, is_template_text
-from promptkit.tasks.columns import answer_columns, cell, cell_text, input_text, read_choices, read_correct_choice, text
+from promptkit.tasks.columns import (
+    answer_columns,
+    cell,
+    cell_text,
+    input_text,
+    read_choices,
+    read_correct_choice,
+    row_ids,
+    text,
+)
 from promptkit.tasks.division import DEFAULT, EXAMPLE, WITHOUT_DEV, Division, division_of_fold
 from promptkit.tasks.folds import HOLD_OUT, Fold, make_fold
 from promptkit.tasks.gold_labels import Gold, LabelNames, read_answer, read_gold
@@ -26,7 +35,7 @@ from promptkit.tasks.readers import Row
 from promptkit.tasks.source import Source
 from promptkit.tasks.sources import Tables, folder_of_files, known_splits, read_source
 from promptkit.tasks.spec import TaskSpec
-from promptkit.tasks.splits import divide_train_test, rows_of_part, with_ids
+from promptkit.tasks.splits import divide_train_test, rows_of_part, with_ids, with_row_ids
 from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
 _IDENTIFYING = ("mirror", "hub", "config", "revision", "bundled")
@@ -51,6 +60,8 @@ class Task:
     """The task file, which errors name; None for a data file."""
     tables: Tables = field(default_factory=dict, repr=False)
     """Split -> rows that are in memory, for a task of arrays, of a data file or of a data frame."""
+    data_options: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
+    """The options of `promptkit eval` that make the task from a data file; None for other tasks."""
     notes: tuple[str, ...] = ()
     """What was chosen by the values of the rows, such as columns that the template leaves out."""
     division: Division | None = None
@@ -281,7 +292,9 @@ class Task:
         folder = folder_of_files(self.source, self.base, source_split)
         suffix = f"of the {split} split of {self.name}"
         try:
-            examples = [self._example(row, f"row {number} {suffix}", split, folder) for number, row in enumerate(rows, start=1)]
+            places = [f"row {number} {suffix}" for number in range(1, len(rows) + 1)]
+            examples = [self._example(row, where, split, folder) for row, where in zip(rows, places, strict=True)]
+            examples = with_row_ids(examples, row_ids(rows, self.source.id, places))
         except TaskError as error:
             raise self._name_column_key(error) from None
         return with_ids(examples)
@@ -312,7 +325,7 @@ class Task:
         """Names the key of the task file that defines an unknown column in the error."""
         if self.file is None or error.fields.get("kind") != "column":
             return error
-        columns = self.source.model_dump(include={"inputs", "label", "choices", "rationale"})
+        columns = self.source.model_dump(include={"inputs", "label", "id", "choices", "rationale"})
         steps = next((steps for steps, value in leaves(columns) if value == error.fields["name"]), ())
         return error.at(self.file, f"{self._source_key}.{key_path(steps)}") if steps else error
 

@@ -53,7 +53,7 @@ def test_the_command_of_a_run_from_python_repeats_it(
     aligners = [pk.Classes(pk.task("digits").labels), pk.labelmap.Bayesian(per_class=2)]
     predictor = pk.Predictor(model, [pk.ImageProcessor(), pk.Place(0.5, background=0.25), pk.Invert()], aligners)
     run = pk.evaluate(predictor, pk.task("digits"), limit=8, out=tmp_path, cache=False)
-    command = eval_command(json.loads((run.path / "run.json").read_text()), ["blm:per_class=2"], out=tmp_path)
+    command = eval_command(json.loads((run.path / "run.json").read_text()), ["blm:per_class=2"], folder=run.path)
     assert command is not None
     words = shlex.split(command)
     assert {"dtype=float32", "batch_size=7", "place:share=0.5:background=0.25", "invert"} <= {*words}

@@ -228,12 +228,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((run_result.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], out=tmp_path))["run"] == str(run_result.path)
+    assert typed(eval_command(settings, [], folder=run_result.path))["run"] == str(run_result.path)
     actual = align(run_result.path, "contextual,batch")
     again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], out=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], folder=run_result.path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2

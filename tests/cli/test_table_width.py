@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+import promptkit as pk
 from promptkit.cli import main as cli
 from promptkit.display.text_table import TERMINAL
+from tests.support.paths import ROOT
 
 FOLDER = "a_folder_with_a_long_name/of_experiments_about_sentiment"
 STUDY = {
@@ -28,6 +30,33 @@ def run_command(patch: pytest.MonkeyPatch, command: str) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert not left.value.code
+
+
+EVALUATIONS = [
+    "sentiment --calibrate contextual,batch:rows=8:estimate_on=test,linear:per_class=4:on=tokens:tokens=20 --labelmap blm",
+    "capitals --max-tokens 4",
+    "arithmetic --max-tokens 4 --samples 4",
+    "bbh/date_understanding --data {data}",
+    "{long}",
+]
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_the_table_of_a_run_is_at_most_80_columns_wide(
+    evaluation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    data = ROOT.parent / "shared" / "data"
+    if "{data}" in evaluation and not data.is_dir():
+        pytest.skip("the data sets are not on this machine")
+    labels = [f"a label with a long name {'and a number ' * 4}{number}" for number in range(4)]
+    rows = [{"text": f"row {number}", "label": labels[number % 4]} for number in range(40)]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = evaluation.format(data=data, long=tmp_path / "long.jsonl")
+    command = f"eval {words} --model fake --limit 24 --shots 2 --out {tmp_path / FOLDER}"
+    text = printed(command, monkeypatch, capsys)
+    assert not too_wide(text)
+    (folder,) = (path.parent for path in (tmp_path / FOLDER).glob("*/summary.json"))
+    assert not too_wide(str(pk.Run.load(folder)))
 
 
 @pytest.fixture(scope="module")

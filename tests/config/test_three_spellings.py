@@ -65,6 +65,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "inputs": st.lists(TEXT, max_size=3),
     "labels": st.lists(TEXT, max_size=3) | st.lists(NAME, max_size=3).map(",".join),
     "answer_column": TEXT,
+    "id_column": TEXT,
     "train": PATH,
     "limit": POSITIVE,
     "baselines": st.booleans(),

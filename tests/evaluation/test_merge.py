@@ -48,6 +48,30 @@ def test_merged_shards_equal_the_run_of_one_process(tmp_path, make, of):
     assert merge([shard.path for shard in shards], out=tmp_path / "merged").path == merged.path
 
 
+@pytest.mark.parametrize("fit", [True, False])
+def test_shards_of_a_fitted_predictor_are_merged(tmp_path: Path, fit: bool) -> None:
+    """Calibrations with arrays, with the context of each row, and one that is fitted by the run."""
+    task, words, prompt = pk.task("sentiment"), pk.Verbalizer({"negative": "bad", "positive": "good"}), "sentiment/review"
+    chains: list[list[Any]] = [
+        [pk.calibrate.Temperature()],
+        [pk.calibrate.Contextual()],
+        [pk.probes.LinearProbe(per_class=4)],
+        [pk.labelmap.Bayesian(per_class=4, tokens=20)],
+    ]
+    model, options = pk.load("fake", batch_tokens=600), {"limit": 20, "cache": False, "allow_seen": True}
+    single = [pk.Predictor(model, pk.Prompt(prompt, demos=pk.demos.Random(k=2)), [words, *chain]) for chain in chains]
+    for number, predictor in enumerate(single):
+        fitted = predictor.fit(task) if fit else predictor
+        full_run = evaluate(fitted, task, out=tmp_path / f"full{number}", **options)
+        shards = [evaluate_shard(fitted, task, Shard(part, 2), out=tmp_path / f"{number}-{part}", **options) for part in (1, 2)]
+        assert contents(merge([shard.path for shard in shards], out=tmp_path / "merged")) == contents(full_run)
+        if fit and (shards[0].path / "fitted.safetensors").is_file():
+            content = (shards[0].path / "fitted.safetensors").read_bytes()
+            (shards[0].path / "fitted.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            with refused(RunError, "changed-file", file=str(shards[0].path / "fitted.safetensors")):
+                merge([shard.path for shard in shards], out=tmp_path / "again")
+
+
 def test_an_interrupted_shard_continues(tmp_path):
     predictors, task = sentiment(pk.load("fake", batch_tokens=600))
     full_run = evaluate(predictors, task, limit=20, out=tmp_path, cache=False)

@@ -63,6 +63,34 @@ def images(out: Path) -> pk.Run:
     )
 
 
+def small(out: Path) -> pk.Run:
+    """A task without train rows, for which there are no baselines."""
+    (out / "rows.jsonl").write_text(
+        "".join(json.dumps({"t": f"row {number}", "label": "ab"[number % 2]}) + "\n" for number in range(6))
+    )
+    (out / "t.j2").write_text("{% block input %}{{ t }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    source = {"files": {"test": "rows.jsonl", "train": "none.jsonl"}, "inputs": {"t": "t"}, "label": "label"}
+    (out / "none.jsonl").write_text(json.dumps({"t": "row 1", "label": "b"}) + "\n")
+    spec = {"description": "made up", "template": "t.j2", "labels": {"a": "a", "b": "b"}, "sources": [source]}
+    (out / "t.yaml").write_text(json.dumps(spec))
+    run = pk.EvalConfig(task=str(out / "t.yaml"), model="fake", shots=0).run(out=out)
+    assert run.baselines is None
+    return run
+
+
+def several(out: Path) -> pk.Run:
+    labels = [["a"], ["b", "c"], [], ["a", "b", "c"]]
+    rows = [{"text": f"row {number} of some", "label": labels[number % 4]} for number in range(24)]
+    (out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return pk.EvalConfig(task=str(out / "rows.jsonl"), model="fake", shots=2, multi_label=True).run(out=out)
+
+
+def scale(out: Path) -> pk.Run:
+    rows = [{"text": f"row {number} of some", "label": str(1 + number % 3)} for number in range(24)]
+    (out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return pk.EvalConfig(task=str(out / "rows.jsonl"), model="fake", shots=1, ordinal=True, calibrate="batch").run(out=out)
+
+
 KINDS: dict[str, Callable[[Path], pk.Run]] = {
     "labels": shipped("sentiment", shots=2, limit=20, calibrate="batch,temperature,blm:tokens=20,random-map"),
     "folds": table,
@@ -71,6 +99,9 @@ KINDS: dict[str, Callable[[Path], pk.Run]] = {
     "votes": shipped("arithmetic", shots=1, limit=6, samples=3, max_tokens=16),
     "too long": too_long,
     "images": images,
+    "no baselines": small,
+    "sets of labels": several,
+    "a scale": scale,
 }
 
 
