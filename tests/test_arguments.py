@@ -208,6 +208,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "TrainConfig.dev": [5],
     "TrainConfig.learning_rate": [5, None, -1, math.nan],  # the optimizer, which may be another one, checks the range
     "StudyConfig.baselines": [[], None],
+    "StudyConfig.task": ["x"],
     "load_module.size": [5],
     "load_module.name": ["x", ""],
     "load_module.batch_size": [5, None],
@@ -264,6 +265,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "Study.table.baselines": [None],
     "Study.best.over": [[]],
     "Study.compare.by": [[]],
+    "Study.compare.on": [None],
     "items": [True],
     "Template.slots.without": ["x", ""],
     "keywords": [{}],

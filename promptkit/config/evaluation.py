@@ -140,7 +140,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         from promptkit.studies.seeds import SeedRuns
 
         if self.seeds is None:
-            raise InputError("No seeds are given", code="no-seeds", hint="Write EvalConfig(..., seeds='0:5')")
+            raise InputError("No seeds are given", code="no-seeds", seeds=None, hint="Write EvalConfig(..., seeds='0:5')")
         self.check_seeds(save=self.save, seed=self.seed or None, predictor=self.predictor)
         started = time.perf_counter()
         task = self.load_task()

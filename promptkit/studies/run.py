@@ -138,6 +138,7 @@ def _tasks_of(task: Task | None, grid: Mapping[str, object]) -> tuple[list[Task]
             "A study needs a task" if task is None else "The task of a study is given twice",
             code="missing-task" if task is None else "duplicate-task",
             hint="Write pk.study(build, task, k=[0, 4]), or pk.study(build, task=[task, other], k=[0, 4])",
+            dimensions=tuple(grid),
         )
     if task is not None:
         return [task], grid
