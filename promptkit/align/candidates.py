@@ -134,6 +134,14 @@ class CandidateScorer:
         """Returns whether an answer is one of the accepted labels."""
         return answer in accepted
 
+    def compared(self, gold: str) -> str:
+        """Returns the label."""
+        return gold
+
+    def correct_fields(self, answer: str | None, accepted: Sequence[str]) -> Mapping[str, bool]:
+        """Returns an empty mapping: labels have no fields."""
+        return {}
+
     # ---- records -----------------------------------------------------------------------------------
 
     def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:

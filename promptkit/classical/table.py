@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptkit.classical.baseline import AnyBaseline
 from promptkit.classical.frequent_answer import FrequentAnswer
+from promptkit.classical.frequent_fields import FrequentFields
 from promptkit.classical.label_set import FrequentSet, TfidfLabels
 from promptkit.classical.majority import Majority
 from promptkit.classical.numbers import Mean, Median, TfidfRidge
@@ -15,7 +16,7 @@ from promptkit.tasks.spec import TaskSpec
 BASELINES: tuple[AnyBaseline, ...] = (
     *(Majority(), TfidfRegression(), PixelRegression()),
     *(FrequentSet(), TfidfLabels()),
-    *(Position(), FrequentAnswer()),
+    *(Position(), FrequentAnswer(), FrequentFields()),
     *(Median(), Mean(), TfidfRidge()),
 )
 """All baselines, in the order of tables."""

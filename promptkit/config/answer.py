@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import BeforeValidator, NonNegativeFloat, PositiveInt
 
-from promptkit.config.values import Spelled
+from promptkit.config.values import SWITCH, Spelled, on_or_off
 from promptkit.core.errors import InputError, unknown
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.strict_model import StrictModel
@@ -33,6 +33,8 @@ class AnswerOptions(StrictModel):
     """Number of texts sampled per row; the majority answer counts."""
     temperature: NonNegativeFloat | None = None
     """Sampling temperature; 0 is greedy decoding; by default 0.7 for several samples."""
+    constrain: Annotated[str | None, BeforeValidator(on_or_off)] = None
+    """For json: on restricts generated texts to the schema (default), off does not."""
 
     def build_first_aligner(self, task: Task, *, seed: int = 0) -> OutputReader:
         """Builds the aligner that scores labels or extracts answers.
@@ -57,7 +59,14 @@ class AnswerOptions(StrictModel):
                 value=self.score,
                 task=task.name,
             )
-        generation = {"max_tokens": self.max_tokens, "samples": self.samples, "temperature": self.temperature}
+        if self.constrain not in (None, *SWITCH):
+            raise unknown("value of --constrain", str(self.constrain), SWITCH)
+        generation = {
+            "max_tokens": self.max_tokens,
+            "samples": self.samples,
+            "temperature": self.temperature,
+            "constrain": None if self.constrain is None else SWITCH[self.constrain],
+        }
         keywords: dict[str, Any] = {name: value for name, value in generation.items() if value is not None}
         if self.temperature or self.samples:
             keywords["seed"] = seed

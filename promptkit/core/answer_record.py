@@ -16,12 +16,15 @@ class ContinuationRecord(TypedDict):
     """Log-probability of each token."""
 
 
-class _UnclosedThought(TypedDict, total=False):
+class _TextProblems(TypedDict, total=False):
     unclosed_thought: bool
     """True if a thought in the text is not closed; absent otherwise."""
+    problems: dict[str, str]
+    """For a JSON answer that is not valid under its schema, field -> what is wrong with it, such as `missing`; absent
+    otherwise. The empty field stands for the object as a whole."""
 
 
-class GenerationRecord(_UnclosedThought):
+class GenerationRecord(_TextProblems):
     """A generated text."""
 
     text: str

@@ -12,7 +12,7 @@ VerbName = Literal["Score", "Read", "Generate", "Classify"]
 VERBS: tuple[VerbName, ...] = get_args(VerbName)
 InterventionName = Literal["vectors", "prefixes", "edits", "operations"]
 """The fields of `Interventions`."""
-Feature = Modality | VerbName | InterventionName | Literal["hidden_states", "heads", "gradients"]
+Feature = Modality | VerbName | InterventionName | Literal["json_schema", "hidden_states", "heads", "gradients"]
 """One thing that a model supports or does not support."""
 
 
@@ -33,6 +33,7 @@ FEATURES: Mapping[Feature, FeatureDescription] = {
     "Score": FeatureDescription("cannot-score", "score labels", "scores labels"),
     "Read": FeatureDescription("cannot-read", "return its outputs at a position (the request Read)", ""),
     "Generate": FeatureDescription("cannot-generate", "write texts", "writes texts"),
+    "json_schema": FeatureDescription("cannot-constrain", "restrict texts to a JSON schema", "restricts texts to a schema"),
     "Classify": FeatureDescription("cannot-classify", "have classes of its own to choose from", "classifies"),
     "hidden_states": FeatureDescription("no-hidden-states", "return hidden states", "hidden states"),
     "heads": FeatureDescription("no-attention-heads", "give access to its attention heads", "attention heads"),
@@ -55,6 +56,8 @@ class Capabilities:
     """The names of the requests that it answers."""
     interventions: frozenset[InterventionName] = frozenset()
     """The interventions that a request may have."""
+    json_schema: bool = False
+    """Whether `Generate` can restrict texts to a JSON schema."""
     hidden_states: bool = False
     """Whether `Read` returns hidden states: of the layers of a language model, or pooled features of an image classifier."""
     heads: bool = False
@@ -70,6 +73,8 @@ class Capabilities:
         yield from self.modalities
         yield from self.verbs
         yield from self.interventions
+        if self.json_schema:
+            yield "json_schema"
         if self.hidden_states:
             yield "hidden_states"
         if self.heads:
@@ -85,6 +90,7 @@ def union(values: Iterable[Capabilities]) -> Capabilities:
         modalities=frozenset(name for value in given for name in value.modalities),
         verbs=frozenset(name for value in given for name in value.verbs),
         interventions=frozenset(name for value in given for name in value.interventions),
+        json_schema=any(value.json_schema for value in given),
         hidden_states=any(value.hidden_states for value in given),
         heads=any(value.heads for value in given),
         gradients=any(value.gradients for value in given),

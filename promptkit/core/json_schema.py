@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -30,10 +30,8 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 def _finite(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"{text} is too large")
-    return value
+    """Returns a number; one that is too large for a float becomes the largest float."""
+    return max(-sys.float_info.max, min(float(text), sys.float_info.max))
 
 
 def _no_constant(text: str) -> object:

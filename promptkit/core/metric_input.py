@@ -59,6 +59,8 @@ class MetricInput:
     """The predicted value of each row, shape (N,), NaN for a row without an answer; None for a task without a scale."""
     fields: Mapping[str, Floats] = field(default_factory=dict)
     """For JSON answers, field -> the share of it that is correct in each row, from 0 to 1, shape (N,)."""
+    valid: Bools | None = None
+    """Whether the answer of each row is valid under its JSON schema, shape (N,); None for other answers."""
 
     @classmethod
     def of_scores(
@@ -205,9 +207,14 @@ class MetricInput:
         """
         return replace(self, gold_values=gold, predicted_values=predicted)
 
-    def with_fields(self, fields: Mapping[str, Floats]) -> MetricInput:
-        """Returns the input with the share of each field that is correct in each row, for JSON answers."""
-        return replace(self, fields=dict(fields))
+    def with_fields(self, fields: Mapping[str, Floats], valid: Bools | None = None) -> MetricInput:
+        """Returns the input with the share of each field that is correct in each row, for JSON answers.
+
+        Args:
+            fields: Field -> the share of it that is correct in each row, from 0 to 1, shape (N,).
+            valid: Whether the answer of each row is valid under its schema, shape (N,); None without a schema.
+        """
+        return replace(self, fields=dict(fields), valid=valid)
 
     def take(self, rows: Sequence[int]) -> MetricInput:
         """Returns the input for some of the rows, given by index."""
@@ -227,6 +234,7 @@ class MetricInput:
             gold_values=None if self.gold_values is None else self.gold_values[index],
             predicted_values=None if self.predicted_values is None else self.predicted_values[index],
             fields={name: shares[index] for name, shares in self.fields.items()},
+            valid=None if self.valid is None else self.valid[index],
         )
 
     def __len__(self) -> int:

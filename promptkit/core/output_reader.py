@@ -177,6 +177,14 @@ class OutputReader(Protocol):
         """Returns whether an answer equals one of the accepted answers. No answer is never correct."""
         ...
 
+    def compared(self, gold: str) -> str:
+        """Returns the part of a correct answer that answers are compared with; usually all of it."""
+        ...
+
+    def correct_fields(self, answer: str | None, accepted: Sequence[str]) -> Mapping[str, bool]:
+        """Returns whether each field of a JSON answer is correct; empty for answers without fields."""
+        ...
+
     def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
         """Returns what a run records of the model's answer to a row.
 

@@ -61,6 +61,9 @@ class Generate:
     """0 takes the likeliest token (greedy decoding); above 0, tokens are sampled from softmax(logits / temperature)."""
     seed: int = 0
     """The seed of sampling. Given the probabilities, a sample depends only on (seed, number of the text, step)."""
+    json_schema: str = ""
+    """If given, the JSON text of the schema of an object that the text is restricted to. The object is written on one line with
+    its fields in the order of the schema, and the text ends after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp, log
 
 from promptkit.classical.baseline import AnyBaseline, NumberBaseline, Rows, Scores, predicted
@@ -29,6 +30,7 @@ def predicted_records(
         spec: The task file, which defines the kind of answers.
         reader: The first aligner of the run, which judges free answers.
     """
+    train, evaluated = ([_compared(row, reader) for row in rows] for rows in (train, evaluated))
     items, labels = [row.unlabeled() for row in evaluated], tuple(spec.labels or ())
     numbers = {each.name: each.predict_values(train, items) for each in baselines if isinstance(each, NumberBaseline)}
     scores = {
@@ -46,6 +48,13 @@ def predicted_records(
             record = _with_values(record, row, {name: known.get(name, _value(each, spec)) for name, each in of_row.items()})
         records.append(record)
     return records
+
+
+def _compared(row: LabeledExample, reader: OutputReader) -> LabeledExample:
+    """Returns a row with the parts of its correct texts that answers are compared with."""
+    if not row.accepted:
+        return row
+    return replace(row, label=reader.compared(row.label), accepted=tuple(map(reader.compared, row.accepted)))
 
 
 def _as_scores(value: float, spec: TaskSpec) -> Scores:
@@ -74,7 +83,9 @@ def _record(row: LabeledExample, scores: Mapping[str, Scores], spec: TaskSpec, r
     if row.accepted:
         predictions = {name: predicted(each) for name, each in scores.items()}
         correct = {name: reader.is_correct(answer, row.accepted) for name, answer in predictions.items()}
-        return {"id": row.id, "accepted": [*row.accepted], "predictions": predictions, "correct": correct}
+        fields = {name: dict(reader.correct_fields(answer, row.accepted)) for name, answer in predictions.items()}
+        record: BaselineRecord = {"id": row.id, "accepted": [*row.accepted], "predictions": predictions, "correct": correct}
+        return {**record, "fields": fields} if any(fields.values()) else record
     logprobs = {
         name: [round(each[answer], DECIMALS) if answer in each else None for answer in answers] for name, each in scores.items()
     }

@@ -38,7 +38,7 @@ OUTPUTS: Mapping[str, BaselineKind] = {
     "generation": "texts",
 }
 """Kind of a task -> what its baselines predict."""
-FORMAT = "3"
+FORMAT = "4"
 """Changes if baselines are computed or stored in another way."""
 
 

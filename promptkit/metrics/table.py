@@ -41,6 +41,7 @@ from promptkit.metrics.spearman import Spearman
 from promptkit.metrics.squad_exact_match import SquadExactMatch
 from promptkit.metrics.subset_accuracy import SubsetAccuracy
 from promptkit.metrics.token_f1 import TokenF1
+from promptkit.metrics.valid_json import ValidJson
 from promptkit.metrics.vote_accuracy import VoteAccuracy
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ METRICS = MetricTable(
     "metric",
     (
         *(Accuracy, MicroF1, MacroF1, Jaccard, SubsetAccuracy, ECE, Brier),
-        *(ExactMatch, FieldMean, SquadExactMatch, TokenF1, BLEU, ChrF, Rouge1, Rouge2, RougeL),
+        *(ExactMatch, FieldMean, ValidJson, SquadExactMatch, TokenF1, BLEU, ChrF, Rouge1, Rouge2, RougeL),
         *(MAE, QuadraticKappa, Spearman),
         *(NoAnswer, NoAnswerSamples),
     ),

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from promptkit.core.arrays import Array
 from promptkit.core.capabilities import Capabilities
 from promptkit.core.interventions import KVPrefix
-from promptkit.core.requests import Output, Request
+from promptkit.core.requests import Generate, Output, Request
 from promptkit.models.batching import make_plan
+from promptkit.models.constraint import check_schemas
 from promptkit.models.support import check_requests, unsupported
 
 
@@ -42,6 +43,12 @@ class BaseEngine:
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request needs something that this engine does not support."""
         check_requests(self.name, self.capabilities, requests)
+        schemas = {request.verb.json_schema: None for request in requests if isinstance(request.verb, Generate)}
+        self._check_schemas([schema for schema in schemas if schema])
+
+    def _check_schemas(self, schemas: Sequence[str]) -> None:
+        """Raises Unsupported if texts cannot be restricted to one of the schemas."""
+        check_schemas(self.name, schemas)
 
 
 class BatchedEngine(BaseEngine):

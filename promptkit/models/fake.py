@@ -6,6 +6,7 @@ Its tokens are bytes. Its next-token distributions sum to 1 and depend on the en
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,8 @@ from promptkit.core.requests import GenerateOutput, Output, Prepared, Read, Read
 from promptkit.core.thinking import ThoughtMarkers
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
-from promptkit.models.generation import outputs_of, texts_of
+from promptkit.models.constraint import Constraints, byte_tokenizer
+from promptkit.models.generation import Writing, outputs_of, texts_of
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -98,6 +100,11 @@ class FakeModel(BatchedEngine):
             instruct=False,
         )
 
+    @cached_property
+    def _writing(self) -> Writing:
+        constraints = Constraints(lambda: byte_tokenizer([*CONTROL], end=CONTROL["<end>"]), self.name)
+        return Writing(tokenizer=self.card.tokenizer, ends=frozenset(ByteTokenizer.ends), constrain=constraints)
+
     def identity(self) -> Mapping[str, object]:
         """Returns the name and the settings, which determine every result."""
         return {"engine": "fake", "name": self.name, **self._settings.model_dump()}
@@ -121,15 +128,17 @@ class FakeModel(BatchedEngine):
         return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
 
     def _write(self, request: Request) -> GenerateOutput:
-        texts, ids = texts_of([request]), _content_ids(request.prepared)
+        texts, ids = texts_of([request], self._writing.constrain), _content_ids(request.prepared)
         for text in texts:
             while text.generation is None:
                 logprobs = self._next(ids + tuple(text.ids))
+                if text.constraint is not None:
+                    logprobs = np.where(text.constraint.allowed(VOCABULARY), logprobs, -np.inf)
                 token = int(logprobs.argmax())
                 if text.verb.temperature > 0:
                     weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
                     token = int(np.searchsorted(weights, text.uniform * weights[-1], side="right"))
-                text.add(token, self.card.tokenizer, frozenset(self.card.tokenizer.ends))
+                text.add(token, self._writing)
         return outputs_of(texts, 1)[0]
 
     def _read(self, ids: tuple[int, ...], verb: Read) -> ReadOutput:

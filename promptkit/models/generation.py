@@ -10,9 +10,22 @@ from promptkit.core.hashing import blake2b_int
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 from promptkit.core.thinking import answer_start, open_thought
+from promptkit.models.constraint import Constrain, Constraint
 
 TAIL = 8
 """Number of the prompt's last tokens that are decoded with a text, because some tokenizers drop a text's first space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What an engine needs besides its probabilities to generate texts."""
+
+    tokenizer: Tokenizer
+    """Decodes texts, to find stop strings in them."""
+    ends: frozenset[int]
+    """Tokens that end a text."""
+    constrain: Constrain | None = None
+    """Returns the constraint of a schema; None for an engine that restricts texts itself."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +43,8 @@ class Text:
     """The tokens generated so far."""
     written: str = ""
     """The decoded text of `ids`."""
+    constraint: Constraint | None = None
+    """Which tokens may follow; None for any."""
     generation: Generation | None = None
     """The finished text; None until it has ended."""
 
@@ -38,14 +53,16 @@ class Text:
         """A number in [0, 1) to sample this step's token with: a function of the seed, the sample and the step."""
         return blake2b_int(f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}") / 2**64
 
-    def add(self, token: int, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
+    def add(self, token: int, writing: Writing) -> None:
         """Appends a token and ends the text if the token, a stop string or the maximum length ends it."""
         self.ids.append(token)
-        if token in ends:
+        if self.constraint is not None:
+            self.constraint.accept(token)
+        if token in writing.ends:
             self._end("end", self.written)
             return
-        tail = tokenizer.decode(self.tail)
-        self.written = tokenizer.decode([*self.tail, *self.ids])[len(tail) :]
+        tail = writing.tokenizer.decode(self.tail)
+        self.written = writing.tokenizer.decode([*self.tail, *self.ids])[len(tail) :]
         stop = stop_position(self.written, self.verb.stop, thought=open_thought(tail)) if self.verb.stop else None
         if stop is not None:
             self._end("stop", self.written[:stop])
@@ -84,10 +101,21 @@ def stop_position(text: str, stops: Sequence[str], *, thought: str = "") -> int 
     return min((place for place in places if place >= 0), default=None)
 
 
-def texts_of(requests: Sequence[Request]) -> list[Text]:
-    """Returns the texts to generate, with the samples of one request next to each other."""
+def texts_of(requests: Sequence[Request], constrain: Constrain | None = None) -> list[Text]:
+    """Returns the texts to generate, with the samples of one request next to each other.
+
+    Args:
+        requests: The requests.
+        constrain: Returns the constraint of a schema; None for an engine that restricts texts itself.
+    """
     return [
-        Text(request=index, sample=sample, verb=request.verb, tail=tuple(i for i in request.text.ids[-TAIL:] if i >= 0))
+        Text(
+            request=index,
+            sample=sample,
+            verb=request.verb,
+            tail=tuple(i for i in request.text.ids[-TAIL:] if i >= 0),
+            constraint=constrain(request.verb.json_schema) if constrain and request.verb.json_schema else None,
+        )
         for index, request in enumerate(requests)
         if isinstance(request.verb, Generate)
         for sample in range(request.verb.known, request.verb.n)

@@ -135,11 +135,12 @@ _CAUSAL = Capabilities(
     modalities=_TEXT,
     verbs=_LANGUAGE_MODEL,
     interventions=frozenset({"vectors", "prefixes", "edits"}),
+    json_schema=True,
     hidden_states=True,
     heads=True,
     gradients=True,
 )
-_ENCODER_DECODER = replace(_CAUSAL, interventions=frozenset({"vectors"}), heads=False)
+_ENCODER_DECODER = replace(_CAUSAL, interventions=frozenset({"vectors"}), json_schema=False, heads=False)
 
 ENGINES = EngineTable(
     "engine",
@@ -162,7 +163,11 @@ ENGINES = EngineTable(
             name="vllm",
             model_class=_at("promptkit.models.vllm.engine:VllmModel"),
             settings=_settings_at("promptkit.models.vllm.settings:VllmSettings"),
-            kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}))},
+            kinds={
+                "": Capabilities(
+                    modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), json_schema=True
+                )
+            },
             names="as for hf",
             description="vLLM in this process: highest throughput on a GPU; also runs on a CPU",
             recorded=(
@@ -211,7 +216,11 @@ ENGINES = EngineTable(
             settings=_settings_at("promptkit.models.fake:FakeModel.Settings"),
             kinds={
                 "": Capabilities(
-                    modalities=_TEXT, verbs=_LANGUAGE_MODEL, interventions=frozenset({"vectors"}), hidden_states=True
+                    modalities=_TEXT,
+                    verbs=_LANGUAGE_MODEL,
+                    interventions=frozenset({"vectors"}),
+                    json_schema=True,
+                    hidden_states=True,
                 )
             },
             names="any word; each word is a different model",

@@ -74,8 +74,10 @@ def features_of(request: Request) -> Iterator[Feature]:
     match request.verb:
         case Score():
             yield "Score"
-        case Generate():
+        case Generate(json_schema=schema):
             yield "Generate"
+            if schema:
+                yield "json_schema"
         case Classify():
             yield "Classify"
         case Read(hidden_layer=layer):

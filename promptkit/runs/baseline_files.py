@@ -46,6 +46,8 @@ class BaselineRecord(Record):
     """Baseline -> whether the prediction is correct."""
     logprobs: NotRequired[dict[str, list[float | None]]]
     """Baseline -> the log-probability of each label or choice, None for a probability of 0; absent for free answers."""
+    fields: NotRequired[dict[str, dict[str, bool]]]
+    """Baseline -> field of a JSON answer -> whether it is correct."""
     predicted_labels: NotRequired[dict[str, list[str]]]
     """Baseline -> the predicted set of labels."""
     values: NotRequired[dict[str, float | None]]
@@ -179,7 +181,8 @@ def _answers_input(records: Sequence[BaselineRecord], baseline: str, kind: Basel
     accepted = [record["accepted"] for record in records]
     if kind == "texts":
         correct = np.array([record["correct"][baseline] for record in records], float)
-        return MetricInput.of_texts(correct, predictions, accepted)
+        inputs = MetricInput.of_texts(correct, predictions, accepted)
+        return _with_fields(inputs, [record["fields"][baseline] for record in records if "fields" in record])
     scores = [record["logprobs"][baseline] for record in records]
     logprobs: Floats = np.full((len(scores), max(map(len, scores))), -np.inf)
     for row, values in zip(logprobs, scores, strict=True):
@@ -201,6 +204,14 @@ def _answers_input(records: Sequence[BaselineRecord], baseline: str, kind: Basel
         predictions=predictions,
         accepted=accepted,
     )
+
+
+def _with_fields(inputs: MetricInput, fields: Sequence[Mapping[str, bool]]) -> MetricInput:
+    """Returns the input with the fields of JSON answers that are correct. Answers of baselines are valid."""
+    if not fields:
+        return inputs
+    shares = {name: np.array([row[name] for row in fields], float) for name in fields[0]}
+    return inputs.with_fields(shares, np.ones(len(inputs), bool))
 
 
 def prediction_of(logprobs: Sequence[float | None], answers: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ REQUESTS: Mapping[Feature, Request] = {
     "Score": Request(input=PROMPT, verb=Score(continuations=((8,), (9,)))),
     "Read": Request(input=PROMPT, verb=Read(top_m=1)),
     "Generate": Request(input=PROMPT, verb=Generate(max_tokens=1)),
+    "json_schema": Request(input=PROMPT, verb=Generate(max_tokens=2, json_schema='{"type": "object"}')),
     "Classify": Request(input=PROMPT, verb=Classify()),
     "hidden_states": Request(input=PROMPT, verb=Read(hidden_layer=-1, mean_from=0)),
     "vectors": Request(

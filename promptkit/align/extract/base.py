@@ -212,6 +212,10 @@ class Extraction:
         """
         return self.find(gold) or gold
 
+    def correct_fields(self, answer: str | None, accepted: Sequence[str]) -> Mapping[str, bool]:
+        """Returns an empty mapping: texts have no fields."""
+        return {}
+
     # ---- records -----------------------------------------------------------------------------------
 
     def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from promptkit.align.extract.base import Extraction
 from promptkit.align.extract.normalize import NORMALIZATIONS
+from promptkit.core.answer_record import AnswerRecord
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.json_schema import ANY_OBJECT, JsonObject, JsonSchema, find_object, read_schema, written
+from promptkit.core.output_reader import Outcome
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Generate, Output
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,8 @@ class Json(Extraction):
     schema: str | Mapping[str, object] = written(ANY_OBJECT)
     """JSON schema of the object; or `{field: type}`, where a type is string, integer, number or boolean, or the list of allowed
     values; or the path of a file with one of them. By default any object is valid."""
+    constrain: bool = True
+    """Whether the model can write nothing but an object that is valid under the schema, in which no thoughts precede it."""
     name: ClassVar[str] = "json"
 
     def __post_init__(self) -> None:
@@ -41,6 +53,11 @@ class Json(Extraction):
         """Returns the name and all settings, with the schema as a JSON value."""
         return {**super().settings(), "schema": self.json_schema.value}
 
+    def generate(self, example: Example, stop: Sequence[str]) -> Generate:
+        """Returns the generation request for a row, restricted to the schema if `constrain` is set."""
+        verb = super().generate(example, stop)
+        return replace(verb, json_schema=self.json_schema.text) if self.constrain else verb
+
     def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the object as text on one line with its fields in the order of the schema, or None if there is none."""
         value = find_object(text)
@@ -50,6 +67,24 @@ class Json(Extraction):
         """Returns the normal form of an object; a text without one is normalized as a text."""
         value = find_object(answer)
         return super().normalized(answer) if value is None else written(self._form(value, self.json_schema.value))
+
+    def record(self, example: Example, rendered: Rendered, output: Output, gold: LabeledExample | None) -> AnswerRecord:
+        """Returns the texts with the object in each, and what is wrong with it if it is not valid."""
+        record = super().record(example, rendered, output, gold)
+        for text in record["generations"]:
+            problems = self.problems(text["answer"])
+            if problems:
+                text["problems"] = dict(problems)
+        return record
+
+    def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
+        """Returns the objects, with the fields of each that are correct and whether it is valid."""
+        outcome = super().outcome(records, scores)
+        rows = outcome.metric_input
+        fields = [self.correct_fields(*row) for row in zip(rows.predictions, rows.accepted, strict=True)]
+        valid = np.array([self.is_valid(answer) for answer in rows.predictions], bool)
+        by_field = {name: np.array([row[name] for row in fields], float) for name in self.json_schema.fields}
+        return replace(outcome, metric_input=rows.with_fields(by_field, valid))
 
     def correct_fields(self, answer: str | None, accepted: Sequence[str]) -> dict[str, bool]:
         """Returns for each field of the schema whether its value in an answer equals that in one of the accepted answers.
@@ -67,6 +102,11 @@ class Json(Extraction):
         """Returns whether an answer is an object that is valid under the schema."""
         value = None if answer is None else find_object(answer)
         return value is not None and not self.json_schema.problems(value)
+
+    def problems(self, answer: str | None) -> Mapping[str, str]:
+        """Returns what is wrong with an object, by field; empty if it is valid, or there is none."""
+        value = None if answer is None else find_object(answer)
+        return {} if value is None else self.json_schema.problems(value)
 
     def _forms(self, answer: str) -> dict[str, str]:
         """Returns the normal form of each field of an object."""

@@ -72,6 +72,11 @@ class TransformersTokenizer:
         unflagged = [self._added[token_id] for token_id in self.control.values() if not self._added[token_id].special]
         self._backend.add_special_tokens([_with(token, special=True) for token in unflagged])
 
+    @property
+    def serialized(self) -> str:
+        """The tokenizer as JSON text."""
+        return str(self._backend.to_str())
+
     @cached_property
     def control(self) -> Mapping[str, int]:
         """Control tokens, name -> id: special tokens, and markers of the chat template or of images, turns and tools."""

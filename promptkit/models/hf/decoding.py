@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import GenerateOutput, Request
 from promptkit.models.batching import tree
 from promptkit.models.finite import not_finite
-from promptkit.models.generation import Text, outputs_of, texts_of
+from promptkit.models.generation import Text, Writing, outputs_of, texts_of
 from promptkit.models.hf.kv_cache import GenerationCache, KeyValues
 from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.packed_row import PackedRow, pack, pack_next_tokens
@@ -73,25 +72,22 @@ class Decoding:
         return states
 
 
-def generate(
-    decoding: Decoding, requests: Sequence[Request], *, tokenizer: Tokenizer, ends: frozenset[int]
-) -> list[GenerateOutput]:
+def generate(decoding: Decoding, requests: Sequence[Request], writing: Writing) -> list[GenerateOutput]:
     """Returns the outputs of `Generate` requests that all begin with the shared prefix.
 
     Args:
         decoding: The model and the prefix.
         requests: The requests; each may request several samples.
-        tokenizer: Decodes texts, to find stop strings in them.
-        ends: Tokens that end a text.
+        writing: Determines which tokens a text may have, and when it ends.
     """
-    texts = texts_of(requests)
+    texts = texts_of(requests, writing.constrain)
     cache, hidden = _start(decoding, requests, texts)
     active = list(texts)
     while True:
         tokens = _next_tokens(decoding.head, hidden, active)
         for text, token in zip(active, tokens, strict=True):
             if text.generation is None:
-                text.add(token, tokenizer, ends)
+                text.add(token, writing)
         unfinished = [index for index, text in enumerate(active) if text.generation is None]
         if not unfinished:
             return outputs_of(texts, len(requests))
@@ -111,7 +107,7 @@ def _start(decoding: Decoding, requests: Sequence[Request], texts: Sequence[Text
 
 
 def next_token(logits: Tensor, text: Text) -> int:
-    """Returns the most likely token, or for a temperature above 0 a sampled one.
+    """Returns the most likely token that is allowed, or for a temperature above 0 a sampled one.
 
     Samples by inverting the cumulative distribution at a number in [0, 1) that depends only on the text's seed, sample and
     step.
@@ -125,6 +121,9 @@ def next_token(logits: Tensor, text: Text) -> int:
     """
     if not torch.isfinite(logits.logsumexp(-1)):
         raise not_finite("a logit")
+    if text.constraint is not None:
+        allowed = torch.from_numpy(text.constraint.allowed(len(logits))).to(logits.device)
+        logits = logits.masked_fill(~allowed, -torch.inf)
     if text.verb.temperature == 0:
         return int(logits.argmax())
     cumulative = (logits / text.verb.temperature).softmax(-1).double().cumsum(-1)
@@ -133,7 +132,7 @@ def next_token(logits: Tensor, text: Text) -> int:
 
 
 def _next_tokens(head: LMHead, hidden: Tensor, texts: Sequence[Text]) -> list[int]:
-    if all(text.verb.temperature == 0 for text in texts):
+    if all(text.verb.temperature == 0 and text.constraint is None for text in texts):
         no_tokens = torch.zeros((len(hidden), 0), dtype=torch.long, device=hidden.device)
         _, best, best_ids = head.logprobs(hidden, no_tokens, 1)
         if not torch.isfinite(best).all():

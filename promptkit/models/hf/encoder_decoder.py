@@ -15,10 +15,9 @@ from torch import Tensor
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
 from promptkit.models.finite import not_finite
-from promptkit.models.generation import Text, outputs_of, texts_of
+from promptkit.models.generation import Text, Writing, outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.encoder_decoder_lm import Encoded, EncoderDecoderLM
 from promptkit.models.hf.kv_cache import KeyValues
@@ -72,11 +71,9 @@ class EncoderDecoderForward(NonCausalForward):
                 model=name,
             )
 
-    def generate(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
-    ) -> list[Output]:
+    def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
         """Returns the outputs of `Generate` requests. The texts of a group are generated together, one token of each a step."""
-        interventions, texts = interventions_of(requests, self.device), texts_of(requests)
+        interventions, texts = interventions_of(requests, self.device), texts_of(requests, writing.constrain)
         for text in texts:
             text.tail = ()  # the decoder's text does not continue the prompt
         with torch.no_grad():
@@ -87,10 +84,10 @@ class EncoderDecoderForward(NonCausalForward):
                 for begin in range(0, len(pending), at_once):
                     some = pending[begin : begin + at_once]
                     rows = torch.tensor([place for place, _ in some], device=self.device)
-                    self._generate(encoded.select(rows), [text for _, text in some], tokenizer, ends)
+                    self._generate(encoded.select(rows), [text for _, text in some], writing)
         return [*outputs_of(texts, len(requests))]
 
-    def _generate(self, encoded: Encoded, texts: Sequence[Text], tokenizer: Tokenizer, ends: frozenset[int]) -> None:
+    def _generate(self, encoded: Encoded, texts: Sequence[Text], writing: Writing) -> None:
         """Generates one text for each row; rows whose text has ended are computed with padding until all have ended."""
         written = torch.tensor([self._lm.start] * len(texts), device=self.device)
         cache: Cache | None = None
@@ -102,7 +99,7 @@ class EncoderDecoderForward(NonCausalForward):
             for index, text in enumerate(texts):
                 if text.generation is None:
                     tokens[index] = next_token(logits[index], text)
-                    text.add(tokens[index], tokenizer, ends)
+                    text.add(tokens[index], writing)
             written = torch.cat([written, torch.tensor(tokens, device=self.device)[:, None]], dim=1)
 
     @property

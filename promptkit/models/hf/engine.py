@@ -21,10 +21,12 @@ from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
 from promptkit.models.base import BaseEngine
 from promptkit.models.batching import BatchBounds, Plan, make_plan
+from promptkit.models.constraint import Constraints, fast_tokenizer
 from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.generation import Writing
 from promptkit.models.hf.attention_heads import AttentionHeads
 from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
 from promptkit.models.hf.checked import CheckResults
@@ -239,7 +241,7 @@ class TransformersModel(BaseEngine):
         tokens = len(requests[0].text.ids)
         with self._reporting_out_of_memory(f"A prompt of {tokens} tokens", tokens=tokens):
             if isinstance(requests[0].verb, Generate):
-                return self._forward.generate(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)
+                return self._forward.generate(requests, reuse, prefix, writing=self._writing)
             return self._forward.answer(requests, reuse, prefix)
 
     def _reporting_out_of_memory(self, what: str, **fields: object) -> AbstractContextManager[None]:
@@ -294,6 +296,22 @@ class TransformersModel(BaseEngine):
                 attention=chosen,
             )
         return {"attn_implementation": "eager" if chosen == "packed" else chosen}
+
+    def _check_schemas(self, schemas: Sequence[str]) -> None:
+        """Raises Unsupported if texts cannot be restricted to one of the schemas, or with the tokenizer."""
+        super()._check_schemas(schemas)
+        for schema in schemas:
+            self._constraints(schema)
+
+    @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(
+            lambda: fast_tokenizer(self._tokenizer.serialized, vocabulary=self.card.vocabulary, ends=self._ends), self.name
+        )
+
+    @cached_property
+    def _writing(self) -> Writing:
+        return Writing(tokenizer=self.card.tokenizer, ends=self._ends, constrain=self._constraints)
 
     @cached_property
     def _ends(self) -> frozenset[int]:

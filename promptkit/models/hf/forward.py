@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
 from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Request
+from promptkit.models.generation import Writing
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
@@ -67,10 +67,8 @@ class Forward(ABC):
         """Returns the outputs of `Score` and `Read` requests."""
 
     @abstractmethod
-    def generate(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
-    ) -> list[Output]:
-        """Returns the outputs of `Generate` requests; a text ends at any token of `ends`."""
+    def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
+        """Returns the outputs of `Generate` requests."""
 
     @abstractmethod
     def token_logprobs(

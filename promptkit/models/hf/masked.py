@@ -17,8 +17,8 @@ from torch import Tensor
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
+from promptkit.models.generation import Writing
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.layer_states import layer_of
 from promptkit.models.hf.masked_lm import MaskedLM
@@ -48,9 +48,7 @@ class MaskedForward(NonCausalForward):
         other = next(token for token in range(self.frozen.vocabulary_size) if token not in (self._mask, self._padding))
         return (*(other if token in (self._mask, self._padding) else token for token in ids), self._mask)
 
-    def generate(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
-    ) -> list[Output]:
+    def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
         """Raises Unsupported: a masked language model generates no text."""
         raise Unsupported(
             "A masked language model generates no text",

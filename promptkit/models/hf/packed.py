@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
+from promptkit.models.generation import Writing
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.decoding import Decoding, generate
 from promptkit.models.hf.forward import CausalForward
@@ -90,10 +90,8 @@ class PackedForward(CausalForward):
             for prompt in range(len(requests))
         ]
 
-    def generate(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
-    ) -> list[Output]:
-        """Returns the outputs of `Generate` requests; a text ends at any token of `ends`."""
+    def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
+        """Returns the outputs of `Generate` requests."""
         decoding = Decoding(
             hidden_states=lambda row: self._hidden_states(row)[0],
             head=self._head,
@@ -104,7 +102,7 @@ class PackedForward(CausalForward):
             batch_tokens=self._batch_tokens,
         )
         with torch.no_grad():
-            return [*generate(decoding, requests, tokenizer=tokenizer, ends=ends)]
+            return [*generate(decoding, requests, writing)]
 
     def _pack(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from promptkit.core.interventions import Interventions
-from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
-from promptkit.models.generation import outputs_of, texts_of
+from promptkit.models.generation import Writing, outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
@@ -46,18 +45,16 @@ class PaddedForward(CausalForward):
         assert isinstance(verb, Score)
         return ScoreOutput(logprobs=tuple(tuple(row.tolist()) for row in self._score(prompt, verb, interventions)))
 
-    def generate(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
-    ) -> list[Output]:
+    def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
         """Generates one text at a time; every step computes the whole text again."""
-        texts, interventions = texts_of(requests), interventions_of(requests, self.device)
+        texts, interventions = texts_of(requests, writing.constrain), interventions_of(requests, self.device)
         for text in texts:
             prompt = requests[text.request].text.ids
             while text.generation is None:
                 row = prompt + tuple(text.ids)
                 with torch.no_grad():
                     logits, _ = self._logits([row], interventions, prompt_length=len(prompt), first=len(row) - 1)
-                text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
+                text.add(next_token(logits[0, -1].float(), text), writing)
         return [*outputs_of(texts, len(requests))]
 
     def token_logprobs(

@@ -22,13 +22,13 @@ from promptkit.models.base import BatchedEngine
 from promptkit.models.files.pretrained import card, check_stored_weights, end_tokens, read_config, read_tokenizer
 from promptkit.models.files.source import LANGUAGE_MODELS, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.generation import Text, outputs_of, sampling_seed, texts_of
+from promptkit.models.generation import Text, Writing, outputs_of, sampling_seed, texts_of
 from promptkit.models.hf.architecture import check_causal
 from promptkit.models.one_token import TokenLogprobs, TokenQuery, output_of, queries_of
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
 from promptkit.models.vllm.settings import VllmSettings
-from promptkit.models.vllm.startup import installed_version, start_engine
+from promptkit.models.vllm.startup import installed_version, start_engine, structured_outputs
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -81,6 +81,10 @@ class VllmModel(BatchedEngine):
     @cached_property
     def _tokenizer(self) -> TransformersTokenizer:
         return read_tokenizer(self._tokenizer_source, self.name)
+
+    @cached_property
+    def _writing(self) -> Writing:
+        return Writing(tokenizer=self._tokenizer, ends=self._ends)
 
     @cached_property
     def _ends(self) -> frozenset[int]:
@@ -188,7 +192,7 @@ class VllmModel(BatchedEngine):
             text.ids.clear()
             for token in result.outputs[0].token_ids:  # promptkit decides where a text ends, the same for every engine
                 if text.generation is None:
-                    text.add(token, self._tokenizer, self._ends)
+                    text.add(token, self._writing)
         return [result.outputs[0].finish_reason for result in results]
 
     def _sampling_parameters(self, text: Text, *, stop: bool) -> SamplingParams:
@@ -201,6 +205,7 @@ class VllmModel(BatchedEngine):
             stop=list(text.verb.stop) if stop else [],
             stop_token_ids=sorted(self._ends),
             skip_special_tokens=False,
+            structured_outputs=structured_outputs(text.verb.json_schema),
         )
 
     # ---- the engine ----
@@ -289,6 +294,7 @@ class VllmModel(BatchedEngine):
             "enable_prefix_caching": True,
             "enable_prompt_embeds": vectors,
             "max_logprobs": -1,  # no limit
+            "structured_outputs_config": {"backend": "guidance"},
             "disable_log_stats": False,  # needed for the hit rate of the prefix cache
             **({"block_size": self._block_size} if self._block_size else {}),
         }

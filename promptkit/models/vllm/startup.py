@@ -10,11 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
+from promptkit.models.constraint import grammar_schema
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
 
 if TYPE_CHECKING:
     from vllm import LLM
+    from vllm.sampling_params import StructuredOutputsParams
 
 INSTALL = "pip install -U 'vllm>=0.32'"
 
@@ -63,6 +65,13 @@ def start_engine(model: str, arguments: Mapping[str, object], extra: Mapping[str
         hint="Try --set max_model_len=4096, another dtype or gpu_memory_utilization, or the hf engine",
         model=model,
     )
+
+
+def structured_outputs(schema: str) -> StructuredOutputsParams | None:
+    """Returns the parameters that restrict a text to a schema, given as JSON text; None if that is empty."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    return StructuredOutputsParams(json=grammar_schema(schema)) if schema else None
 
 
 def _check_arguments(extra: Mapping[str, object]) -> None:

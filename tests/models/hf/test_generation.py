@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,10 @@ import torch
 
 import promptkit as pk
 from promptkit.core.inputs import TextInput
+from promptkit.core.json_schema import read_schema
 from promptkit.core.requests import Generate, Request
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.generation import Text
+from promptkit.models.generation import Text, Writing
 from tests.support.hf_models import LoadModel, answer, random_prompts
 from tests.support.tiny import PACKED, make_model, make_tokenizer
 
@@ -47,6 +49,22 @@ def test_texts_do_not_depend_on_other_requests_or_batch_settings(load_model: Loa
     assert answer(load_model("gemma3"), requests[::-1]) == together[::-1]
     assert [answer(load_model("gemma3"), [request])[0] for request in requests] == together
     assert answer(load_model("gemma3", attention="eager"), requests) == together
+
+
+def test_texts_that_are_restricted_to_a_schema_are_valid(load_model: LoadModel) -> None:
+    schema = read_schema({"film": ["good", "bad"], "stars": {"type": "integer", "minimum": 1, "maximum": 5}})
+    requests = generate_requests(prompts(5), max_tokens=60, n=2, temperature=2.0, json_schema=schema.text)
+    requests += generate_requests(prompts(2), max_tokens=9, stop=("a",))
+    model = load_model("llama")
+    together = answer(model, requests)
+    for output in together[:5]:
+        for text in output.generations:
+            assert text.ended == "end"
+            assert schema.problems(json.loads(text.text)) == {}
+            assert text.text == schema.written(json.loads(text.text))
+    assert len({text.text for output in together[:5] for text in output.generations}) > 1
+    assert [answer(model, [request])[0] for request in requests] == together
+    assert answer(load_model("llama", attention="eager"), requests) == together
 
 
 def test_samples_are_a_function_of_number_and_seed(load_model: LoadModel) -> None:
@@ -101,6 +119,6 @@ def test_a_text_keeps_its_leading_space(load_model: LoadModel) -> None:
     prompt, ids = (tokenizer.encode(text).ids for text in ("Sentiment:", " positive"))
     text = Text(request=0, sample=0, verb=Generate(max_tokens=len(ids)), tail=prompt[-8:])
     for token in ids:
-        text.add(token, tokenizer, frozenset(tokenizer.ends))
+        text.add(token, Writing(tokenizer=tokenizer, ends=frozenset(tokenizer.ends)))
     assert text.generation is not None
     assert text.generation.text == " positive"
