@@ -8,6 +8,7 @@ from pathlib import Path
 
 from promptkit.core.errors import RunError, unknown
 from promptkit.core.metric_input import MetricInput
+from promptkit.metrics.base import Metric
 from promptkit.runs.baselines import BaselineResult
 from promptkit.runs.result import Result
 from promptkit.runs.run import Run
@@ -38,6 +39,8 @@ class Branch:
     """Row id -> prediction."""
     metric_input: MetricInput
     """The input of its metrics, in the order of `rows`."""
+    asked: tuple[Metric, ...] = ()
+    """The metrics that were asked for in its run."""
     seen_rows: int = 0
     """Number of the run's rows that its predictors were fitted on."""
 
@@ -97,5 +100,6 @@ def branch_of(run: Run, branch: str | None, *, name: str) -> Branch:
             for row, answer, right in answers
         },
         metric_input=found.metric_input,
+        asked=run.results[0].asked,
         seen_rows=run.seen_rows if chosen in results else 0,
     )

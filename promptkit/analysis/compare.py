@@ -23,10 +23,11 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
+from promptkit.metrics.asked import Asked, MetricLike, ask_for, chosen
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import mcnemar, paired_difference, wilson
 from promptkit.metrics.paired_tests import holm, paired_test
-from promptkit.metrics.table import defaults, difference, estimate
+from promptkit.metrics.table import difference, estimate
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
@@ -40,13 +41,16 @@ def compare(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
     **predictors: Predictor,
 ) -> Comparison: ...
 @overload
-def compare(first: Run | str | Path, *others: Run | str | Path) -> Comparison: ...
+def compare(
+    first: Run | str | Path, *others: Run | str | Path, metrics: Sequence[MetricLike] | MetricLike | None = None
+) -> Comparison: ...
 @check_arguments("compare")
 def compare(
     first: Task | Run | str | Path,
@@ -55,6 +59,7 @@ def compare(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
@@ -73,6 +78,7 @@ def compare(
         limit: With a task: evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: With a task: whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: With a task: the number of folds, as for `evaluate`; `out`, `cache` and `progress` are also as there.
+        metrics: Metrics besides the default ones, as for `evaluate`; the first is the main metric.
         out: The folder for run folders.
         cache: Whether to use the score cache.
         progress: Called with the numbers of finished and of all requests.
@@ -88,7 +94,7 @@ def compare(
     if not isinstance(first, Task):
         options = {"split": split, "limit": limit, "folds": folds}
         _check_only_runs((*predictors, *(name for name, value in options.items() if value is not None)))
-        return compare_runs([first, *others])
+        return compare_runs([first, *others], metrics)
     _check_predictors(others, predictors)
     evaluated = partial(
         evaluate,
@@ -97,6 +103,7 @@ def compare(
         limit=limit,
         folds=folds,
         allow_seen=allow_seen,
+        metrics=metrics,
         baselines=False,
         out=out,
         cache=cache,
@@ -113,7 +120,7 @@ def _compare_predictors(predictors: Mapping[str, Predictor], evaluated: Callable
         run = evaluated([predictors[name] for name in names])
         branches |= {name: branch_of(run, predictors[name].name, name=name) for name in names}
         runs.append(run)
-    return _compare_branches([branches[name] for name in predictors], tuple(runs))
+    return _compare_branches([branches[name] for name in predictors], tuple(runs), asked=runs[0].results[0].asked)
 
 
 def _shared_passes(predictors: Mapping[str, Predictor]) -> list[list[str]]:
@@ -154,7 +161,7 @@ def _conflicting(given: tuple[str, ...], reason: str) -> InputError:
     return InputError(reason, code="conflicting-options", got=", ".join(given), hint=hint, options=given)
 
 
-def compare_runs(runs: Sequence[Run | str | Path]) -> Comparison:
+def compare_runs(runs: Sequence[Run | str | Path], metrics: Sequence[MetricLike] | MetricLike | None = None) -> Comparison:
     """Compares finished runs with the first one; see `compare`."""
     if len(runs) < 2:
         raise InputError(
@@ -164,7 +171,8 @@ def compare_runs(runs: Sequence[Run | str | Path]) -> Comparison:
             hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
             runs=tuple(map(_name, runs)),
         )
-    return _compare_branches([_read_compared(run) for run in runs])
+    branches = [_read_compared(run) for run in runs]
+    return _compare_branches(branches, asked=ask_for(metrics) or branches[0].asked)
 
 
 def _name(run: Run | str | Path) -> str:
@@ -179,7 +187,7 @@ def _read_compared(run: Run | str | Path) -> Branch:
     return read_branch(path, branch, name=str(run))
 
 
-def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
+def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = (), *, asked: Sequence[Asked] = ()) -> Comparison:
     first, shared = branches[0], _shared_rows(branches)
     metric_inputs = [_rows_of(branch, shared) for branch in branches]
     return Comparison(
@@ -189,8 +197,8 @@ def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) ->
         left_out=len(set().union(*(branch.rows for branch in branches))) - len(shared),
         branches=_adjusted(
             [
-                _against(first, branch, shared, _compared_metrics(metric_inputs[0], metric_input, is_first=branch is first))
-                for branch, metric_input in zip(branches, metric_inputs, strict=True)
+                _against(first, branch, shared, _compared_metrics(metric_inputs[0], rows, asked, is_first=branch is first))
+                for branch, rows in zip(branches, metric_inputs, strict=True)
             ]
         ),
         runs=runs,
@@ -236,11 +244,11 @@ def _rows_of(branch: Branch, rows: Sequence[str]) -> MetricInput:
     return branch.metric_input.take([index[row] for row in rows])
 
 
-def _compared_metrics(first: MetricInput, other: MetricInput, *, is_first: bool) -> dict[str, ComparedMetric]:
-    paired = () if is_first else defaults(first)
-    return {
-        name: _compared_metric(metric, other, first if name in paired else None) for name, metric in defaults(other).items()
-    }
+def _compared_metrics(
+    first: MetricInput, other: MetricInput, asked: Sequence[Asked], *, is_first: bool
+) -> dict[str, ComparedMetric]:
+    paired, metrics = () if is_first else chosen(asked, first), chosen(asked, other)
+    return {name: _compared_metric(metric, other, first if name in paired else None) for name, metric in metrics.items()}
 
 
 def _compared_metric(metric: Metric, rows: MetricInput, first: MetricInput | None) -> ComparedMetric:

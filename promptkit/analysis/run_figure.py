@@ -9,7 +9,6 @@ from promptkit.analysis.label_maps import map_panel
 from promptkit.display.estimates import estimates_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.metrics.intervals import Estimate
-from promptkit.metrics.table import METRICS
 from promptkit.runs.result import named_label_maps
 from promptkit.runs.run import Run
 
@@ -24,10 +23,10 @@ def draw_run(run: Run, views: ImageViews | None = None) -> Figure:
         run: The run.
         views: Images to show first.
     """
-    metric = next(name for name in METRICS if name in run.results[0].metrics)
-    estimates = [(result.align, Estimate(**result.metrics[metric])) for result in run.results]
+    metric = run.main_metric
+    estimates = [(result.align, Estimate(**result.metrics[metric.name])) for result in run.results]
     title = f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}"
     panels: list[Panel] = [] if views is None else [views.panel()]
-    panels.append(estimates_panel(estimates, x=METRICS[metric].title, title=title))
+    panels.append(estimates_panel(estimates, x=metric.title, title=title))
     panels += [map_panel(name, label_map) for name, label_map in named_label_maps(run.results).items()]
     return stack_panels(panels, f"{title}; 95% intervals")

@@ -15,12 +15,15 @@ def compare(
         list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH, such as runs/x-12345678:batch or :tfidf.")
     ],
     flips: Annotated[bool, typer.Option("--flips", help="List the rows with different predictions.")] = False,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Metrics as for eval; the first is the main metric.")
+    ] = None,
     as_json: opts.Json = False,
 ) -> None:
     """Compare finished runs row by row. Differences have 95% intervals, and p-values of paired tests with the correction of Holm."""
     from promptkit.analysis.compare import compare_runs
 
-    comparison = compare_runs(runs)
+    comparison = compare_runs(runs, metric)
     if as_json:
         print(json.dumps(comparison.to_json()))
         return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
@@ -25,6 +27,9 @@ def eval_(
     no_cache: opts.NoCache = False,
     out: opts.Out = opts.DEFAULT_OUT,
     plot: opts.Plot = None,
+    by_label: Annotated[
+        bool, typer.Option("--by-label", help="Add precision, recall and F1 by label, and the confusion matrix.")
+    ] = False,
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task. Each metric has a 95% confidence interval."""
@@ -33,6 +38,7 @@ def eval_(
     from promptkit.runs.shard_run import ShardRun
 
     config.check_seeds(shard=shard, plot=plot)
+    _check_by_label(config, shard, by_label=by_label)
     if config.seeds is not None:
         _eval_seeds(config, out, cache=not no_cache, as_json=as_json)
         return
@@ -50,11 +56,34 @@ def eval_(
     if as_json:
         for note in run.notes:
             print(f"note: {note}", file=sys.stderr)
-        print(json.dumps(run.to_json()))
+        print(json.dumps(run.to_json(by_label=by_label) if isinstance(run, Run) else run.to_json()))
     elif isinstance(run, ShardRun):
         _print_shard(run)
     else:
         print_run(run)
+        _print_labels(run, by_label=by_label)
+
+
+def _print_labels(run: Run, *, by_label: bool) -> None:
+    """Prints the figures of each label and the confusion matrix of each branch, if they are asked for."""
+    for result in run.results if by_label else ():
+        for table in (run.by_label(result.align), run.confusion(result.align)):
+            print()
+            print_wide(table.rich())
+
+
+def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) -> None:
+    from promptkit.core.errors import InputError
+
+    given = [f"--shard {shard}"] * (shard is not None) + [f"--seeds {config.seeds}"] * (config.seeds is not None)
+    if by_label and given:
+        raise InputError(
+            "The figures of each label are those of one run",
+            code="conflicting-options",
+            got=f"--by-label {given[0]}",
+            hint="Leave one of them out",
+            options=("by_label", given[0].split()[0].strip("-")),
+        )
 
 
 def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) -> None:

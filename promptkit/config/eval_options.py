@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.manipulations import ManipulationOptions
+from promptkit.config.metrics import MetricOptions
 from promptkit.config.model import EngineOptions, ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.reasoning import ReasoningPromptOptions
@@ -32,6 +33,7 @@ class SelectedRows(TypedDict):
 
 
 class EvalOptions(  # pydantic orders the fields from the last group to the first
+    MetricOptions,
     RowOptions,
     DataOptions,
     CalibrationOptions,

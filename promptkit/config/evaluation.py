@@ -88,6 +88,8 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         Raises:
             PromptkitError: The configuration cannot be evaluated.
         """
+        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
+
         if self.seeds is not None:
             raise InputError(
                 "Several seeds are several runs",
@@ -99,18 +101,21 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         started = time.perf_counter()
         self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
         task = self.load_task()
+        asked = asked_metrics(self.metric, task)
         if self.predictor is not None:
             predictors, key = [self.saved_predictor(task)], None
         else:
             stages = build_stages(self, task)
+            check_metrics(asked, stages.reader, task)
             key = run_key(self, stages, task)
             finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
             if finished is not None:
-                return self._completed(finished, task, stages.reader)
+                return self._completed(with_asked(finished, asked), task, stages.reader)
             predictors = build_predictors(self, task, stages)
         from promptkit.evaluation.evaluate import evaluate
 
-        run = evaluate(predictors, task, **self.selected_rows(), baselines=False, out=out, cache=cache, progress=progress)
+        rows, metrics = self.selected_rows(), self.metric or None
+        run = evaluate(predictors, task, **rows, metrics=metrics, baselines=False, out=out, cache=cache, progress=progress)
         if key is not None:
             remember(run.path, key)
         run = self._completed(run, task, predictors[0].reader)
@@ -137,6 +142,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
             InputError: No seeds are given, or an option applies to a single run.
             PromptkitError: The configuration cannot be evaluated.
         """
+        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
         from promptkit.studies.seeds import SeedRuns
 
         if self.seeds is None:
@@ -144,11 +150,13 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         self.check_seeds(save=self.save, seed=self.seed or None, predictor=self.predictor)
         started = time.perf_counter()
         task = self.load_task()
+        asked = asked_metrics(self.metric, task)
         runs: list[Run] = []
         model: Model | None = None
         for number, seed in enumerate(self.seed_values()):
             config = self.model_copy(update={"seed": seed, "seeds": None})
             stages = build_stages(config, task)
+            check_metrics(asked, stages.reader, task)
             key = run_key(config, stages, task)
             run = read_recognized(out, task.name, key, started) if key else None
             if run is None:
@@ -161,7 +169,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
                 if key is not None:
                     remember(run.path, key)
             known = next((other for other in runs if other.path == run.path), None)
-            runs.append(known or config._completed(run, task, stages.reader))
+            runs.append(known or config._completed(with_asked(run, asked), task, stages.reader))
         by_seed = dict(zip(self.seed_values(), runs, strict=True))
         return SeedRuns.of(by_seed, task, limit=self.limit, seconds=time.perf_counter() - started)
 

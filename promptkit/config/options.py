@@ -95,10 +95,13 @@ def is_path(value: str) -> bool:
 def _resolved(info: FieldInfo, value: object, folder: Path) -> object:
     """Returns the value of an option with its paths joined to a folder."""
     marker = next((item for item in info.metadata if isinstance(item, RelativePath)), None)
-    if isinstance(value, list) and marker:
-        return [_resolved(info, item, folder) for item in value]
+    if isinstance(value, list | tuple) and marker:
+        return type(value)(_resolved(info, item, folder) for item in value)
     if isinstance(value, Path):
         return folder / expanded(value)
+    if isinstance(value, str) and marker and marker.before:
+        path, end, name = value.partition(f".py{marker.before}")
+        return f"{folder / expanded(path)}{end}{name}" if end else value
     if isinstance(value, str) and marker and marker.after:
         path = value.removeprefix(marker.after)
         return value if path == value else f"{marker.after}{folder / expanded(path)}"

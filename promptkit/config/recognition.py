@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KEYS = "keys.json"
 """The file in the folder of a run with the keys of the configurations that led to it."""
-IRRELEVANT = frozenset({"baselines", "save"})
+IRRELEVANT = frozenset({"baselines", "metric", "save"})
 """The options that do not change a run."""
 MAX_KEYS = 32
 """The most keys that are kept; the oldest are dropped."""
@@ -63,7 +63,7 @@ def _content(config: EvalOptions, stages: Stages, task: Task) -> Mapping[str, ob
     return {
         "options": {name: value for name, value in config.changed().items() if name not in IRRELEVANT},
         "task": task.identity(),
-        "spec": task.spec.model_dump(mode="json"),
+        "spec": task.spec.model_dump(mode="json", exclude={"metrics"}),
         "template": task.inline_template,
         "rows": _rows(config, manipulation, task),
         "fitted on": sorted(map(str, manipulation.fitted_on)),

@@ -14,6 +14,7 @@ from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.eval_options import EvalOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.key_paths import name_key
+from promptkit.config.metrics import MetricOptions
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Metavar, RelativePath, Spelled, as_list
 from promptkit.core.errors import InputError, PromptkitError, unknown
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SHARED = frozenset(name for group in (DataOptions, RowOptions, CalibrationOptions) for name in group.model_fields)
+SHARED = frozenset(
+    name for group in (DataOptions, RowOptions, MetricOptions, CalibrationOptions) for name in group.model_fields
+)
 """The options that are the same for all cells of a study."""
 LISTED = (*TaskOptions.model_fields, "model")
 """The options whose lists may stand outside of the grid."""
@@ -194,6 +197,7 @@ class StudyConfig(EvalOptions):
             task=None if several else tasks[self.task],
             out=out,
             **self.selected_rows(),
+            metrics=self.metric or None,
             cache=cache,
             progress=progress,
         )

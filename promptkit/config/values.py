@@ -30,6 +30,8 @@ class RelativePath:
 
     or_name: bool = False
     """Whether only values that end like a file are paths, and others are names."""
+    before: str = ""
+    """A text that ends the path of a Python file; values without a Python file before it are not paths."""
     after: str = ""
     """A text that precedes the path; values that do not begin with it are not paths."""
 

@@ -15,9 +15,11 @@ from promptkit.evaluation.baselines import with_baselines
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
 from promptkit.evaluation.identity import run_settings
+from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
 from promptkit.evaluation.origin import record_sources
 from promptkit.evaluation.plan import RunPlan, plan_run
 from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
+from promptkit.metrics.asked import MetricLike
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
@@ -42,6 +44,7 @@ def evaluate(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     baselines: bool = True,
     out: str | Path = OUT,
     cache: bool = True,
@@ -59,6 +62,8 @@ def evaluate(
         limit: Evaluate only the `limit` rows with the smallest hash of id.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: Number of folds, each predicted from the others; by default 5 for one table of fewer than 500 rows; 1 for none.
+        metrics: Metrics besides the default ones: names, `FILE.py:NAME`, metrics, or functions of a prediction and the accepted
+            answers. The first is the main metric. By default those of the task. The folder does not depend on them.
         baselines: Whether to evaluate baselines without a pretrained model, too, fitted on the same labeled rows.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
@@ -73,7 +78,9 @@ def evaluate(
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
+    asked = asked_metrics(metrics, task)
     plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
+    check_metrics(asked, plan.reader, task)
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
@@ -81,15 +88,10 @@ def evaluate(
         if folder.finished():
             run = replace(read_run(Run, folder.path, baselines=False), examples_per_second=0.0, resumed=len(plan.rows))
         else:
-            completed = execute(
-                plan,
-                folder,
-                settings["model"],
-                cache=_cache(cache),
-                progress=progress or _no_progress,
-                executor=executor or InProcess(plan.model),
-            )
+            report, engine = progress or _no_progress, executor or InProcess(plan.model)
+            completed = execute(plan, folder, settings["model"], cache=_cache(cache), progress=report, executor=engine)
             run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
+        run = with_asked(run, asked)
     run = replace(run, seconds=time.perf_counter() - started)
     return with_baselines(run, task, plan.reader) if baselines else run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from promptkit.metrics.ece import ECE
 from promptkit.metrics.exact_match import ExactMatch
 from promptkit.metrics.field_mean import FieldMean
 from promptkit.metrics.fields import FieldMatch
+from promptkit.metrics.function import FunctionMetric
 from promptkit.metrics.intervals import (
     Estimate,
     Statistic,
@@ -48,14 +50,28 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
+def as_metric(added: object, name: str | None = None) -> Metric | None:
+    """Returns the metric that a class or a function defines; a metric itself is unchanged, and anything else is None.
+
+    Args:
+        added: The class, the function or the metric.
+        name: The name of a metric that is a function; by default that of the function.
+    """
+    if isinstance(added, FunctionType):
+        named = name or added.__name__
+        return FunctionMetric(named, added) if named.isidentifier() else None
+    metric = added() if isinstance(added, type) else added
+    return metric if isinstance(metric, Metric) else None
+
+
 class MetricTable(Registry[Metric]):
-    """A table of metrics by name. Their classes are created without arguments."""
+    """A table of metrics by name: classes that are created without arguments, and functions of a row."""
 
     def _entry(self, added: object) -> tuple[str, Metric]:
-        metric = added() if isinstance(added, type) else None
-        if not isinstance(metric, Metric):
+        metric = as_metric(added)
+        if metric is None:
             hint = f"It needs the attributes of {Metric.__module__}.{Metric.__qualname__}"
-            raise self._incomplete(added, "A metric must be a class that implements the protocol Metric", hint)
+            raise self._incomplete(added, "A metric must be a class that implements the protocol Metric, or a function", hint)
         return metric.name, metric
 
 

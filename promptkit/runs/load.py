@@ -13,6 +13,7 @@ from promptkit.runs.branch_files import results_from_bytes
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import read_predictions, read_summary
 from promptkit.runs.folder import PREDICTIONS, RESULTS, SUMMARY, TIMING
+from promptkit.runs.recorded import read_metrics
 from promptkit.runs.result import Result
 from promptkit.runs.rows import EvaluatedRow
 from promptkit.runs.run_data import RunData
@@ -50,6 +51,7 @@ def read_run(kind: type[R], folder: str | Path, *, baselines: bool = True) -> R:
     except (CheckpointError, ValueError) as error:
         raise damaged(path / RESULTS, str(error)) from None
     run = run_of_results(kind, path, summary, rows, results, cast("Timing | None", read_json(path / TIMING)) or _NO_TIMING)
+    run = run.with_metrics(*read_metrics(path))
     found = read_baselines(path) if baselines else None
     is_of_run = found is not None and all(len(result.predictions) == len(rows) for result in found.results)
     missing = read_missing(path) if baselines else None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from promptkit.core.files import write_atomically
-from promptkit.runs.files import damaged, read_json, to_file
+from promptkit.runs.files import damaged, expect, read_json, to_file
 
 if TYPE_CHECKING:
     from promptkit.runs.schema import Origin
 
 OPTIONS = "options.json"
 """The file with the options that differ from the defaults."""
+METRICS = "metrics.json"
+"""The file with the names of the metrics that were last asked for."""
 TEMPLATE = "template.j2"
 """The file with the text of the prompt's template."""
 ORIGIN = "origin.json"
@@ -94,3 +96,27 @@ def read_options(folder: Path) -> dict[str, object] | None:
     if options is not None and not (isinstance(options, dict) and isinstance(options.get("task"), str)):
         raise damaged(folder / OPTIONS, "it does not contain the options of a run")
     return options
+
+
+def record_metrics(folder: Path, names: Sequence[str]) -> None:
+    """Writes the names of the metrics that were asked for, which are shown when the run is read again.
+
+    Args:
+        folder: The folder of the run.
+        names: Names of registered metrics, the main one first; none removes those of earlier evaluations.
+    """
+    if names or (folder / METRICS).is_file():
+        write_atomically(folder / METRICS, to_file({"metrics": list(names)}))
+
+
+def read_metrics(folder: Path) -> tuple[str, ...]:
+    """Returns the names of the metrics that were last asked for, without those that are no longer registered.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    from promptkit.metrics.asked import is_known
+
+    with expect(folder / METRICS, "the names of metrics"):
+        content = cast("Mapping[str, Sequence[str]]", read_json(folder / METRICS) or {"metrics": []})
+        return tuple(str(name) for name in content["metrics"] if is_known(str(name)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.table import defaults, row_values
+from promptkit.metrics.asked import Asked, chosen, chosen_estimates, name_of
+from promptkit.metrics.base import Metric
+from promptkit.metrics.table import row_values
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.mapping import LabelMap
@@ -28,8 +30,25 @@ class Result:
     """The prediction for each row; None if no answer was found in the reply or the generated text, or the row was skipped."""
     metric_input: MetricInput
     """The input of the metrics; rows and labels are in the run's order."""
+    asked: tuple[Metric, ...] = ()
+    """The metrics that were asked for; the first one is the main metric."""
     label_maps: Mapping[int, LabelMap] = field(default_factory=dict)
     """The label map of each fold, if the branch has label maps; the key is 0 for a run without folds."""
+
+    @property
+    def chosen(self) -> dict[str, Metric]:
+        """The metrics by name, the main one first: those that were asked for, then the default ones."""
+        return chosen(self.asked, self.metric_input)
+
+    def with_metrics(self, asked: Sequence[Asked]) -> Self:
+        """Returns the result with the metrics that a user asks for before the default ones.
+
+        Raises:
+            InputError: A metric does not apply to the predictions.
+        """
+        metrics = chosen(asked, self.metric_input)
+        values = chosen_estimates(metrics, self.metric_input, self.metrics)
+        return replace(self, metrics=values, asked=tuple(metrics[name_of(each)] for each in asked))
 
     @property
     def logprobs(self) -> Floats:
@@ -45,7 +64,7 @@ class Result:
     @property
     def shares(self) -> dict[str, Floats]:
         """The value of each row, shape (N,), by metric, for metrics that are a share of rows."""
-        values = {name: row_values(metric, self.metric_input) for name, metric in defaults(self.metric_input).items()}
+        values = {name: row_values(metric, self.metric_input) for name, metric in self.chosen.items()}
         return {name: shares for name, shares in values.items() if shares is not None}
 
     def to_json(self) -> dict[str, object]:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from promptkit.core.errors import unknown
+from promptkit.core.metric_input import MetricInput
+from promptkit.display.table import Table
+from promptkit.metrics.asked import MetricLike, ask_for
+from promptkit.metrics.base import Metric
 from promptkit.runs.baselines import Baselines
+from promptkit.runs.by_label import confusion_table, label_table
 from promptkit.runs.result import Result, named_label_maps
 from promptkit.runs.rows import EvaluatedRow
 from promptkit.runs.schema import TooLongCounts
@@ -60,8 +66,12 @@ class RunData:
         """The label or a correct answer of each row."""
         return tuple(row.gold for row in self.evaluated)
 
-    def to_json(self) -> dict[str, object]:
-        """Returns what `promptkit eval --json` prints."""
+    def to_json(self, *, by_label: bool = False) -> dict[str, object]:
+        """Returns what `promptkit eval --json` prints.
+
+        Args:
+            by_label: Whether each result also has the figures of each label and the confusion matrix.
+        """
         return {
             "task": self.task,
             "split": self.split,
@@ -76,16 +86,83 @@ class RunData:
             "no_answer": self.no_answer,
             "seen_rows": self.seen_rows,
             "notes": list(self.notes),
-            "results": [result.to_json() for result in self.results],
+            "main_metric": self.main_metric.name,
+            "results": [result.to_json() | (_labels_json(result) if by_label else {}) for result in self.results],
             "baselines": None if self.baselines is None else self.baselines.to_json(),
             "label_maps": {name: label_map.table() for name, label_map in named_label_maps(self.results).items()},
         }
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the run: those that were asked for, then the default ones."""
+        return tuple(self.results[0].chosen.values())
+
+    @property
+    def main_metric(self) -> Metric:
+        """The metric that tables show first and by which the run is compared."""
+        return self.metrics[0]
+
+    @property
+    def metric_inputs(self) -> dict[str, MetricInput]:
+        """Branch -> the input of its metrics."""
+        return {result.align: result.metric_input for result in self.results}
+
+    def by_label(self, branch: str | None = None) -> Table:
+        """Returns the precision, the recall and the F1 of each label, with 95% intervals.
+
+        Args:
+            branch: The branch; the first one if None.
+
+        Raises:
+            InputError: There is no such branch, or the rows do not share their labels.
+        """
+        result = self.result_of(branch)
+        return label_table(result.metric_input, f"{self.title} · {result.align}")
+
+    def confusion(self, branch: str | None = None) -> Table:
+        """Returns how often each label is predicted for the rows of each gold label; the argument is that of `by_label`."""
+        result = self.result_of(branch)
+        return confusion_table(result.metric_input, f"{self.title} · {result.align}")
+
+    def result_of(self, branch: str | None) -> Result:
+        """Returns the result of a branch; of the first one if None.
+
+        Raises:
+            InputError: There is no such branch.
+        """
+        results = {result.align: result for result in self.results}
+        if branch is not None and branch not in results:
+            raise unknown(f"branch of the run {self.path}", branch, results)
+        return self.results[0] if branch is None else results[branch]
+
+    @property
+    def title(self) -> str:
+        """The title of tables: the task, the split, the number of rows and the model."""
+        return f"{self.task} · {self.split} · {len(self.ids)} rows · {self.model}"
+
+    def with_metrics(self, *metrics: MetricLike) -> Self:
+        """Returns the run with further metrics before the default ones; the first is the main metric.
+
+        Args:
+            metrics: Names such as `token_f1`, `FILE.py:NAME`, metrics, their classes, or functions of a prediction and the
+                accepted answers.
+
+        Raises:
+            InputError: There is no such metric, or it does not apply to the predictions.
+        """
+        asked = ask_for(metrics)
+        results = tuple(result.with_metrics(asked) for result in self.results)
+        run = replace(self, results=results, baselines=None)
+        if self.baselines is None:
+            return run
+        notes = self.baselines.notes()
+        return replace(run, notes=tuple(note for note in self.notes if note not in notes)).with_baselines(self.baselines)
 
     def with_baselines(self, baselines: Baselines | None) -> Self:
         """Returns the run with the results of baselines, and with the notes on them; the run itself for None."""
         if baselines is None:
             return self
-        compared = baselines.compared_with(self.correct)
+        compared = baselines.compared_with(self.metric_inputs, self.results[0].asked, self.metrics)
         return replace(self, baselines=compared, notes=(*self.notes, *compared.notes()))
 
     def without_baselines(self, reason: str) -> Self:
@@ -96,3 +173,8 @@ class RunData:
     def correct(self) -> dict[str, Floats]:
         """Branch -> 1.0 for each correct prediction, 0.0 for the others, shape (N,)."""
         return {result.align: result.correct for result in self.results}
+
+
+def _labels_json(result: Result) -> dict[str, object]:
+    rows = result.metric_input
+    return {"by_label": label_table(rows, "").to_json(), "confusion": confusion_table(rows, "").to_json()}

@@ -10,6 +10,7 @@ from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, new_table, one_
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS
 from promptkit.metrics.vote_accuracy import VoteAccuracy
+from promptkit.runs.result import Result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,11 +27,11 @@ def run_table(run: RunData) -> Table:
     """
     from rich.text import Text
 
-    metrics = [metric for name, metric in METRICS.items() if name in run.results[0].metrics]
+    metrics = tabulated_metrics(run.results[0])
     best = None if run.baselines is None else run.baselines.best
     from_best = {} if run.baselines is None else run.baselines.differences_from_best()
     caption = [f"below each figure its 95% interval ({_interval_methods(metrics)})"]
-    caption += [] if run.baselines is None else run.baselines.describe(metrics[0].title)
+    caption += [] if run.baselines is None else run.baselines.describe()
     rows = f"{len(run.ids)} rows" + (f" in {run.folds} folds" if run.folds else "")
     rows += f", {run.seen_rows} of them used for fitting" if run.seen_rows else ""
     table = new_table(f"{run.task} · {run.split} · {rows} · {run.model}", caption="\n".join(caption))
@@ -54,6 +55,12 @@ def run_table(run: RunData) -> Table:
             main, *others = _figures(metrics, baseline.metrics)
             table.add_row(f"  {baseline.name}", main, "", *others, *count.cells(baseline.predicted, baseline.predictions))
     return table
+
+
+def tabulated_metrics(result: Result) -> list[Metric]:
+    """Returns the metrics that have a column: those that were asked for, then the default ones outside of families."""
+    asked = {metric.name for metric in result.asked}
+    return [metric for name, metric in result.chosen.items() if name in asked or name in METRICS]
 
 
 def _figures(metrics: Sequence[Metric], values: Mapping[str, Mapping[str, float]]) -> list[str]:

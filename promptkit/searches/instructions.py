@@ -98,7 +98,7 @@ def search(
     origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best, settings.rows_used(split))}
     comparison = compare(
-        task, split=split, limit=test, folds=1, allow_seen=False, out=out, cache=cache, progress=progress, **pair
+        task, split=split, limit=test, folds=1, allow_seen=False, metrics=None, out=out, cache=cache, progress=progress, **pair
     )
     return settings.result(origins, rungs, pair[FOUND], comparison)
 

@@ -33,7 +33,7 @@ from promptkit.display.table import Plain
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import Estimate, mean_of, resamples, wilson
 from promptkit.metrics.paired_tests import PValue, bootstrap_test, sign_flip_test
-from promptkit.metrics.table import applicable, statistic
+from promptkit.metrics.table import statistic
 from promptkit.studies.cells import SEED, Cell
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def main_metrics(cells: Sequence[Cell]) -> dict[str, str]:
 
 def metric_of(cell: Cell, name: str) -> Metric:
     """Returns the metric with this name, or the main one of the cell for `MAIN`."""
-    return applicable(cell.result.metric_input)[_own_name(cell, name)]
+    return cell.result.chosen[_own_name(cell, name)]
 
 
 def _own_name(cell: Cell, name: str) -> str:

@@ -14,6 +14,7 @@ from promptkit.core.errors import InputError, PromptkitError, RunError
 from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import evaluate
+from promptkit.metrics.asked import MetricLike
 from promptkit.studies.cells import TASK, Failure, StudiedTask
 from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
 from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook
@@ -36,6 +37,7 @@ def study(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
     progress: Progress | None = None,
     **grid: object,
@@ -57,6 +59,7 @@ def study(
         limit: The number of items of each task to evaluate; all by default.
         allow_seen: Whether to evaluate rows that the predictors were fitted on; the figures are then marked.
         folds: The number of folds, as for `evaluate`.
+        metrics: Metrics besides the default ones, as for `evaluate`; the first is the one that tables show by default.
         cache: Whether to reuse answers of the model from the score cache.
         progress: Called with a `StudyProgress`; a notebook shows a progress bar by default.
         grid: Dimension -> its values. A list, a range or another iterable is a dimension; a text, a number or a mapping is a
@@ -75,6 +78,7 @@ def study(
         limit=limit,
         folds=folds,
         allow_seen=allow_seen,
+        metrics=metrics,
         cache=cache,
         progress=progress,
     )
@@ -93,6 +97,7 @@ def evaluate_grid(
     limit: int | None = None,
     allow_seen: bool = False,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Study:
@@ -117,6 +122,7 @@ def evaluate_grid(
                 folds=folds,
                 allow_seen=allow_seen,
                 baselines=False,  # a study has its own
+                metrics=metrics,
                 out=out,
                 cache=cache,
                 progress=report_rows,

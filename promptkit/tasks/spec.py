@@ -50,6 +50,9 @@ class TaskSpec(StrictModel):
     answer: str | dict[str, dict[str, Any] | None] | None = None
     """Rule that extracts the answer from a generated text: first_line, or {pattern: {regex: ..., max_tokens: 32}}; option
     where the rows also have choices, and the text names one of them."""
+    metrics: list[str] = Field(default_factory=list)
+    """Metrics besides the default ones, by their names, such as [token_f1]; the first is the main metric, by which runs are
+    compared."""
     split: str = "test"
     """Split to evaluate by default."""
     split_train: dict[Part, float] | None = None

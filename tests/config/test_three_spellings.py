@@ -57,6 +57,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "samples": POSITIVE,
     "temperature": st.floats(0, 10),
     "calibrate": st.lists(SPELLED, max_size=3),
+    "metric": st.lists(NAME, max_size=3),
     "labelmap": st.lists(SPELLED, max_size=3),
     "per_class": st.integers(0, 99),
     "split": NAME,

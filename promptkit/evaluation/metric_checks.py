@@ -1,0 +1,39 @@
+"""Checks the metrics that a user asks for before a model is loaded or answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from promptkit.core.output_reader import OutputReader
+from promptkit.metrics.asked import Asked, ask_for, check
+from promptkit.runs.recorded import record_metrics
+from promptkit.runs.run import Run
+from promptkit.tasks.task import Task
+
+
+def asked_metrics(given: object, task: Task) -> tuple[Asked, ...]:
+    """Returns the metrics that a user asks for; those of the task if none are given.
+
+    Raises:
+        InputError: There is no such metric.
+    """
+    return ask_for(task.spec.metrics, files=False) if given is None or given == () else ask_for(given)
+
+
+def check_metrics(asked: Sequence[Asked], reader: OutputReader, task: Task) -> None:
+    """Raises the errors of metrics that do not apply to the predictions of an aligner, or whose packages are missing.
+
+    Args:
+        asked: The metrics.
+        reader: The aligner.
+        task: The task. The predictions are those of rows without an answer.
+    """
+    if asked:
+        row = task.rows(task.spec.split)[0]
+        check(asked, reader.outcome([{**reader.unanswered(row), "no_answer": True}]).metric_input)
+
+
+def with_asked(run: Run, asked: Sequence[Asked]) -> Run:
+    """Returns a run with the metrics that a user asks for, whose names are also written into its folder."""
+    record_metrics(run.path, [name for name in asked if isinstance(name, str)])
+    return run.with_metrics(*asked)
