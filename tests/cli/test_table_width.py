@@ -98,6 +98,16 @@ def too_wide(text: str) -> list[str]:
     return [line for line in text.splitlines() if len(line) > TERMINAL and ("  " in line.strip() or "─" in line)]
 
 
+@pytest.mark.parametrize("seeds", ["--seed 1", "--seeds 0:3"])
+def test_the_tables_of_an_evaluation_are_at_most_80_columns_wide(
+    seeds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    options = "--model fake --limit 8 --shots 2 --calibrate contextual,batch:rows=8:estimate_on=test"
+    text = printed(f"eval sentiment {options} {seeds} --out {tmp_path / FOLDER}", monkeypatch, capsys)
+    assert "─" in text
+    assert not too_wide(text)
+
+
 def test_a_study_of_many_columns_is_at_most_80_columns_wide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
