@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from promptkit.analysis.image_views import view_images as view_images
     from promptkit.analysis.label_maps import label_maps as label_maps
     from promptkit.config.evaluation import EvalConfig as EvalConfig
+    from promptkit.config.predict import PredictConfig as PredictConfig
     from promptkit.config.rerun import rerun as rerun
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
@@ -73,7 +74,12 @@ if TYPE_CHECKING:
     from promptkit.models.registry import load as load
     from promptkit.models.vision import operations as operations
     from promptkit.models.vision.module import load_module as load_module
+    from promptkit.predictor.decide.drift import Drift as Drift
+    from promptkit.predictor.out_of_fold import OutOfFold as OutOfFold
+    from promptkit.predictor.predictions import Prediction as Prediction
+    from promptkit.predictor.predictions import Predictions as Predictions
     from promptkit.predictor.predictor import Predictor as Predictor
+    from promptkit.predictor.sklearn_classifier import PromptClassifier as PromptClassifier
     from promptkit.runs.run import Run as Run
     from promptkit.runs.shard import Shard as Shard
     from promptkit.searches.instructions import search as search
@@ -128,6 +134,7 @@ _ATTRIBUTES = {
     "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
     "compare": ("promptkit.analysis.compare", "compare"),
     "convert": ("promptkit.manipulate.learned.conversion", "convert"),
+    "Drift": ("promptkit.predictor.decide.drift", "Drift"),
     "EvalConfig": ("promptkit.config.evaluation", "EvalConfig"),
     "evaluate": ("promptkit.evaluation.evaluate", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation.evaluate", "evaluate_shard"),
@@ -145,9 +152,14 @@ _ATTRIBUTES = {
     "load_module": ("promptkit.models.vision.module", "load_module"),
     "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "merge": ("promptkit.evaluation.merge", "merge"),
+    "OutOfFold": ("promptkit.predictor.out_of_fold", "OutOfFold"),
+    "PredictConfig": ("promptkit.config.predict", "PredictConfig"),
+    "Prediction": ("promptkit.predictor.predictions", "Prediction"),
+    "Predictions": ("promptkit.predictor.predictions", "Predictions"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "PromptClassifier": ("promptkit.predictor.sklearn_classifier", "PromptClassifier"),
     "PromptkitError": ("promptkit.core.errors", "PromptkitError"),
     "InputError": ("promptkit.core.errors", "InputError"),
     "TaskError": ("promptkit.core.errors", "TaskError"),

@@ -25,6 +25,7 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import JOINT, Example, LabeledExample, TaskKind
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import Answers, Outcome, Target
+from promptkit.core.read_only import read_only
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, ScoreOutput
 
@@ -66,7 +67,7 @@ class MultiLabel(CandidateScorer):
         statement: str = f"{LABEL}: {ANSWER}",
         score: SequenceScore = "sum",
     ) -> None:
-        self._words = _single_words(words)
+        self._words = read_only(_single_words(words))
         self.labels = tuple(self._words)
         self.positive, self.negative, self.statement = positive, negative, statement
         self.score: SequenceScore = score

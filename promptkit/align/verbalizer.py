@@ -15,6 +15,7 @@ from promptkit.align.token_scores import SequenceScore, check_sequence_score, se
 from promptkit.core.arguments import check_value
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
+from promptkit.core.read_only import read_only
 from promptkit.core.requests import ScoreOutput
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Verbalizer(CandidateScorer):
                 hint='Write Verbalizer({"negative": "bad", "positive": "good"})',
                 given=type(words).__name__,
             )
-        self._words = {label: tuple(word) if isinstance(word, (list, tuple)) else (word,) for label, word in words.items()}
+        as_tuples = {label: tuple(word) if isinstance(word, (list, tuple)) else (word,) for label, word in words.items()}
+        self._words = read_only(as_tuples)
         self.labels = tuple(self._words)
         self.score: SequenceScore = score
         self.pool: Pool = pool

@@ -40,6 +40,7 @@ class LabelMaps:
     """Task, split, number of rows and model."""
     maps: Mapping[str, LabelMap]
 
+    @check_arguments("LabelMaps.tables")
     def tables(self, most: int = MOST_SOURCES) -> list[Table]:
         """Returns a table for each map: each label with its source classes, and their weights.
 
@@ -53,6 +54,7 @@ class LabelMaps:
         caption = f"{self.title}; the source classes with the highest weights for each label"
         return stack_panels([map_panel(name, each) for name, each in self.maps.items()], caption)
 
+    @check_arguments("LabelMaps.to_json")
     def to_json(self, most: int = MOST_SOURCES) -> dict[str, object]:
         """Returns what `promptkit labelmap --json` prints: branch -> label -> source class -> weight."""
         return {name: each.table(most) for name, each in self.maps.items()}

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from promptkit.config.values import RelativePath
-from promptkit.core.arguments import error_code, shortened
+from promptkit.core.arguments import check_value, error_code, shortened
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import expanded
 from promptkit.tasks.field_descriptions import description_of
@@ -58,6 +58,7 @@ class Options(StrictModel):
             InputError: There is no such file.
             TaskError: The file does not define a configuration, or a value is invalid.
         """
+        check_value("path", path, str | Path, of=f"{cls.__name__}.from_yaml")
         file = expanded(path)
         if not (file.suffix in YAML and file.is_file()):
             hint = f"It was searched for in {Path.cwd()}"

@@ -17,6 +17,7 @@ from promptkit.config.key_paths import name_key
 from promptkit.config.metrics import MetricOptions
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Metavar, RelativePath, Spelled, as_list
+from promptkit.core.arguments import check_value
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import OUT, STUDIES, expanded, folder
 from promptkit.runs.recorded import record_options
@@ -245,6 +246,7 @@ def _duplicate(option: str) -> PydanticCustomError:
 
 
 def _study_path(name: str | Path) -> Path:
+    check_value("path", name, str | Path, of="StudyConfig.from_yaml")
     path, shipped = expanded(name), folder("evals") / STUDIES
     if path.suffix in YAML:
         return path

@@ -216,8 +216,8 @@ def as_python(value: T) -> T:
 
 
 def shortened(value: object) -> str:
-    """Returns the representation of a value, of limited length."""
-    text = repr(value)
+    """Returns the representation of a value on one line, of limited length."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.hashing import short_hash
+from promptkit.core.read_only import read_only
 from promptkit.core.values import Value, as_text, value_identity
 
 ID_DIGITS = 12
@@ -35,6 +36,10 @@ class Example:
     """The answer choices of this row, in order; empty if the task declares labels or asks for free text."""
     fingerprint: Fingerprint | None = field(default=None, compare=False, repr=False)
     """Identifies the row in other files and tasks; None if the inputs do."""
+
+    def __post_init__(self) -> None:
+        """Makes the mappings read-only: tasks, prompts and users share rows."""
+        object.__setattr__(self, "inputs", read_only(self.inputs))
 
     @property
     def content(self) -> Fingerprint:
@@ -67,6 +72,11 @@ class LabeledExample(Example):
     """The reasoning that leads to the answer: template variable -> text, for the target block of a demonstration only."""
     row_id: str | None = field(default=None, compare=False)
     """The row's id in a column that the user named. It is shown with results and determines nothing."""
+
+    def __post_init__(self) -> None:
+        """Makes the mappings read-only."""
+        Example.__post_init__(self)
+        object.__setattr__(self, "rationale", read_only(self.rationale))
 
     @property
     def answers(self) -> tuple[str, ...]:

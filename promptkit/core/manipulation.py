@@ -35,6 +35,7 @@ def unchanged(prepared: Prepared) -> Prepared:
     return prepared
 
 
+@runtime_checkable
 class Ask(Protocol):
     """A model that manipulations may query while they render prompts. Equal requests are computed once."""
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from promptkit.align.chain import make_chain
 from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
-from promptkit.core.errors import CheckpointError, InputError
+from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.core.model import HasCapabilities, Model, text_card
 from promptkit.core.needs import with_required
@@ -189,3 +189,23 @@ def _has_name(identity: Mapping[str, str | int], name: str) -> bool:
     if (expanded(name) / "config.json").is_file():
         return load(name).identity()["content"] == identity["content"]
     return identity["name"] == name
+
+
+def check_shared_labels(reader: OutputReader, name: str, subject: str, *, several: bool = False) -> None:
+    """Raises Unsupported without labels that all rows share, and if a row can have several of them, unless `several`.
+
+    Args:
+        reader: The first aligner.
+        name: The name of the last aligner.
+        subject: What needs the labels, such as `There are probabilities of`.
+        several: Whether rows may have several labels.
+    """
+    is_multi_label = reader.task_kind == "multi-label"
+    if not reader.labels or (is_multi_label and not several):
+        which = "one label for each row" if is_multi_label else "labels that all rows share"
+        raise Unsupported(
+            f"{subject} {which}, which the aligner {name} does not have",
+            code="no-probabilities",
+            hint="Use predict without them, or an aligner that scores labels, such as a Verbalizer",
+            aligner=name,
+        )

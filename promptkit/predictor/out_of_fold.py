@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import NonNegativeInt
 
+from promptkit.core.arguments import check_arguments, check_value
+from promptkit.core.errors import InputError
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.read_only import numeric_array, read_only_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +35,26 @@ class OutOfFold:
     folds: int = 0
     """The number of folds; 0 if the rows were held out."""
 
+    def __post_init__(self) -> None:
+        """Checks the values, and makes the arrays read-only."""
+        check_value("labels", self.labels, tuple[str, ...], of="OutOfFold")
+        check_value("folds", self.folds, NonNegativeInt, of="OutOfFold")
+        gold = numeric_array("gold", self.gold, of="OutOfFold")
+        probabilities = numeric_array("probabilities", self.probabilities, of="OutOfFold")
+        shape = gold.size, len(self.labels)
+        if probabilities.shape != shape or gold.ndim != 1 or not set(gold.tolist()) <= {*range(shape[1])}:
+            raise InputError(
+                "The probabilities of labeled rows need the shape (rows, labels), and gold the number of a label for each row",
+                code="wrong-shape",
+                got=f"probabilities of shape {probabilities.shape}, gold of shape {gold.shape} and {shape[1]} labels",
+                shape=probabilities.shape,
+                expected=shape,
+            )
+        object.__setattr__(self, "gold", read_only_array(gold.astype(np.int64)))
+        object.__setattr__(self, "probabilities", read_only_array(probabilities.astype(np.float64)))
+
     @classmethod
+    @check_arguments("OutOfFold.of_metric_input")
     def of_metric_input(cls, metric_input: MetricInput, labels: tuple[str, ...], *, folds: int = 0) -> OutOfFold:
         """Returns the predictions for the evaluated rows of a run.
 

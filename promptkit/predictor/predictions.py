@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.output_reader import Answers, OutputReader
 from promptkit.predictor.decide.rule import Rule
 
@@ -68,6 +69,7 @@ class Predictions:
     """The expected value of each row, shape (rows,), NaN for a row without an answer; None without a numeric scale."""
 
     @classmethod
+    @check_arguments("Predictions.of_answers")
     def of_answers(cls, answers: Answers, labels: tuple[str, ...], errors: Sequence[str | None]) -> Predictions:
         """Returns the predictions for rows, some of which could not be read.
 
@@ -94,11 +96,13 @@ class Predictions:
         )
 
     @classmethod
+    @check_arguments("Predictions.empty")
     def empty(cls, reader: OutputReader) -> Predictions:
         """Returns the predictions for no rows, which have the columns of the predictions by a first aligner."""
         return cls.of_answers(reader.answers([]), reader.labels, [])
 
     @classmethod
+    @check_arguments("Predictions.joined")
     def joined(cls, parts: Sequence[Predictions], reader: OutputReader) -> Predictions:
         """Concatenates predictions; rows of choices are padded to the largest number of choices.
 
@@ -123,6 +127,7 @@ class Predictions:
             values=np.concatenate(values) if values else None,
         )
 
+    @check_arguments("Predictions.decided")
     def decided(self, rule: Rule) -> Predictions:
         """Returns the predictions for the rows that a rule answers, and with the label sets that it gives.
 
@@ -159,7 +164,22 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.predictions)
 
-    def __getitem__(self, index: int) -> Prediction:
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Predictions:
+        if isinstance(index, slice):
+            return replace(
+                self,
+                candidates=self.candidates[index],
+                predictions=self.predictions[index],
+                probabilities=self.probabilities[index],
+                errors=self.errors[index],
+                sets=None if self.sets is None else self.sets[index],
+                label_lists=None if self.label_lists is None else self.label_lists[index],
+                values=None if self.values is None else self.values[index],
+            )
         prediction, error, probabilities = self.predictions[index], self.errors[index], self.probabilities[index].tolist()
         confidence = max(probabilities, default=0.0)
         has_scores, value = confidence > 0, None if self.values is None else float(self.values[index])

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
@@ -24,7 +23,14 @@ from promptkit.models.registry import load
 from promptkit.predictor import saved
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.columns import Columns
-from promptkit.predictor.compatibility import check, check_aligners, check_features, check_objects, needed_features
+from promptkit.predictor.compatibility import (
+    check,
+    check_aligners,
+    check_features,
+    check_objects,
+    check_shared_labels,
+    needed_features,
+)
 from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
@@ -42,8 +48,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
     from promptkit.predictor.sklearn_classifier import PromptClassifier
 
-CHUNK = 1024
-"""Number of rows that are predicted together."""
+CHUNK = 1024  # rows that are predicted together
 
 
 class Predictor:
@@ -65,8 +70,7 @@ class Predictor:
             CheckpointError: A modifier was trained on another model.
         """
         check_objects(model, manipulate)
-        manipulation = composed(manipulate)
-        chain = make_chain(align)
+        manipulation, chain = composed(manipulate), make_chain(align)
         needed = needed_features(manipulation, manipulation.modifiers, chain.reader, chain.calibrations)
         check_features(manipulation.requires, model.name, model.capabilities, needed)
         check_aligners(chain.reader, chain.calibrations, model.name, model.capabilities, needed)
@@ -75,8 +79,7 @@ class Predictor:
         self.model = model
         self.manipulate = manipulation
         self.chain = chain
-        self.needed_features = needed
-        """The features that it needs from its model."""
+        self.needed_features = needed  # by which its model is checked
         self.columns = columns or Columns(
             inputs={variable: variable for variable in sorted(manipulation.variables)},
             modality="image" if "image" in manipulation.requires else "text",
@@ -86,6 +89,7 @@ class Predictor:
         self.out_of_fold: OutOfFold | None = None
         """The probabilities of these rows, the basis of statements about new rows."""
 
+    @check_arguments("Predictor.with_estimate")
     def with_estimate(self, estimate: Estimate, out_of_fold: OutOfFold | None = None) -> Predictor:
         """Returns the predictor with its results on labeled rows that it was not fitted on.
 
@@ -112,10 +116,12 @@ class Predictor:
         """The labeled rows that it contains or was trained on. Evaluating it on one of them is refused."""
         return self.manipulate.fitted_on | self.chain.fitted_on
 
+    @check_arguments("Predictor.rows_read")
     def rows_read(self, task: Task) -> frozenset[Fingerprint]:
         """Returns the labeled rows that its prompts depend on: the rows it contains, and the parts of a task that it reads."""
         return self.fitted_on.union(row.content for part in self.manipulate.parts for row in task.part(part))
 
+    @check_arguments("Predictor.shares_pass_with")
     def shares_pass_with(self, other: Predictor) -> bool:
         """Whether two predictors send the same requests, so that one pass of the model serves both."""
         return (
@@ -131,6 +137,7 @@ class Predictor:
         """Whether the predictor takes nothing from the rows of a task, so that it can predict new rows."""
         return not unfitted_stages(self.manipulate, self.chain)
 
+    @check_arguments("Predictor.fit")
     def fit(self, task: Task, *, split: str | None = None, folds: int | None = None, cache: bool = True) -> Predictor:
         """Returns a fitted predictor, which contains everything that it takes from the rows of a task.
 
@@ -154,6 +161,7 @@ class Predictor:
         chain = fit_chain(self.chain, self.model, fitted.bind(task, cache=scores).encode, task, scores)
         return fitted._replaced(manipulation, chain, fitted.columns)
 
+    @check_arguments("Predictor.predict")
     def predict(
         self,
         rows: object,
@@ -188,11 +196,12 @@ class Predictor:
         predictions = Predictions.joined(parts, self.reader)
         return predictions if rule is None else predictions.decided(rule)
 
+    @check_arguments("Predictor.rule")
     def rule(self, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None) -> Rule | None:
         """Returns the rule that decides which rows are answered; None if every row is. The arguments are those of `predict`."""
         if threshold is None and risk is None and sets is None:
             return None
-        self._check_labels("A threshold, a risk and label sets are for")
+        check_shared_labels(self.reader, self.name, "A threshold, a risk and label sets are for")
         return rule_for(self.out_of_fold, threshold=threshold, risk=risk, sets=sets)
 
     def predict_proba(self, rows: object) -> Floats:
@@ -207,21 +216,10 @@ class Predictor:
             Unsupported: The answers are generated texts, which have no probabilities.
             PromptkitError: As for `predict`.
         """
-        self._check_labels("There are probabilities of", several=True)
+        check_shared_labels(self.reader, self.name, "There are probabilities of", several=True)
         return self.predict(rows).probabilities
 
-    def _check_labels(self, subject: str, *, several: bool = False) -> None:
-        """Raises Unsupported without shared labels, and if a row can have several of them, unless `several`."""
-        is_multi_label = self.reader.task_kind == "multi-label"
-        if not self.reader.labels or (is_multi_label and not several):
-            which = "one label for each row" if is_multi_label else "labels that all rows share"
-            raise Unsupported(
-                f"{subject} {which}, which the aligner {self.name} does not have",
-                code="no-probabilities",
-                hint="Use predict without them, or an aligner that scores labels, such as a Verbalizer",
-                aligner=self.name,
-            )
-
+    @check_arguments("Predictor.read_rows")
     def read_rows(self, rows: Sequence[Row], *, first: int = 1, folder: Path | None = None) -> list[Example | Unreadable]:
         """Returns rows as examples; one that cannot be read is `Unreadable`.
 
@@ -240,7 +238,7 @@ class Predictor:
         """
         from promptkit.predictor.sklearn_classifier import PromptClassifier
 
-        self._check_labels("A classifier of scikit-learn predicts")
+        check_shared_labels(self.reader, self.name, "A classifier of scikit-learn predicts")
         return PromptClassifier(self)
 
     def __getstate__(self) -> dict[str, object]:
@@ -253,6 +251,7 @@ class Predictor:
     def _session(self) -> Session:
         return self.session(keep_prefix=True)
 
+    @check_arguments("Predictor.session")
     def session(self, *, keep_prefix: bool = False) -> Session:
         """Returns a session, which predicts rows in chunks and computes only once what all rows share.
 
@@ -280,6 +279,7 @@ class Predictor:
 
     # ---- binding -------------------------------------------------------------------------------------
 
+    @check_arguments("Predictor.bind")
     def bind(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
     ) -> BoundPredictor:
@@ -294,6 +294,7 @@ class Predictor:
         bind_context = self.bind_context(task, ask=ask, cache=cache, load_model=load_model)
         return BoundPredictor(model=self.model, reader=self.reader, encode=self.manipulate.bind(bind_context))
 
+    @check_arguments("Predictor.bind_context")
     def bind_context(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
     ) -> BindContext:
@@ -358,6 +359,7 @@ class Predictor:
         return predictor
 
     @staticmethod
+    @check_arguments("Predictor.template")
     def template(folder: str | Path) -> str | None:
         """Returns the text of the template of a saved predictor; None for images. The arguments are those of `load`."""
         return saved.template_of(local_folder(folder))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.display.table import Table
@@ -107,6 +108,7 @@ class RunData:
         """Branch -> the input of its metrics."""
         return {result.align: result.metric_input for result in self.results}
 
+    @check_arguments("Run.by_label")
     def by_label(self, branch: str | None = None) -> Table:
         """Returns the precision, the recall and the F1 of each label, with 95% intervals.
 
@@ -119,11 +121,13 @@ class RunData:
         result = self.result_of(branch)
         return label_table(result.metric_input, f"{self.title} · {result.align}")
 
+    @check_arguments("Run.confusion")
     def confusion(self, branch: str | None = None) -> Table:
         """Returns how often each label is predicted for the rows of each gold label; the argument is that of `by_label`."""
         result = self.result_of(branch)
         return confusion_table(result.metric_input, f"{self.title} · {result.align}")
 
+    @check_arguments("Run.result_of")
     def result_of(self, branch: str | None) -> Result:
         """Returns the result of a branch; of the first one if None.
 
@@ -158,6 +162,7 @@ class RunData:
         notes = self.baselines.notes()
         return replace(run, notes=tuple(note for note in self.notes if note not in notes)).with_baselines(self.baselines)
 
+    @check_arguments("Run.with_baselines")
     def with_baselines(self, baselines: Baselines | None) -> Self:
         """Returns the run with the results of baselines, and with the notes on them; the run itself for None."""
         if baselines is None:

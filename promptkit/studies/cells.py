@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Self
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.display.table import Plain, text_of
 from promptkit.runs.result import Result
@@ -176,25 +177,32 @@ class EvaluatedGrid:
             raise InputError("No cell with these values was evaluated", code="no-such-cell", got=got, values=got)
         return replace(self, tasks=tasks, dimensions=dimensions, cells=cells)
 
+    @check_arguments("Study.check")
     def check(self, *names: str) -> None:
         """Raises InputError for a name that is not a dimension of the study."""
         for name in names:
             if name not in self.dimensions:
                 raise unknown("dimension of the study", name, self.dimensions)
 
-    def varying(self, excluding: Iterable[str] = ()) -> list[str]:
+    @check_arguments("Study.varying")
+    def varying(self, excluding: Sequence[str] = ()) -> list[str]:
         """Returns the dimensions with more than one value."""
         return [name for name, values in self.dimensions.items() if len(values) > 1 and name not in excluding]
 
+    @check_arguments("Study.combinations")
     def combinations(self, names: Sequence[str]) -> list[dict[str, Plain]]:
         """Returns every combination of the values of some dimensions."""
+        self.check(*names)
         return [dict(zip(names, values, strict=True)) for values in product(*(self.dimensions[name] for name in names))]
 
+    @check_arguments("Study.having")
     def having(self, values: Mapping[str, Plain]) -> list[Cell]:
         """Returns the cells with these values."""
+        self.check(*values)
         return [cell for cell in self.cells if all(cell.values[name] == value for name, value in values.items())]
 
-    def averaged_over(self, named: Iterable[str]) -> str:
+    @check_arguments("Study.averaged_over")
+    def averaged_over(self, named: Sequence[str]) -> str:
         """Describes what is averaged over if only `named` dimensions are shown: `mean over seed (5)`, or an empty text."""
         over = [
             f"{name} ({len(self.dimensions[name])}{', each with equal weight' if name == TASK else ''})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class TaskSpec(StrictModel):
 
     def answers(self) -> Mapping[str, object]:
         """Returns the keys that define the answers, as recorded in a run."""
-        kind: dict[str, object] = {"answer": self.answer} if self.labels is None else {"labels": self.labels}
+        kind: dict[str, object] = {"answer": self.answer} if self.labels is None else {"labels": deepcopy(self.labels)}
         kind |= {"multi_label": True} if self.multi_label else {}
         kind |= {} if self.scale is None else {"values": dict(self.scale)}
         return {**kind, "numeric": True} if self.numeric else kind

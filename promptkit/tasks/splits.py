@@ -34,7 +34,7 @@ def rows_of_part(rows: Sequence[LabeledExample], part: Part, division: Division 
     return [row for row in rows if low <= row.content.fraction("part") < high]
 
 
-def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, list[LabeledExample]]:
+def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, tuple[LabeledExample, ...]]:
     """Divides rows into train and test, by their hashes.
 
     With a fraction, the split of a row does not depend on the other rows, so that it stays the same when a file grows. Only
@@ -70,8 +70,8 @@ def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[s
         )
     in_train = [rank == lowest or (rank <= last and rank != highest) for rank in ranks]
     return {
-        "train": [row for row, is_train in zip(rows, in_train, strict=True) if is_train],
-        "test": [row for row, is_train in zip(rows, in_train, strict=True) if not is_train],
+        "train": tuple(row for row, is_train in zip(rows, in_train, strict=True) if is_train),
+        "test": tuple(row for row, is_train in zip(rows, in_train, strict=True) if not is_train),
     }
 
 

@@ -147,6 +147,7 @@ class Task:
         """The number or fraction of the rows that are held out for training; None if there is a train split."""
         return HOLD_OUT if self.has_one_table else self.source.hold_out
 
+    @check_arguments("Task.with_all_rows")
     def with_all_rows(self, *, split: str | None = None, division: Division = WITHOUT_DEV) -> Task:
         """Returns the task with all labeled rows as its train split, and no evaluated rows.
 
@@ -226,6 +227,7 @@ class Task:
         """
         return replace(self, division=Division(pool=pool, fit=fit, dev=dev))
 
+    @check_arguments("Task.labeled")
     def labeled(self, rows: Sequence[Row], name: str) -> list[LabeledExample]:
         """Returns further labeled rows, which have the columns of the task, as examples.
 
@@ -271,22 +273,22 @@ class Task:
             return inputs & Template.load(self.spec.template).variables or inputs
 
     @cached_property
-    def _splits(self) -> dict[str, list[LabeledExample]]:
+    def _splits(self) -> dict[str, tuple[LabeledExample, ...]]:
         return {}
 
-    def _examples(self, split: str) -> list[LabeledExample]:
+    def _examples(self, split: str) -> tuple[LabeledExample, ...]:
         if split not in self._splits:
             if self.hold_out is not None and split in ("train", "test"):
                 rows = self._read("test")
                 if self.has_one_table and len({row.content.fraction("hold out") for row in rows}) < 2:
-                    return rows if split == "test" else []
+                    return rows if split == "test" else ()
                 with errors_at(self.file, f"{self._source_key}.hold_out", only=("invalid-hold-out", "too-few-distinct-rows")):
                     self._splits.update(divide_train_test(rows, self.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]
 
-    def _read(self, split: str) -> list[LabeledExample]:
+    def _read(self, split: str) -> tuple[LabeledExample, ...]:
         source_split = self.source.splits.get(split, split)
         rows = self._rows_of_source(source_split, split)
         folder = folder_of_files(self.source, self.base, source_split)
@@ -297,7 +299,7 @@ class Task:
             examples = with_row_ids(examples, row_ids(rows, self.source.id, places))
         except TaskError as error:
             raise self._name_column_key(error) from None
-        return with_ids(examples)
+        return tuple(with_ids(examples))
 
     def _rows_of_source(self, source_split: str, split: str) -> Sequence[Row]:
         key, source = self._source_key, self.source

@@ -90,6 +90,7 @@ class TrainingConfig:
         uses_gradients = self.optimizer is None or self.optimizer.uses_gradients
         return frozenset({"gradients"}) if uses_gradients else frozenset()
 
+    @check_arguments("TrainingConfig.resolved")
     def resolved(self, *, discrete: bool) -> ResolvedConfig:
         """Returns the configuration with its optimizer and learning rate filled in.
 
@@ -146,6 +147,7 @@ class TrainingConfig:
         omitted = {"gradient_checkpointing", *(["mixed_precision"] if self.mixed_precision == "no" else [])}
         return {name: value for name, value in {**self.keywords(), "optimizer": optimizer}.items() if name not in omitted}
 
+    @check_arguments("TrainingConfig.lr_factor")
     def lr_factor(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0, as a share of the peak."""
         warmup_steps = round(self.warmup * self.steps)
@@ -153,6 +155,7 @@ class TrainingConfig:
             return (step + 1) / warmup_steps
         return (self.steps - step) / max(1, self.steps - warmup_steps) if self.schedule == "linear" else 1.0
 
+    @check_arguments("TrainingConfig.batch")
     def batch(self, ids: Sequence[str], step: int) -> list[int]:
         """Returns the indices of a step's rows: the next ones of an order that is drawn anew for each epoch."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)

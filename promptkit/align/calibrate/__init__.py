@@ -43,6 +43,8 @@ proca = ProCa
 temperature = Temperature
 vector = Vector
 affine = Affine
+label_batch = LabelBatch
+label_threshold = LabelThreshold
 if not TYPE_CHECKING:  # type checkers report unknown names
     __getattr__ = named_attributes(__name__, CALIBRATIONS)
 

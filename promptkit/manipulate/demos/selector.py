@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, count_distinct
@@ -30,6 +31,10 @@ class Selector(ABC):
     def __post_init__(self) -> None:
         """Validates the values of the keywords."""
         checked(self)
+        if self.k is not None and self.k < 0:
+            raise InputError(
+                "The number of demonstrations must not be negative", code="out-of-range", got=f"k={self.k}", k=self.k
+            )
 
     @property
     def k(self) -> int | None:

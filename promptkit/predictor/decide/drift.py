@@ -19,9 +19,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from promptkit.core.arguments import check_value
+from promptkit.core.errors import InputError
+from promptkit.core.read_only import numeric_array
+from promptkit.predictor.out_of_fold import OutOfFold
+
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
-    from promptkit.predictor.out_of_fold import OutOfFold
 
 FALSE_ALARMS = 0.01
 """The probability of a note if new and labeled rows are exchangeable."""
@@ -49,6 +53,8 @@ class Drift:
             rows: Labeled rows that the predictor was not fitted on, as in `Predictor.out_of_fold`.
             counts: The new rows of an interrupted comparison, from `counts`; by default none.
         """
+        check_value("rows", rows, OutOfFold, of="Drift")
+        check_value("counts", counts, Mapping[str, int] | None, of="Drift")
         self.labels = rows.labels
         self._least_difference = LEAST_DIFFERENCE_FROM_FOLDS if rows.folds else LEAST_DIFFERENCE
         self._old_labels, self._old_confidence = _counts(rows.probabilities)
@@ -72,7 +78,16 @@ class Drift:
         Args:
             probabilities: Shape (N, K); all 0 in a row without an answer.
         """
-        labels, confidence = _counts(probabilities)
+        array = numeric_array("probabilities", probabilities, of="Drift.add")
+        if array.ndim != 2 or array.shape[1] != len(self.labels):
+            raise InputError(
+                f"The probabilities of new rows need the shape (rows, {len(self.labels)})",
+                code="wrong-shape",
+                got=f"an array of shape {array.shape}",
+                shape=array.shape,
+                expected=len(self.labels),
+            )
+        labels, confidence = _counts(array.astype(np.float64))
         self._new_labels += labels
         self._new_confidence += confidence
 
