@@ -14,6 +14,7 @@ from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, Rec
 from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.queries import RunQueries, run_queries
+from promptkit.evaluation.untrained import untrained_notes
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
 from promptkit.runs.executor import Executor
@@ -91,7 +92,7 @@ def execute(
     execution.restore(earlier)
     recalled, missing = execution.recall()
     rate = execution.compute()
-    notes = [*plan.model.notes(), *ask.notes()]
+    notes = [*untrained_notes(plan.predictor.manipulate), *plan.model.notes(), *ask.notes()]
     if recalled:
         notes.append(f"{recalled} of {missing} answers were taken from the score cache")
     seconds = time.perf_counter() - started

@@ -49,7 +49,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     results = compute_results(joined.chains, joined.collected)
     summary = results_summary(joined.title, joined.chains, joined.collected, results)
     folder = RunFolder(parts[0].path.parent if out is None else out, summary["task"], parts[0].settings)
-    notes = [note for part in parts for note in _notes(part)]
+    notes = _joined_notes(parts)
     timing = Timing(seconds=0.0, examples_per_second=0.0, resumed=summary["n"], notes=notes)
     with folder.locked():
         if not folder.finished():
@@ -145,6 +145,13 @@ def _shard_of(part: FinishedShard) -> Shard:
         raise damaged(path, f"it does not contain {contents}") from None
 
 
+def _joined_notes(shards: Sequence[FinishedShard]) -> list[str]:
+    """Returns the notes of all shards: a note that all of them have once, and the others with the shard that has them."""
+    notes = {str(_shard_of(shard)): _notes(shard) for shard in shards}
+    of_all = [note for note in _notes(shards[0]) if all(note in each for each in notes.values())]
+    return [*of_all, *(f"shard {shard}: {note}" for shard, each in notes.items() for note in each if note not in of_all)]
+
+
 def _notes(shard: FinishedShard) -> list[str]:
     timing = cast("Timing | None", read_json(shard.path / TIMING))
-    return [f"shard {_shard_of(shard)}: {note}" for note in (timing["notes"] if timing else ())]
+    return timing["notes"] if timing else []

@@ -210,6 +210,7 @@ class EvaluatedGrid:
         ]
         return f"mean over {', '.join(over)}" if over else ""
 
+    @check_arguments("Study.of_every_task")
     def of_every_task(self, cells: Sequence[Cell]) -> bool:
         """Returns whether there is a cell of each task among some cells."""
         return {cell.task for cell in cells} == {each.task.name for each in self.tasks}

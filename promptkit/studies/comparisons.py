@@ -47,7 +47,7 @@ def compare(study: EvaluatedGrid, on: Names | None, to: object, by: Names, metri
         columns=(*on_names, *by_names, metric, DIFFERENCE, P, HOLM),
         rows=tuple(lines),
         names=len(on_names) + len(by_names),
-        caption=_caption(study, reference, [*on_names, *by_names], differences, chosen=to == BEST),
+        caption=_caption(study, reference, [*on_names, *by_names], differences, chosen=isinstance(to, str) and to == BEST),
         signed=(DIFFERENCE,),
         p_values=(P, HOLM),
     )
@@ -71,7 +71,7 @@ def _nothing_to_pair(study: EvaluatedGrid, of_tasks: bool) -> InputError | RunEr
 
 def _reference(study: EvaluatedGrid, names: Sequence[str], to: object, metric: str) -> dict[str, Plain]:
     """Returns the values of the cells that others are compared with."""
-    if to == BEST and not (len(names) == 1 and BEST in study.dimensions[names[0]]):
+    if isinstance(to, str) and to == BEST and not (len(names) == 1 and BEST in study.dimensions[names[0]]):
         return _best(study, names, metric)
     values = to if isinstance(to, Mapping) else {names[0]: to}
     missing = [name for name in names if name not in values]

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
+from promptkit.align.calibrate.unlabeled import (
+    ROWS,
+    EstimateOn,
+    check_all_evaluated,
+    check_rows,
+    unlabeled_logprobs,
+    unlabeled_rows,
+)
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.arguments import checked
 from promptkit.core.needs import FitData, Need, Needs, Outputs
@@ -30,7 +37,7 @@ class Batch:
 
     estimate_on: EstimateOn = "fit"
     """Rows from which the prior is estimated: the fit part of the train split, or all evaluated rows (transductive)."""
-    rows: int = 128
+    rows: int = ROWS
     """Maximum number of rows of the fit part."""
     mean: Mean = "geometric"
     """The mean of log p, or the logarithm of the mean of p (arithmetic)."""
@@ -40,6 +47,7 @@ class Batch:
         """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
+        check_all_evaluated(self.name, self.estimate_on, self.rows)
 
     @property
     def needs(self) -> Needs:

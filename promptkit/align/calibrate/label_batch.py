@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.align.calibrate.log_odds import LogOddsCalibration, ShiftedLogOdds
-from promptkit.align.calibrate.unlabeled import EstimateOn, unlabeled_rows
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_all_evaluated, unlabeled_rows
 from promptkit.core.needs import FitData, Need, Needs, Outputs
 
 
@@ -21,6 +21,11 @@ class LabelBatch(LogOddsCalibration):
     estimate_on: EstimateOn = "fit"
     """Rows from which the mean is estimated: the fit part of the train split, or all evaluated rows (transductive)."""
     name: ClassVar[str] = "label-batch"
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        LogOddsCalibration.__post_init__(self)
+        check_all_evaluated(self.name, self.estimate_on, self.rows)
 
     @property
     def needs(self) -> Needs:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
+from promptkit.align.calibrate.unlabeled import (
+    ROWS,
+    EstimateOn,
+    check_all_evaluated,
+    check_rows,
+    unlabeled_logprobs,
+    unlabeled_rows,
+)
 from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, Need, Needs, Outputs
@@ -36,7 +43,7 @@ class Prior:
 
     estimate_on: EstimateOn = "fit"
     """Rows on which the weights are estimated: the fit part of the train split, or all evaluated rows (transductive)."""
-    rows: int = 128
+    rows: int = ROWS
     """Maximum number of rows of the fit part."""
     target: tuple[float, ...] = ()
     """Probability of each label in the declared order, written as `0.2|0.8`; uniform by default."""
@@ -46,6 +53,7 @@ class Prior:
         """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
+        check_all_evaluated(self.name, self.estimate_on, self.rows)
         if self.target and not (min(self.target) > 0 and isclose(sum(self.target), 1, abs_tol=1e-6)):
             raise InputError(
                 "The target of prior matching must be probabilities greater than 0 that sum to 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.logprobs import normalize_logprobs
+from promptkit.align.unused import check_unused
 from promptkit.core.errors import InputError
 from promptkit.core.needs import Need, Outputs
 from promptkit.needs.fit_rows import EvaluatedRows, FitRows
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
     from promptkit.core.needs import FitData
 
+ROWS = 128
+"""The default number of rows of the fit part."""
 EstimateOn = Literal["fit", "test"]
 """The fit part, or the evaluated rows (transductive: the prediction for a row then depends on the other rows)."""
 
@@ -34,6 +37,12 @@ def unlabeled_rows(
 def unlabeled_logprobs(data: FitData, rows: Need[Outputs]) -> Floats:
     """Returns the normalized label log-probabilities of the rows, shape (rows, K)."""
     return normalize_logprobs(data[rows].logprobs)
+
+
+def check_all_evaluated(name: str, estimate_on: EstimateOn, rows: int) -> None:
+    """Raises InputError for a number of rows of a calibration that is estimated on all evaluated rows."""
+    if estimate_on == "test":
+        check_unused(name, "estimate_on=test", rows=(rows, ROWS))
 
 
 def check_rows(name: str, rows: int) -> None:

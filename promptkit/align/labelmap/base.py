@@ -9,6 +9,7 @@ import numpy as np
 
 from promptkit.align.labelmap.mapping import LabelMap, LabelMapScores, Over, shrink_to_manual
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
+from promptkit.align.unused import check_unused
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.needs.name_vectors import NameEmbeddings
@@ -99,6 +100,8 @@ class LabelMapping(LearnedAligner):
         """Checks the settings."""
         super().__post_init__()
         check_tokens(self.name, self.tokens)
+        if self.sources == "words":
+            check_unused(self.name, "sources=words", tokens=(self.tokens, TOKENS))
         if not 0 <= self.manual <= 1:
             raise InputError(
                 f"The manual verbalizer's share in the label mapping {self.name} must be between 0 and 1",

@@ -31,6 +31,7 @@ from promptkit.align.labelmap.semantic import centered_cosines
 from promptkit.align.labelmap.shares import estimate_shares, labeled_shares
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, normalize_logprobs
+from promptkit.align.unused import check_unused
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.taxonomy import OutputAlignment
@@ -84,6 +85,17 @@ class Full(LearnedAligner):
         """Checks the settings."""
         super().__post_init__()
         check_tokens(self.name, self.tokens)
+        if self.sources == "words":
+            check_unused(self.name, "sources=words", tokens=(self.tokens, TOKENS))
+        if self.towards != "semantic":
+            check_unused(self.name, f"towards={self.towards}", encoder=(self.encoder, ""))
+        if self.per_class == 0:
+            fitted = {
+                "strength": (self.strength, None),
+                "shares": (self.shares, "estimated"),
+                "unlabeled": (self.unlabeled, 128),
+            }
+            check_unused(self.name, "per_class=0", **fitted)
         if self.strength is not None and self.strength <= 0:
             raise self._out_of_range("strength", self.strength)
         if self.unlabeled < 1:

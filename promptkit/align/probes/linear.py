@@ -19,6 +19,7 @@ from promptkit.align.folds import folds
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
+from promptkit.align.unused import check_unused
 from promptkit.core.few_rows import allowing_few_rows
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.state import stateful
@@ -61,6 +62,10 @@ class LinearProbe(LearnedAligner):
         """Checks the settings."""
         super().__post_init__()
         check_tokens(self.name, self.tokens)
+        if self.on != "tokens":
+            check_unused(self.name, f"on={self.on}", tokens=(self.tokens, TOKENS))
+        if self.on != "hidden":
+            check_unused(self.name, f"on={self.on}", layer=(self.layer, None))
 
     @property
     def needs(self) -> Needs:
