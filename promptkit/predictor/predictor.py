@@ -124,11 +124,8 @@ class Predictor:
     @check_arguments("Predictor.shares_pass_with")
     def shares_pass_with(self, other: Predictor) -> bool:
         """Whether two predictors send the same requests, so that one pass of the model serves both."""
-        return (
-            self.model is other.model
-            and self.manipulate.settings() == other.manipulate.settings()
-            and self.reader.settings() == other.reader.settings()
-        )
+        mine, others = ((each.manipulate.settings(), each.reader.settings()) for each in (self, other))
+        return self.model is other.model and mine == others
 
     # ---- prediction ----------------------------------------------------------------------------------
 

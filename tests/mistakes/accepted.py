@@ -40,6 +40,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "TrainConfig.dev": [5],
     "TrainConfig.learning_rate": [5, None, -1, math.nan],  # the optimizer, which may be another one, checks the range
     "StudyConfig.baselines": [[], None],
+    "StudyConfig.task": ["x"],
+    "Study.compare.on": [None],
     "load_module.size": [5],
     "load_module.name": ["x", ""],
     "load_module.batch_size": [5, None],
