@@ -207,7 +207,9 @@ def check_scores(reader: OutputReader, calibration: Calibration | None) -> None:
         raise _mismatch(reader, calibration)
     if not needs_calibration(reader):
         return
-    hint = "Add a label map, a probe or centroids, such as --labelmap blm+, or give each label the names of its classes"
+    hint = (
+        "Use a label map, probe or centroids that read the classes, such as blm+, or give each label the names of its classes"
+    )
     if calibration is None:
         raise InputError(
             f"The aligner {reader.name} alone predicts nothing: it does not know which classes mean which label",

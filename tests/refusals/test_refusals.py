@@ -20,6 +20,7 @@ import yaml
 from promptkit.cli import main as cli
 from promptkit.core.errors import PromptkitError
 from tests.refusals.folder import FILES, Given
+from tests.refusals.hints import unusable_options
 from tests.support.tiny import save
 
 TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("table.yaml").read_text("utf-8"))
@@ -120,10 +121,11 @@ def error_of(result: Result) -> tuple[str, str]:
 
 
 def check(entry: dict[str, Any], result: Result) -> None:
-    """Asserts the type and code of the error, and that the message contains the values."""
+    """Asserts the type and code of the error, and that the message contains the values and no option of another command."""
     assert error_of(result) == (entry["type"], entry.get("error", ""))
     message = result.err.splitlines()[-1]
     assert not [value for value in entry["names"] if value not in message], message
+    assert entry["type"] == USAGE or not unusable_options(entry["run"], message), message
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,12 @@ def messages(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     if update:
         texts = (f"{entry['name']}\n    {kept[entry['name']]}" for entry in TABLE)
         MESSAGES.write_text("\n\n".join(texts) + "\n", "utf-8")
+
+
+def test_options_of_other_commands_are_noticed() -> None:
+    assert unusable_options("study grid.yaml", "promptkit: It fails. Use --shots 2.") == {"--shots"}
+    assert not unusable_options("study grid.yaml", "promptkit: It fails. Use --out FOLDER, or promptkit eval TASK --shots 2.")
+    assert not unusable_options("eval sst2", "promptkit: It fails. Use --shots 2.")
 
 
 def test_entries_of_the_table_have_distinct_names() -> None:

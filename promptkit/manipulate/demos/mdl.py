@@ -38,7 +38,7 @@ class MDL(CandidateSelector):
         super().__post_init__()
         self._check_counts(
             "organizations must be at least 1",
-            hint="Write --demos mdl:candidates=30:organizations=10",
+            hint=f"Write mdl:candidates={max(30, 2 * self.k)}:organizations=10",
             organizations=self.organizations,
         )
 

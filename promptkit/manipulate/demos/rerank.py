@@ -40,7 +40,7 @@ class Rerank(CandidateSelector):
     def __post_init__(self) -> None:
         """Validates the keywords."""
         super().__post_init__()
-        self._check_counts("at least one dev row", hint="Write --demos rerank:candidates=16:rows=4", rows=self.rows)
+        self._check_counts("at least one dev row", hint=f"Write rerank:candidates={max(16, 2 * self.k)}:rows=4", rows=self.rows)
 
     @property
     def parts(self) -> tuple[Part, ...]:

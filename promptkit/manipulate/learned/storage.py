@@ -186,7 +186,7 @@ def _missing_manifest(path: Path) -> CheckpointError:
         return CheckpointError(
             f"There are several learned manipulations in {path}, each in its own folder",
             code="several-checkpoints",
-            hint=f"Give one of them, or, to evaluate them together, all: {options}",
+            hint=f"Give one of them, or evaluate them together: promptkit eval TASK {options}",
             folder=str(path),
             folders=tuple(map(str, folders)),
         )

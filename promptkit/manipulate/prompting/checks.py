@@ -46,7 +46,7 @@ def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
         raise TaskError(
             f"{k} demonstrations were requested, but the pool has only {count_distinct(pool)} distinct rows",
             code="too-few-rows",
-            hint="Use fewer shots, add train rows, or give the pool more of them: --split-train pool=0.8,fit=0.2",
+            hint="Use fewer shots, add train rows, or give the pool more of them, with split_train: pool=0.8,fit=0.2",
             k=k,
             rows=count_distinct(pool),
         )
