@@ -157,6 +157,37 @@ def test_a_saved_predictor_is_evaluated_again(tmp_path: Path) -> None:
     assert contents(rerun(run, predictor=tmp_path / "moved", out=tmp_path / "again")) == contents(run)
 
 
+def test_a_run_of_a_learned_prompt_is_evaluated_again(tmp_path: Path) -> None:
+    model = pk.load("fake")
+    learned = pk.SoftPrompt(2).with_parameters({"vectors": model.embed([1, 2])}, {"name": "fake"})
+    folder = pk.save_manipulation(learned, tmp_path / "learned")
+    run = pk.EvalConfig(task="sentiment", model="fake", prompt=[str(folder)], limit=6).run(out=tmp_path)
+    assert contents(rerun(run)) == contents(run)
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), learned], pk.Verbalizer(WORDS))
+    of_object = evaluate(predictor, pk.task("sentiment"), limit=5, out=tmp_path)
+    assert contents(rerun(of_object)) == contents(of_object)
+    folder.rename(tmp_path / "moved")
+    with refused(RunError, "missing-file", option="prompt", file=str(folder)):
+        rerun(run, out=tmp_path / "again")
+    assert contents(rerun(run, prompt=[tmp_path / "moved"], out=tmp_path / "again")) == contents(run)
+    other = pk.SoftPrompt(2).with_parameters({"vectors": model.embed([3, 4])}, {"name": "fake"})
+    pk.save_manipulation(other, tmp_path / "other")
+    with refused(RunError, "settings-changed", folder=str(run.path)):
+        rerun(run, prompt=[tmp_path / "other"], out=tmp_path / "third")
+
+
+def test_a_file_of_demonstrations_can_have_moved(tmp_path: Path) -> None:
+    path = write(tmp_path / "one")
+    train = [{"text": f"other {number}", "note": "n", "label": ("yes", "no")[number % 2]} for number in range(20)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    run = of_options(path, tmp_path, shots=2, train=str(tmp_path / "train.jsonl"), inputs="text")
+    assert contents(rerun(run)) == contents(run)
+    (tmp_path / "train.jsonl").rename(tmp_path / "moved.jsonl")
+    with refused(RunError, "missing-file", option="train", file=str(tmp_path / "train.jsonl")):
+        rerun(run, out=tmp_path / "again")
+    assert contents(rerun(run, train=tmp_path / "moved.jsonl", out=tmp_path / "again")) == contents(run)
+
+
 def test_the_command_says_whether_the_files_are_equal(tmp_path: Path) -> None:
     run = MADE["a shipped task"](tmp_path)
     result = CliRunner().invoke(app, ["rerun", str(run.path)], catch_exceptions=False)
