@@ -137,14 +137,16 @@ def _repeated(folder: Path, settings: RunSettings, summary: RunSummary, given: M
     with tempfile.TemporaryDirectory() as temporary:
         places = _Places(folder=folder, origin=origin, given=given, temporary=Path(temporary))
         config = EvalConfig.from_keywords(**places.located(options))
+        title = str(settings["task"]["name"])
         if recorded is not None:
-            loaded = replace(config.load_task(), name=str(settings["task"]["name"]))
+            template = config.saved_template() if config.predictor and config.template is None else config.template
+            loaded = replace(resolve_task(config.task, config, template=template, title=title), name=title)
             rows = config.selected_rows()
             yield _Repeated(task=loaded, predictors=config.build(loaded), rows=rows, options=config.recorded())
             return
         of_task = {} if origin is None or origin["task"] is None else origin["task"]
         template = cast("str | None", of_task.get("template"))
-        loaded = replace(resolve_task(config.task, config, template=template), name=str(settings["task"]["name"]))
+        loaded = replace(resolve_task(config.task, config, template=template, title=title), name=title)
         rows = SelectedRows(
             split=settings["split"],
             limit=settings["limit"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from promptkit.core.arrays import Array
 from promptkit.core.examples import LabeledExample
+from promptkit.core.records import record_head
 from promptkit.core.values import FileReference, Value
 from promptkit.runs.schema import EvaluatedRecord
 
@@ -60,16 +61,16 @@ class EvaluatedRow:
 
     def to_record(self) -> EvaluatedRecord:
         """Returns the row as the first fields of a line of `predictions.jsonl`."""
-        record: EvaluatedRecord = {"id": self.id, "inputs": dict(self.inputs), "gold": self.gold}
-        if self.fold:
-            record["fold"] = self.fold
+        record: dict[str, object] = {**record_head(self.id, self.fold)}
         if self.row_id is not None:
             record["row_id"] = self.row_id
+        record["inputs"] = dict(self.inputs)
         if self.choices:
             record["choices"] = list(self.choices)
+        record["gold"] = self.gold
         if self.accepted:
             record["accepted"] = list(self.accepted)
-        return record
+        return cast("EvaluatedRecord", record)
 
 
 def _shown(value: Value) -> str:

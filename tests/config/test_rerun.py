@@ -91,6 +91,12 @@ def test_data_that_have_moved_are_named(tmp_path: Path) -> None:
     assert contents(rerun(run, task=tmp_path / "two" / "own.yaml")) == contents(run)
 
 
+def test_a_data_file_may_have_another_name(tmp_path: Path) -> None:
+    run = of_options(write(tmp_path / "one"), tmp_path, shots=1)
+    (tmp_path / "one" / "rows.jsonl").rename(tmp_path / "renamed.jsonl")
+    assert contents(rerun(run, task=tmp_path / "renamed.jsonl")) == contents(run)
+
+
 def test_a_task_file_of_a_mirror_is_in_the_folder(tmp_path: Path) -> None:
     write(tmp_path / "mirror" / "set").rename(tmp_path / "mirror" / "set" / "test.jsonl")
     path = task_file(tmp_path / "one", files=None, mirror="set")
