@@ -73,6 +73,7 @@ def _print_labels(run: Run, *, by_label: bool) -> None:
 
 
 def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) -> None:
+    """Refuses the figures of each label for several runs, and for answers without shared labels, before anything is evaluated."""
     from promptkit.core.errors import InputError
 
     given = [f"--shard {shard}"] * (shard is not None) + [f"--seeds {config.seeds}"] * (config.seeds is not None)
@@ -84,6 +85,12 @@ def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) ->
             hint="Leave one of them out",
             options=("by_label", given[0].split()[0].strip("-")),
         )
+    if by_label and config.predictor is None:
+        from promptkit.evaluation.metric_checks import unanswered_input
+        from promptkit.runs.by_label import check_labels
+
+        task = config.load_task()
+        check_labels(unanswered_input(config.build_first_aligner(task), task))
 
 
 def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) -> None:

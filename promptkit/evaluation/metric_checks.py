@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
 from promptkit.metrics.asked import Asked, ask_for, check
 from promptkit.runs.recorded import record_metrics
@@ -29,8 +30,13 @@ def check_metrics(asked: Sequence[Asked], reader: OutputReader, task: Task) -> N
         task: The task. The predictions are those of rows without an answer.
     """
     if asked:
-        row = task.rows(task.spec.split)[0]
-        check(asked, reader.outcome([{**reader.unanswered(row), "no_answer": True}]).metric_input)
+        check(asked, unanswered_input(reader, task))
+
+
+def unanswered_input(reader: OutputReader, task: Task) -> MetricInput:
+    """Returns the input of the metrics of one row without an answer, which has the kind of the predictions of an aligner."""
+    row = task.rows(task.spec.split)[0]
+    return reader.outcome([{**reader.unanswered(row), "no_answer": True}]).metric_input
 
 
 def with_asked(run: Run, asked: Sequence[Asked]) -> Run:
