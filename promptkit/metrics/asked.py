@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
 
+from promptkit.core.arguments import shortened
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import expanded
@@ -89,10 +90,10 @@ def _new(added: object, name: str | None) -> Metric:
         raise InputError(
             "This is not a metric",
             code="not-a-metric",
-            got=repr(added)[:200],
+            got=shortened(added),
             hint="Give a name, a class with the attributes of pk.metrics.Metric, or a named function of a prediction and the "
             "accepted answers",
-            metric=repr(added)[:200],
+            metric=shortened(added),
         )
     known = METRICS.get(metric.name)
     if known is not None and type(known) is not type(metric):

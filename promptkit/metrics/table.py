@@ -60,7 +60,10 @@ def as_metric(added: object, name: str | None = None) -> Metric | None:
     if isinstance(added, FunctionType):
         named = name or added.__name__
         return FunctionMetric(named, added) if named.isidentifier() else None
-    metric = added() if isinstance(added, type) else added
+    try:
+        metric = added() if isinstance(added, type) else added
+    except TypeError:  # a class that needs arguments
+        return None
     return metric if isinstance(metric, Metric) else None
 
 

@@ -67,6 +67,7 @@ class RunData:
         """The label or a correct answer of each row."""
         return tuple(row.gold for row in self.evaluated)
 
+    @check_arguments("Run.to_json")
     def to_json(self, *, by_label: bool = False) -> dict[str, object]:
         """Returns what `promptkit eval --json` prints.
 
@@ -170,6 +171,7 @@ class RunData:
         compared = baselines.compared_with(self.metric_inputs, self.results[0].asked, self.metrics)
         return replace(self, baselines=compared, notes=(*self.notes, *compared.notes()))
 
+    @check_arguments("Run.without_baselines")
     def without_baselines(self, reason: str) -> Self:
         """Returns the run with a note that says why it has no baselines."""
         return replace(self, notes=(*self.notes, f"no baseline without a model: {reason}"))
