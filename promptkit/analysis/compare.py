@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def compare(
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     **predictors: Predictor,
 ) -> Comparison: ...
 @overload
@@ -62,7 +62,7 @@ def compare(
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     **predictors: Predictor,
 ) -> Comparison:
     """Compares predictors on the rows of a task, or finished runs, with the first one.

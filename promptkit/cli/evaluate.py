@@ -12,7 +12,8 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.evaluation import EvalConfig
-from promptkit.display.terminal import Bar, print_wide
+from promptkit.display.progress import Bar
+from promptkit.display.terminal import print_wide
 
 if TYPE_CHECKING:
     from promptkit.runs.run import Run

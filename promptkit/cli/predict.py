@@ -12,7 +12,7 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.predict import PredictConfig
-from promptkit.display.terminal import Bar
+from promptkit.display.progress import Bar
 
 if TYPE_CHECKING:
     from promptkit.predictor.stream import PredictedFile

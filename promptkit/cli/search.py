@@ -15,7 +15,7 @@ from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.manipulations import ManipulationOptions
 from promptkit.core.errors import InputError
-from promptkit.display.terminal import Bar
+from promptkit.display.progress import Bar
 
 if TYPE_CHECKING:
     from promptkit.searches.halving import By

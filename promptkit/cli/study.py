@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
-from typing import Annotated
+from contextlib import ExitStack
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,13 +26,17 @@ def study(
     from promptkit.config.study import StudyConfig
     from promptkit.display import plots
     from promptkit.studies import figures
-    from promptkit.studies.progress import LiveTable, RunsBar
+    from promptkit.studies.progress import LiveTable, Progress, RunsBar
 
     config = StudyConfig.from_yaml(file)
     if plot is not None:
         plots.check_drawable(plot)
-    display = nullcontext() if as_json else LiveTable() if sys.stderr.isatty() else RunsBar()
-    with exit_on_interrupt(), display as progress:
+    with exit_on_interrupt(), ExitStack() as shown:
+        progress: Progress | Literal[False] = False
+        if not as_json:
+            bar = RunsBar()
+            shown.enter_context(bar)
+            progress = shown.enter_context(LiveTable()) if sys.stderr.isatty() else bar.show
         result = config.run(out=out, cache=not no_cache, progress=progress)
     baseline_results = config.compute_baselines(result)
     if plot is not None:

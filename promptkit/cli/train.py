@@ -13,7 +13,7 @@ from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.saving import predict_command
 from promptkit.config.train import TrainConfig
 from promptkit.core.distributed import processes
-from promptkit.display.terminal import Bar
+from promptkit.display.progress import Bar
 
 if TYPE_CHECKING:
     from promptkit.training.result import TrainingResult

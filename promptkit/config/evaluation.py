@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from promptkit.config.build import build_predictors, build_stages, predictor_builder
 from promptkit.config.eval_options import EvalOptions
@@ -77,13 +77,14 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         template = self.saved_template() if self.predictor and self.template is None else self.template
         return resolve_task(self.task, self, template=template)
 
-    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Run:
+    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None) -> Run:
         """Evaluates the predictors, as `promptkit eval` does.
 
         Args:
             out: The folder for run folders.
             cache: Whether to take answers from the score cache and to add new ones.
-            progress: Called with the number of finished requests and the number of all requests.
+            progress: Called with the number of finished requests and of all requests; False shows nothing. By default a bar in
+                a terminal or notebook, and otherwise a line every 30 seconds, is shown on standard error.
 
         Raises:
             PromptkitError: The configuration cannot be evaluated.
@@ -128,7 +129,9 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         self._record(run.path)
         return with_baselines(run, task, reader) if self.baselines else run
 
-    def run_seeds(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> SeedRuns:
+    def run_seeds(
+        self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None
+    ) -> SeedRuns:
         """Evaluates the predictors once for each seed, as `promptkit eval --seeds` does.
 
         Each run is the one that `run` returns for its seed. The model is loaded once.
@@ -209,7 +212,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
             return missing_baselines(run, error)
 
     def run_shard(
-        self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None
+        self, shard: Shard, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None
     ) -> ShardRun:
         """Evaluates one shard, which `promptkit merge` joins with the others. The other arguments are as in `run`."""
         from promptkit.evaluation.evaluate import evaluate_shard

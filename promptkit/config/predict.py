@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -40,7 +40,7 @@ class PredictConfig(EngineOptions, Options):
     model: str | None = None
     """Model, if it is elsewhere than when the predictor was saved; it must have the same weights."""
 
-    def run(self, output: str | Path, *, progress: Progress | None = None) -> PredictedFile:
+    def run(self, output: str | Path, *, progress: Progress | Literal[False] | None = None) -> PredictedFile:
         """Predicts the rows and writes them to a file, as `promptkit predict` does.
 
         Args:

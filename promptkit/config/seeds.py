@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -45,10 +45,10 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return seeds if valid else ()
 
 
-def of_part(progress: Progress | None, part: int, parts: int) -> Progress | None:
+def of_part(progress: Progress | Literal[False] | None, part: int, parts: int) -> Progress | Literal[False] | None:
     """Returns the progress of one of several parts of equal size, as a part of the whole."""
-    if progress is None:
-        return None
+    if not progress:
+        return progress
     return lambda done, total: progress(part * total + done, parts * total)
 
 

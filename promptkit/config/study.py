@@ -158,7 +158,7 @@ class StudyConfig(EvalOptions):
         shared = self.model_fields_set - {"grid", "task", "description", "limit", "folds", "baselines", "compare"} - cell.keys()
         return in_grid | {option: option for option in sorted(shared)}
 
-    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> Study:
+    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None) -> Study:
         """Evaluates every cell of a study, each as `promptkit eval` would.
 
         All cells are checked before the first one is evaluated. Cells are grouped by model, and one model is in memory at a

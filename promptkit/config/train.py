@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -129,7 +129,9 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         """The labeled rows of each label that the label map is fitted on; None without a label map."""
         return self.per_class if self.labelmap else None
 
-    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | None = None) -> TrainingResult:
+    def run(
+        self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None
+    ) -> TrainingResult:
         """Trains the manipulations, as `promptkit train` does.
 
         Args:

@@ -1,17 +1,15 @@
-"""Tables and progress bars on the terminal."""
+"""Tables on the terminal."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from promptkit.display.layout import wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from tqdm import tqdm
 
 MAX_WIDTH = 1000
 """The largest width of a table, in characters."""
@@ -53,33 +51,3 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
-
-
-class Bar:
-    """A progress bar on standard error, shown from the first update.
-
-    Args:
-        hidden: Whether nothing is shown; the bar is also hidden if standard error is not a terminal.
-        unit: What the bar counts.
-    """
-
-    def __init__(self, *, hidden: bool, unit: str = "row") -> None:
-        self._unit = unit
-        self._hidden = hidden or not sys.stderr.isatty()
-        self._bar: tqdm[NoReturn] | None = None
-
-    def __call__(self, done: int, total: int, message: str = "") -> None:
-        """Updates the bar, with a message after it."""
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, initial=done, unit=self._unit, disable=self._hidden, file=sys.stderr)
-        self._bar.set_postfix_str(message, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

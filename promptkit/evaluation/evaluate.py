@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from promptkit.collect.collected import Collected
 from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
+from promptkit.display.progress import reporting
 from promptkit.evaluation.baselines import with_baselines
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
@@ -48,7 +50,7 @@ def evaluate(
     baselines: bool = True,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     executor: Executor | None = None,
 ) -> Run:
     """Evaluates predictors on a split of a task, in one pass of the model.
@@ -67,7 +69,8 @@ def evaluate(
         baselines: Whether to evaluate baselines without a pretrained model, too, fitted on the same labeled rows.
         out: The folder for run folders.
         cache: Whether to take answers from the score cache and to add new ones.
-        progress: Called with the number of finished requests and the number of all requests.
+        progress: Called with the number of finished requests and of all requests; False shows nothing. By default a bar in
+            a terminal or notebook, and otherwise a line every 30 seconds, is shown on standard error.
         executor: Computes the batches of requests; in this process if None. The run does not depend on the executor.
 
     Returns:
@@ -88,8 +91,9 @@ def evaluate(
         if folder.finished():
             run = replace(read_run(Run, folder.path, baselines=False), examples_per_second=0.0, resumed=len(plan.rows))
         else:
-            report, engine = progress or _no_progress, executor or InProcess(plan.model)
-            completed = execute(plan, folder, settings["model"], cache=_cache(cache), progress=report, executor=engine)
+            engine = executor or InProcess(plan.model)
+            with reporting(progress) as report:
+                completed = execute(plan, folder, settings["model"], cache=_cache(cache), progress=report, executor=engine)
             run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
         run = with_asked(run, asked)
     run = replace(run, seconds=time.perf_counter() - started)
@@ -108,7 +112,7 @@ def evaluate_shard(
     folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> ShardRun:
     """Evaluates one shard of a run: every n-th of its batches.
 
@@ -129,15 +133,16 @@ def evaluate_shard(
         if folder.finished():
             completed = read_completed(plan, folder)
         else:
-            completed = execute(
-                plan,
-                folder,
-                settings["model"],
-                cache=_cache(cache),
-                progress=progress or _no_progress,
-                executor=InProcess(plan.model, shard),
-                shard=shard,
-            )
+            with reporting(progress) as report:
+                completed = execute(
+                    plan,
+                    folder,
+                    settings["model"],
+                    cache=_cache(cache),
+                    progress=report,
+                    executor=InProcess(plan.model, shard),
+                    shard=shard,
+                )
             _finish_shard(plan, folder, completed.marked(plan.seen), shard, fitted)
     return ShardRun(
         task=task.name,
@@ -215,7 +220,3 @@ def _evaluated_rows(plan: RunPlan, completed: CompletedRun) -> list[EvaluatedRow
 
 def _cache(use: bool) -> ScoreCache | None:
     return ScoreCache() if use else None
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.hashing import file_sha256_hex, short_hash
 from promptkit.core.version import __version__
+from promptkit.display.progress import reporting
 from promptkit.predictor.decide.drift import Drift
 from promptkit.predictor.decide.rule import Rule
 from promptkit.predictor.journal import JournaledFile
@@ -68,7 +70,7 @@ def predict_file(
     *,
     rule: Rule | None = None,
     prefix: str = "",
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> PredictedFile:
     """Predicts the rows of a file and writes them to another one, with all columns and in the same order.
 
@@ -95,7 +97,7 @@ def predict_file(
     session = predictor.session()
     writer = TableWriter(suffix, size.columns, added)
     file = JournaledFile(target, _key(predictor, source, suffix, rule, prefix))
-    with file.writing() as stream:
+    with file.writing() as stream, reporting(progress) as report:
         resumed = file.rows
         drift = Drift(predictor.out_of_fold, file.counts) if predictor.out_of_fold else None
         if not stream.tell():
@@ -106,8 +108,7 @@ def predict_file(
             file.counts = _add(file.counts, predictions, drift)
             content = writer.lines([row.values for row in rows], _values(predictions, prefix))
             file.complete_step(stream, content.encode(), len(rows))
-            if progress is not None:
-                progress(file.rows, size.rows)
+            report(file.rows, size.rows)
     file.finish()
     seconds = time.perf_counter() - started
     return PredictedFile(

@@ -57,7 +57,7 @@ def search(
     seed: int = 0,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> SearchResult:
     """Searches for the best instruction of a predictor's prompt.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from promptkit.display.progress import Bar, in_notebook
 from promptkit.display.table import Plain
 from promptkit.studies.grid import format_values
 from promptkit.studies.study import Study
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from tqdm import tqdm
 
 UPDATE_INTERVAL = 0.2
 """The least number of seconds between two updates of a notebook's bar."""
@@ -78,27 +77,15 @@ class LiveTable(AbstractContextManager["LiveTable"]):
         self._live.update(Group(*table, Text(progress.line, style="bright_black")))
 
 
-class RunsBar(AbstractContextManager["RunsBar"]):
-    """Shows a bar of tqdm on standard error, at most every ten seconds."""
+class RunsBar(Bar):
+    """Shows the number of finished runs, as a bar in a terminal and otherwise as a line every 30 seconds."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[Never] | None = None
+        super().__init__(unit="run")
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, progress: StudyProgress) -> None:
-        """Updates the bar."""
-        if self._bar is None:
-            self._bar = _runs_bar(progress.total)
-        self._bar.update(progress.done - self._bar.n)
-
-
-def _runs_bar(total: int) -> tqdm[Never]:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="run", file=sys.stderr, mininterval=10)
+    def show(self, progress: StudyProgress) -> None:
+        """Shows the state of a study."""
+        self(progress.done, progress.total, progress.line if progress.done < progress.total else "")
 
 
 class NotebookBar:
@@ -123,8 +110,12 @@ class NotebookBar:
         self._handle.update({"text/html": bar, "text/plain": text}, raw=True)
 
 
-def in_notebook() -> bool:
-    """Returns whether this process is the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
+def shown_by_default(*, shown: bool) -> Progress:
+    """Returns what shows the progress of a study in Python.
+
+    Args:
+        shown: Whether anything is shown.
+    """
+    if not shown:
+        return lambda progress: None
+    return NotebookBar() if in_notebook() else RunsBar().show

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, PromptkitError, RunError
@@ -17,7 +18,7 @@ from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.asked import MetricLike
 from promptkit.studies.cells import TASK, Failure, StudiedTask
 from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
-from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook
+from promptkit.studies.progress import Progress, StudyProgress, shown_by_default
 from promptkit.studies.state import Build, GridState
 from promptkit.studies.study import Study
 from promptkit.tasks.load import task as load_task
@@ -39,7 +40,7 @@ def study(
     folds: int | None = None,
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     **grid: object,
 ) -> Study:
     """Evaluates `build(**values)` for every combination of the values of a grid.
@@ -99,13 +100,13 @@ def evaluate_grid(
     folds: int | None = None,
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Study:
     """Evaluates a grid as `study` does, but does not log cells that fail."""
     tasks, grid = _tasks_of(task, grid)
     values = dimensions(grid)
     check_parameters(build, values)
-    report = progress or (NotebookBar() if in_notebook() else lambda progress: None)
+    report = progress or shown_by_default(shown=progress is None)
     studied = [StudiedTask(task=each, split=each.spec.split if split is None else split) for each in tasks]
     state = GridState(build, studied, limit, values)
     runs = state.runs_to_do()

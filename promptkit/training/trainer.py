@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from promptkit.core.model import Differentiable
 from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
+from promptkit.display.progress import Bar
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import Predictor
@@ -66,7 +68,7 @@ def train(
     folds: int | None = None,
     out: str | Path = OUT,
     cache: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
     **config: object,
 ) -> TrainingResult:
     """Trains the learnable manipulations of a predictor, such as a soft prompt.
@@ -83,7 +85,8 @@ def train(
         folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with `folds=1` afterwards.
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
-        progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text.
+        progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text; False shows
+            nothing. By default a bar in a terminal or notebook, and otherwise a line every 30 seconds, is shown.
         **config: The settings of the training run, see `TrainingConfig`, such as `steps=200`.
 
     Returns:
@@ -98,7 +101,10 @@ def train(
     task = training_task(task, split, folds, fits=predictor.chain.calibration is not None)
     rows, resolved = check(predictor, task, split=split, config=requested)
     _warn_of_accelerate_precision(resolved)
-    return _Training(predictor, task, rows, resolved, cache=cache, progress=progress).run(out)
+    if progress is None:
+        with Bar(unit="step") as bar:
+            return _Training(predictor, task, rows, resolved, cache=cache, progress=bar).run(out)
+    return _Training(predictor, task, rows, resolved, cache=cache, progress=progress or None).run(out)
 
 
 def _warn_of_accelerate_precision(config: TrainingConfig) -> None:
