@@ -12,7 +12,7 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.evaluate import print_run
 from promptkit.cli.interrupt import exit_on_interrupt
-from promptkit.display.terminal import Bar
+from promptkit.display.progress import Bar
 
 
 def rerun(

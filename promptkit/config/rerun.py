@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from promptkit.config.eval_options import SelectedRows
 from promptkit.config.evaluation import EvalConfig
@@ -60,7 +60,7 @@ def rerun(
     predictor: str | Path | None = None,
     model: str | None = None,
     cache: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal[False] | None = None,
 ) -> Run:
     """Evaluates exactly what a finished run has evaluated, and compares the files.
 
