@@ -34,9 +34,7 @@ def study(
     with exit_on_interrupt(), ExitStack() as shown:
         progress: Progress | Literal[False] = False
         if not as_json:
-            bar = RunsBar()
-            shown.enter_context(bar)
-            progress = shown.enter_context(LiveTable()) if sys.stderr.isatty() else bar.show
+            progress = shown.enter_context(LiveTable() if sys.stderr.isatty() else RunsBar())
         result = config.run(out=out, cache=not no_cache, progress=progress)
     baseline_results = config.compute_baselines(result)
     if plot is not None:

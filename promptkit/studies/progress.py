@@ -77,15 +77,18 @@ class LiveTable(AbstractContextManager["LiveTable"]):
         self._live.update(Group(*table, Text(progress.line, style="bright_black")))
 
 
-class RunsBar(Bar):
+class RunsBar(AbstractContextManager["RunsBar"]):
     """Shows the number of finished runs, as a bar in a terminal and otherwise as a line every 30 seconds."""
 
     def __init__(self) -> None:
-        super().__init__(unit="run")
+        self._bar = Bar(unit="run")
 
-    def show(self, progress: StudyProgress) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._bar.__exit__()
+
+    def __call__(self, progress: StudyProgress) -> None:
         """Shows the state of a study."""
-        self(progress.done, progress.total, progress.line if progress.done < progress.total else "")
+        self._bar(progress.done, progress.total, progress.line if progress.done < progress.total else "")
 
 
 class NotebookBar:
@@ -118,4 +121,4 @@ def shown_by_default(*, shown: bool) -> Progress:
     """
     if not shown:
         return lambda progress: None
-    return NotebookBar() if in_notebook() else RunsBar().show
+    return NotebookBar() if in_notebook() else RunsBar()
