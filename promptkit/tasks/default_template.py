@@ -13,6 +13,8 @@ _RESERVED_NAMES = {
     *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
 }
 """Names that mean something else in a template."""
+_ANSWERS = ("Label", "Labels", "Answer")
+"""The titles of the answer, which no column of the input has."""
 
 
 def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
@@ -29,16 +31,16 @@ def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
     return names
 
 
-def default_template(name: str, variables: Sequence[str], *, has_labels: bool, several: bool = False) -> str:
+def default_template(name: str, variables: Mapping[str, str], *, has_labels: bool, several: bool = False) -> str:
     """Returns the text of a template that shows each variable on a line of its own.
 
     Args:
         name: The name of the task.
-        variables: The variables; at least one.
+        variables: Variable -> its column, whose name precedes the value; at least one.
         has_labels: Whether the task has labels, which the instruction lists; otherwise the model generates the answer.
         several: Whether any number of the labels can apply to a row, so that the target block is a line for each label.
     """
-    inputs = "\n".join(f"{variable.replace('_', ' ').capitalize()}: {{{{ {variable} }}}}" for variable in variables)
+    inputs = "\n".join(f"{_title(column)}: {{{{ {variable} }}}}" for variable, column in variables.items())
     question = "Say for each label whether it applies" if several else "Say which it is"
     instruction = f'{{% block instruction %}}{question}: {{{{ labels | join(", ") }}}}.{{% endblock %}}\n' if has_labels else ""
     answer = ("Labels" if several else "Label") if has_labels else "Answer"
@@ -50,6 +52,13 @@ def default_template(name: str, variables: Sequence[str], *, has_labels: bool, s
         f"{{% block target %}}{space}{{{{ label }}}}{{% endblock %}}\n"
         "{% block separator %}\n\n{% endblock %}\n"
     )
+
+
+def _title(column: str) -> str:
+    """The name of a column as words, without the marks of a template and a colon at its end."""
+    words = re.sub(r"[{}\s_]+", " ", column).strip(" :")
+    title = words.capitalize()
+    return title if title and title not in _ANSWERS else f"Column {words}".strip()
 
 
 def _comment(name: str) -> str:

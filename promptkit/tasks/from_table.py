@@ -113,7 +113,7 @@ def task_from_tables(
         modality=layout.modality,
         template=layout.template,
         answer=_extraction(columns),
-        labels=None if columns.answer else {label: label for label in layout.labels},
+        labels=None if columns.answer else words_of(layout.labels),
         multi_label=columns.multi_label,
         ordinal=columns.ordinal or (columns.numeric and not columns.answer),
         numeric=columns.numeric,
@@ -147,6 +147,11 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     check_columns([label, *columns.inputs, *([] if columns.id is None else [columns.id])], rows, where)
     labels = () if columns.answer else _labels(tables, label, columns, where)
     notes = () if given or label in (LABEL, LABELS) else (f"The labels are the values of the column {label}.",)
+    if label in labels:
+        notes = (
+            *notes,
+            f"The column {label} contains its own name: does the first line of {where} have the names of the columns?",
+        )
     if columns.template is not None:
         variables = _variables_of_template(columns, rows, label, where)
         return TableLayout(label=label, variables=variables, labels=labels, template=str(columns.template), notes=notes)
@@ -159,9 +164,14 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     if not columns.answer and not columns.multi_label and (image := image_column(rows, chosen)):
         return TableLayout(label=label, variables={"image": image}, labels=labels, template="", notes=notes)
     variables = {variable: column for column, variable in variable_names(chosen).items()}
-    template = default_template(name, [*variables], has_labels=not columns.answer, several=columns.multi_label)
+    template = default_template(name, variables, has_labels=not columns.answer, several=columns.multi_label)
     all_notes = (*notes, *([_left_out_note(left_out)] if left_out else []))
     return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=all_notes)
+
+
+def words_of(labels: Sequence[str]) -> dict[str, str]:
+    """Returns label -> its word in a prompt, which is the label without surrounding white space."""
+    return {label: label.strip() or label for label in labels}
 
 
 def _note_on_empty_rows(rows: Rows, inputs: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptkit.core.paths import expanded
 from promptkit.tasks.frames import Table
-from promptkit.tasks.from_table import NUMBER_TOKENS, Columns, TableLayout, read_layout
+from promptkit.tasks.from_table import NUMBER_TOKENS, Columns, TableLayout, read_layout, words_of
 from promptkit.tasks.images.from_folder import task_from_folder
 from promptkit.tasks.readers import data_stem, read_file
 
@@ -83,7 +83,7 @@ def _answers(layout: TableLayout, kind: str) -> str:
         return "answer: first_line  # the model generates the answer, and its first line is compared\n"
     return (
         "# label: its word in the prompt, or a list of words such as [bug, defect]; descriptive words work best\n"
-        f"labels: {_yaml({label: label for label in layout.labels})}\n"
+        f"labels: {_yaml(words_of(layout.labels))}\n"
         f"{kind}"
     )
 

@@ -193,3 +193,29 @@ def test_binary_labels_are_decoded_or_refused(tmp_path: Path) -> None:
                 pk.task(tmp_path / "rows.parquet", template=template)
         else:
             assert pk.task(tmp_path / "rows.parquet", template=template).labels == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "title"),
+    [
+        ("my_text", "My text"),
+        (" text ", "Text"),
+        ("labels", "Column labels"),
+        ("Größe:", "Größe"),
+        ("{{ x }}", "X"),
+        ("class", "Class"),
+    ],
+)
+def test_a_template_shows_the_names_of_columns(column: str, title: str, tmp_path: Path) -> None:
+    rows = [{column: f"text {n}", "kind": " yes " if n % 2 else "no"} for n in range(12)]
+    task = pk.task(rows, label="kind")
+    template = pk.Template(task.spec.template or "")
+    (variable,) = task.source.inputs
+    assert template.render("input", {variable: "v"}) == f"{title}: v\nLabel:"
+    assert task.spec.labels == {" yes ": "yes", "no": "no"}
+
+
+def test_a_file_without_names_of_columns_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("".join(f"text {n},{'yes' if n % 2 else 'no'}\n" for n in range(12)), encoding="utf-8")
+    assert any("its own name" in note for note in pk.task(path).notes)

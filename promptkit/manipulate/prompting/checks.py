@@ -44,9 +44,9 @@ def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
         raise InputError("The number of demonstrations must not be negative", code="out-of-range", got=f"k={k}", k=k)
     if k > count_distinct(pool):
         raise TaskError(
-            f"{k} demonstrations were requested, but the pool has only {count_distinct(pool)} distinct rows",
+            f"The pool has {count_distinct(pool)} distinct rows, which are too few for {k} demonstrations",
             code="too-few-rows",
-            hint="Use fewer shots, add train rows, or give the pool more of them, with split_train: pool=0.8,fit=0.2",
+            hint="Use fewer shots (0 for none), add train rows, or give the pool more of them: split_train: pool=0.8,fit=0.2",
             k=k,
             rows=count_distinct(pool),
         )
