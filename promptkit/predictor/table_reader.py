@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import IO, Protocol
 
 from promptkit.core.errors import TaskError, json_reason
 from promptkit.tasks.arrow import check_column_names, single_values
-from promptkit.tasks.readers import Row, data_suffix, unreadable
+from promptkit.tasks.readers import Row, data_suffix, not_gzip, unreadable
 from promptkit.tasks.separated import NAMES, delimiter_of
 from promptkit.tasks.workbook import plain_rows
 
@@ -114,8 +116,6 @@ class SeparatedReader:
                     file=str(self.path),
                     line=reader.line_num,
                 ) from None
-            except UnicodeDecodeError as error:
-                raise _not_utf8(self.path, error) from None
 
 
 class JsonlReader:
@@ -127,12 +127,9 @@ class JsonlReader:
     def rows(self) -> Iterator[InputRow]:
         """Yields the rows. Blank lines are left out."""
         with _open_text(self.path, newline="\n") as stream:
-            try:
-                for line in stream:
-                    if line.strip():
-                        yield _json_row(line)
-            except UnicodeDecodeError as error:
-                raise _not_utf8(self.path, error) from None
+            for line in stream:
+                if line.strip():
+                    yield _json_row(line)
 
 
 class ParquetReader:
@@ -178,12 +175,26 @@ class WorkbookReader:
         yield from map(InputRow, plain_rows(self.path))
 
 
-def _open_text(path: Path, newline: str = "") -> IO[str]:
+@contextmanager
+def _open_text(path: Path, newline: str = "") -> Iterator[IO[str]]:
+    """Opens a text file, which may be compressed with gzip.
+
+    Raises:
+        TaskError: While it is read, it turns out not to be UTF-8, or to be damaged.
+    """
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
-    if compressed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
-    return path.open(encoding="utf-8-sig", newline=newline)
+    try:
+        if compressed:
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline=newline) as text:
+                yield text
+        else:
+            with path.open(encoding="utf-8-sig", newline=newline) as text:
+                yield text
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise not_gzip(path, error) from None
 
 
 def _separated_row(header: list[str], cells: list[str], delimiter: str) -> InputRow:

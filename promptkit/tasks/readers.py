@@ -142,12 +142,17 @@ def _decompressed(path: Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        raise TaskError(
-            f"The file {path} cannot be decompressed: {error}",
-            code="not-gzip",
-            hint="Check that the file is complete",
-            file=str(path),
-        ) from None
+        raise not_gzip(path, error) from None
+
+
+def not_gzip(path: Path, error: Exception) -> TaskError:
+    """Returns the error for a compressed file that is damaged."""
+    return TaskError(
+        f"The file {path} cannot be decompressed: {error}",
+        code="not-gzip",
+        hint="Check that the file is complete",
+        file=str(path),
+    )
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from promptkit.predictor import stream
 from promptkit.predictor.journal import JournaledFile
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.stream import predict_file
+from promptkit.predictor.table_reader import measure, open_table
 from tests.support.errors import refused
 from tests.support.runs import Killed, killed_after
 
@@ -209,3 +211,12 @@ def test_rows_like_the_labeled_ones_are_not_noted(tmp_path: Path) -> None:
     fitted.out_of_fold = out_of_fold(fitted, texts[::2])
     source = write(tmp_path / "rows.csv", [{"text": text} for text in texts[1::2]])
     assert predict_file(fitted, source, tmp_path / "out.csv").notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".csv.gz"])
+def test_a_file_that_is_not_utf8_or_is_cut_off_is_refused(suffix: str, tmp_path: Path) -> None:
+    lines = "text\n" + "grün\n" * 5000 if ".csv" in suffix else '{"text": "grün"}\n' * 5000
+    source = tmp_path / f"new{suffix}"
+    source.write_bytes(lines.encode("latin-1") if suffix[-1] != "z" else gzip.compress(os.urandom(2000).hex().encode())[:-500])
+    with refused(TaskError, "not-gzip" if suffix[-1] == "z" else "not-utf8"):
+        measure(open_table(source))
