@@ -170,8 +170,9 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
 
 
 def words_of(labels: Sequence[str]) -> dict[str, str]:
-    """Returns label -> its word in a prompt, which is the label without surrounding white space."""
-    return {label: label.strip() or label for label in labels}
+    """Returns label -> its word in a prompt: the label without surrounding white space, unless two words would be equal."""
+    words = {label: label.strip() or label for label in labels}
+    return words if len({*words.values()}) == len(words) else {label: label for label in labels}
 
 
 def _note_on_empty_rows(rows: Rows, inputs: Sequence[str]) -> list[str]:
