@@ -1,6 +1,6 @@
 """Writes the files of the example: 300 labeled tickets, new tickets without labels, and the labels that were held back.
 
-    python make_data.py --data shared --out .
+    python make_data.py --data DATA --out .
 
 `tickets.csv` and `new.csv` have the columns of an export of a help desk: a number, a date and the message; `tickets.csv` also
 has the queue that a person chose. The messages are questions of bank customers from BANKING77 (Casanueva et al. 2020, arXiv

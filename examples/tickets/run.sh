@@ -1,9 +1,9 @@
 #!/bin/bash
 # From 300 labeled tickets to a classifier in production, with documented commands only:
 #
-#     examples/tickets/run.sh shared
+#     examples/tickets/run.sh DATA
 #
-# The argument is the folder that contains banking77. MODEL names another model than the bundled one.
+# The argument is the folder that contains the folder banking77. MODEL names another model than the bundled one.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 model=${MODEL:-demo}
