@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,10 +18,10 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.state import State, from_state, to_state
 from promptkit.runs.result import Result
 from promptkit.runs.rows import EvaluatedRow
-from promptkit.runs.schema import BranchSummary, PredictionRecord
+from promptkit.runs.schema import BranchSummary, LabelSetFields, PredictionRecord, ValueFields
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats
+    from promptkit.core.arrays import Bools, Floats
 
 DIGITS = 6
 """Significant digits of probabilities in `predictions.jsonl`."""
@@ -49,7 +50,37 @@ def prediction_records(
         if has_scores:
             names = labels or row.choices
             record["probabilities"] = {align: by_label(names, each[index]) for align, each in probabilities.items()}
-        yield record
+        yield {**record, **_label_sets(results, index), **_values(results, index)}
+
+
+def _label_sets(results: Sequence[Result], row: int) -> LabelSetFields:
+    """Returns the labels that apply to a row and those that each branch predicts, of a multi-label task."""
+    inputs = {result.align: result.metric_input for result in results if result.metric_input.kind == "label_sets"}
+    if not inputs:
+        return {}
+    first = next(iter(inputs.values()))
+    return {
+        "gold_labels": _members(first.labels, first.gold_sets[row]),
+        "predicted_labels": {
+            align: _members(each.labels, each.predicted_sets[row]) if each.answered[row] else None
+            for align, each in inputs.items()
+        },
+    }
+
+
+def _members(labels: Sequence[str], members: Bools) -> list[str]:
+    return [label for label, is_member in zip(labels, members.tolist(), strict=True) if is_member]
+
+
+def _values(results: Sequence[Result], row: int) -> ValueFields:
+    """Returns the number of a row on a scale and the expected value of each branch, of a task with a scale."""
+    predicted = {result.align: result.metric_input.predicted_values for result in results}
+    gold = results[0].metric_input.gold_values
+    if gold is None:
+        return {}
+    values = {align: float(each[row]) for align, each in predicted.items() if each is not None}
+    rounded = {align: None if isnan(value) else float(f"{value:.{DIGITS}g}") for align, value in values.items()}
+    return {"gold_value": float(gold[row]), "values": rounded}
 
 
 def by_label(labels: Sequence[str], probabilities: Floats) -> dict[str, float]:

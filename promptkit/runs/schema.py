@@ -59,7 +59,25 @@ class EvaluatedRecord(Record):
     """For free-text answers, all correct texts."""
 
 
-class PredictionRecord(EvaluatedRecord):
+class LabelSetFields(TypedDict, total=False):
+    """The fields of a line of `predictions.jsonl` that only multi-label tasks have."""
+
+    gold_labels: list[str]
+    """The labels that apply to the row."""
+    predicted_labels: dict[str, list[str] | None]
+    """Branch -> the predicted labels; None for a row without an answer."""
+
+
+class ValueFields(TypedDict, total=False):
+    """The fields of a line of `predictions.jsonl` that only tasks with a numeric scale have."""
+
+    gold_value: float
+    """The number of the row."""
+    values: dict[str, float | None]
+    """Branch -> the expected value; None for a row without an answer."""
+
+
+class PredictionRecord(EvaluatedRecord, LabelSetFields, ValueFields):
     """A line of `predictions.jsonl`."""
 
     predictions: dict[str, str | None]

@@ -71,6 +71,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "limit": POSITIVE,
     "baselines": st.booleans(),
     "allow_seen": st.booleans(),
+    **dict.fromkeys(("multi_label", "ordinal", "numeric"), st.booleans()),
     "split_train": st.dictionaries(st.sampled_from(["pool", "fit", "dev"]), st.floats(0.1, 0.3), min_size=1).map(division_text),
     "folds": POSITIVE,
     "save": PATH,

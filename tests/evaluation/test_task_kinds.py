@@ -60,6 +60,11 @@ def predictors(task: pk.Task, *calibrations: Any, model: Any = None, shots: int 
     return [pk.Predictor(loaded, prompt, [reader, *([] if each is None else [each])]) for each in (None, *calibrations)]
 
 
+def prediction_lines(run: Run) -> list[dict[str, Any]]:
+    """The lines of `predictions.jsonl`."""
+    return [json.loads(line) for line in (run.path / "predictions.jsonl").read_text("utf-8").splitlines()]
+
+
 BOTH = (pk.calibrate.LabelBatch(), pk.calibrate.LabelThreshold())
 
 
@@ -84,6 +89,10 @@ def test_a_run_records_the_labels_and_the_log_odds_of_each_row(tmp_path: Path) -
     assert result.metrics["subset_accuracy"]["value"] == pytest.approx(
         np.mean([record["prediction"] == record["gold"] for record in lines(run)]), abs=1e-6
     )
+    for record, inputs in zip(prediction_lines(run), lines(run), strict=True):
+        assert record["gold_labels"] == inputs["gold_labels"]
+        members = [label for label, p in record["probabilities"]["multi-label"].items() if p > 0.5]
+        assert record["predicted_labels"] == {"multi-label": members}
     assert result.metric_input.gold_counts == {label: sum(label in row.labels for row in rows.values()) for label in WORDS}
 
 
@@ -169,6 +178,9 @@ def test_expected_values_are_means_over_the_label_probabilities(tmp_path: Path, 
         assert inputs.gold_values is not None
         assert inputs.gold_values.tolist() == [rows[row].value for row in run.ids]
         assert [rows[row].label for row in run.ids] == [*run.gold]
+        for record, value, gold in zip(prediction_lines(run), expected, inputs.gold_values, strict=True):
+            assert record["gold_value"] == gold
+            assert record["values"][result.align] == pytest.approx(value, rel=1e-5)
 
 
 @settings(max_examples=25)
