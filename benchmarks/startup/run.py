@@ -20,7 +20,8 @@ import sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-ids = tokenizer("Review: a fine film\\nSentiment: positive\\n\\n" * 24 + "Review: dull\\nSentiment:", return_tensors="pt").input_ids
+prompt = "Review: a fine film\\nSentiment: positive\\n\\n" * 24 + "Review: dull\\nSentiment:"
+ids = tokenizer(prompt, return_tensors="pt").input_ids
 with torch.no_grad():
     model(ids)
 """
