@@ -16,7 +16,11 @@ import promptkit as pk
 from tests.support.paths import ROOT
 
 installed = find_spec("vllm") is not None
-pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not installed, reason="vLLM is not installed: make test-vllm")]
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(not installed, reason="vLLM is not installed: make test-vllm"),
+]
 SCRIPT = """
 import json, sys
 import promptkit as pk
