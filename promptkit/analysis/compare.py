@@ -36,6 +36,7 @@ from promptkit.tasks.task import Task
 @overload
 def compare(
     first: Task,
+    /,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -49,11 +50,12 @@ def compare(
 ) -> Comparison: ...
 @overload
 def compare(
-    first: Run | str | Path, *others: Run | str | Path, metrics: Sequence[MetricLike] | MetricLike | None = None
+    first: Run | str | Path, /, *others: Run | str | Path, metrics: Sequence[MetricLike] | MetricLike | None = None
 ) -> Comparison: ...
 @check_arguments("compare")
 def compare(
     first: Task | Run | str | Path,
+    /,
     *others: Run | str | Path,
     split: str | None = None,
     limit: int | None = None,

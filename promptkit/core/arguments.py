@@ -224,7 +224,7 @@ def shortened(value: object) -> str:
 def _literals(kind: object) -> list[str]:
     """Returns the strings that a type annotation allows by name."""
     if get_origin(kind) is Literal:
-        return [*get_args(kind)]
+        return [value for value in get_args(kind) if isinstance(value, str)]
     return [name for part in get_args(kind) for name in _literals(part)]
 
 

@@ -56,6 +56,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens": POSITIVE,
     "samples": POSITIVE,
     "temperature": st.floats(0, 10),
+    "constrain": st.sampled_from(["on", "off"]),
     "calibrate": st.lists(SPELLED, max_size=3),
     "metric": st.lists(NAME, max_size=3),
     "labelmap": st.lists(SPELLED, max_size=3),

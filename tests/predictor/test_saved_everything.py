@@ -18,6 +18,7 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.extract import EXTRACTIONS
 from promptkit.core.arrays import as_array
+from promptkit.core.calibration import DeclaresLogOdds
 from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.core.registry import build
 from promptkit.manipulate.cot import COT
@@ -124,6 +125,7 @@ class Folder:
             if spelling.partition(":")[0] not in THIRD_PARTY:
                 align = [pk.Verbalizer(WORDS), build("calibration", CALIBRATIONS, spelling)]
                 yield f"align {spelling}", self.predictor(pk.Prompt(TEMPLATE), align), self.task, ROWS
+        yield from self.label_sets()
         yield from self.generations()
         for spelling in ("contextual", "domain:bags=3"):
             align = [pk.Verbalizer(WORDS), build("calibration", CALIBRATIONS, spelling)]
@@ -146,6 +148,16 @@ class Folder:
         for spelling in ("linear:per_class=4", "full:per_class=4", "hidden:scale=normalize", "random-map"):
             align = [pk.Classes(("left", "right")), build("calibration", CALIBRATIONS, spelling)]
             yield f"image {spelling}", self.predictor(pk.ImageProcessor(), align, self.vit), self.image_task, self.pictures()
+
+    def label_sets(self) -> Iterator[tuple[str, pk.Predictor, pk.Task, Any]]:
+        """Predictors of any number of labels for each row."""
+        texts = [(f"text {i}", [label for bit, label in enumerate(WORDS) if i >> bit & 1]) for i in range(40)]
+        rows = [{"text": text, "labels": labels} for text, labels in texts]
+        task = pk.task({"train": rows[:20], "test": rows[20:]}, name="sets", multi_label=True, labels=[*WORDS])
+        for name, kind in CALIBRATIONS.items():
+            if isinstance(kind(), DeclaresLogOdds):
+                align = [pk.MultiLabel(WORDS), build("calibration", CALIBRATIONS, name)]
+                yield f"align {name}", self.predictor(pk.Prompt(task.spec.template), align), task, ROWS
 
     def generations(self) -> Iterator[tuple[str, pk.Predictor, pk.Task, Any]]:
         """Predictors of generated texts, and of answer choices of each row."""

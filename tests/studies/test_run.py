@@ -268,7 +268,14 @@ def test_a_study_file_has_every_option_of_eval_for_several_predictors() -> None:
     options = {name: info for name, info in EvalConfig.model_fields.items() if name not in own}
     assert own < EvalConfig.model_fields.keys()
     assert options.keys() == StudyConfig.model_fields.keys() - {"description", "baselines", "compare", "grid"}
-    assert options.keys() == signature(eval_).parameters.keys() - own - {"shard", "no_cache", "out", "as_json", "plot"}
+    assert options.keys() == signature(eval_).parameters.keys() - own - {
+        "shard",
+        "no_cache",
+        "out",
+        "as_json",
+        "plot",
+        "by_label",
+    }
     assert all(StudyConfig.model_fields[name].default == info.default for name, info in options.items() if name != "task")
 
 
