@@ -13,12 +13,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, Chain
+from promptkit.align.chain import Chain
 from promptkit.align.fitted import ContextCalibration, FittedCalibration
 from promptkit.collect.fit_data import StoredAnswers, collect_fit_data
 from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.collect.requirements import needs_of, uses_fit_part
-from promptkit.core.calibration import DeclaresLogOdds
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.needs import FitData, Needs, Outputs
 from promptkit.core.state import State, from_state
@@ -28,17 +27,14 @@ from promptkit.tasks.sampling import by_hash
 from tests.extensions.plugins.manhattan import Manhattan
 from tests.extensions.plugins.mirrored import Mirrored
 from tests.extensions.plugins.sharpen import Sharpen, Sharpened
+from tests.support.calibrations import ONE_LABEL
 from tests.support.errors import refused
 from tests.support.probe_runs import LEARNED, predictors, read_outputs, run, write_task
 from tests.support.runs import contents
 from tests.support.tables import isolate
 
 CASES = [
-    *(
-        name
-        for name, kind in CALIBRATIONS.items()
-        if not isinstance(kind(), DeclaresLogOdds) and not any(spelled.partition(":")[0] == name for spelled in LEARNED)
-    ),
+    *(name for name in ONE_LABEL if not any(spelled.partition(":")[0] == name for spelled in LEARNED)),
     *LEARNED,
     *("batch:estimate_on=test", "proca:estimate_on=test", "prior:estimate_on=test", "hidden:scale=normalize:per_class=4"),
     *(

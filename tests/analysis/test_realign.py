@@ -33,6 +33,7 @@ from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
 from promptkit.needs.premise import Premise
 from promptkit.runs.command import eval_command, explained, placeholders
+from tests.support.calibrations import ONE_LABEL
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -49,7 +50,7 @@ def run(out: Path, *calibrations: str, limit: int = 40, model: str = "fake", **p
 
 @pytest.fixture(scope="module")
 def full_run(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
-    return run(tmp_path_factory.mktemp("runs"), *CALIBRATIONS)
+    return run(tmp_path_factory.mktemp("runs"), *ONE_LABEL)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def names(actual: Alignments) -> list[str]:
 def test_an_uncalibrated_run_supports_calibrations_on_its_rows_and_lists_missing_outputs(tmp_path: Path) -> None:
     actual = align(run(tmp_path).path)
     assert names(actual) == ["verbalizer", *TRANSDUCTIVE]
-    assert [item.name for item in actual.unavailable] == [*CALIBRATIONS]
+    assert [item.name for item in actual.unavailable] == [*ONE_LABEL]
     problems = {item.name: (item.code, item.fields) for item in actual.unavailable}
     assert problems["contextual"] == ("missing-content-free", {"missing": 3, "needed": 3})
     assert problems["pmi"] == ("missing-premise", {})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.analysis.realign import align
@@ -29,6 +29,7 @@ from promptkit.needs.content_free import ContentFree, RandomWords
 from promptkit.needs.fit_rows import FitLabels, FitRows
 from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
 from promptkit.needs.premise import Premise
+from tests.support.calibrations import ONE_LABEL
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -199,10 +200,10 @@ def test_a_label_without_a_word_is_refused_in_the_fit_part(tmp_path: Path, monke
 
 def test_all_calibrations_share_one_pass_and_equal_the_branch_alone(tmp_path: Path) -> None:
     model, prompt, words = pk.load("fake"), pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS_OF_SENTIMENT)
-    every = [create() for create in CALIBRATIONS.values()]
+    every = [CALIBRATIONS[name]() for name in ONE_LABEL]
     task = pk.task("sentiment")
     run = evaluate([pk.Predictor(model, prompt, [words, item]) for item in every], task, limit=30, out=tmp_path)
-    assert [result.align for result in run.results] == [*CALIBRATIONS]
+    assert [result.align for result in run.results] == [*ONE_LABEL]
     assert len(lines(run)) == 3 + 20 + 1 + len(task.part("fit"))
     for item, joint in zip(every, run.results, strict=True):
         single = evaluate(pk.Predictor(model, prompt, [words, item]), task, limit=30, out=tmp_path).results[0]

@@ -23,6 +23,7 @@ from promptkit.core.errors import TrainingError, Unsupported
 from promptkit.evaluation.baselines import with_baselines
 from promptkit.runs.baseline_files import read_baselines
 from promptkit.runs.run import Run
+from tests.support.calibrations import MULTI_LABEL
 from tests.support.errors import refused
 from tests.support.paths import ROOT
 from tests.support.runs import Killed, contents, killed_after, lines
@@ -102,10 +103,11 @@ def test_a_run_is_resumed_realigned_and_compared(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         evaluated(task, tmp_path / "part", *BOTH, model=killed_after(2, batch_tokens=900))
     assert contents(evaluated(task, tmp_path / "part", *BOTH)) == contents(whole)
-    aligned = align(whole.path, "label-batch,label-threshold")
+    aligned = align(whole.path, ",".join(MULTI_LABEL))
     for result, original in zip(aligned.results, whole.results, strict=True):
         np.testing.assert_array_equal(result.logprobs, original.logprobs)
-    assert {result.align for result in align(whole.path).results} >= {"multi-label", "label-batch", "label-threshold"}
+    everything = {result.align for result in align(whole.path).results}
+    assert everything == {"multi-label", "label-batch:estimate_on=test", *MULTI_LABEL}
     plain, batch, threshold = predictors(task, *BOTH)
     comparison = pk.compare(task, plain=plain, batch=batch, threshold=threshold, out=tmp_path / "compared", cache=False)
     assert len(comparison.branches) == 3

@@ -19,6 +19,7 @@ from promptkit.core.requests import Request, Score
 from promptkit.evaluation.evaluate import dry_run, evaluate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import LOG_EVERY, CachedModel, DryRunModel, NeedsAnswer
+from tests.support.calibrations import ONE_LABEL
 from tests.support.errors import refused
 from tests.support.runs import Killed, killed_after
 
@@ -116,7 +117,8 @@ def test_a_dry_run_computes_nothing_and_finds_errors(scripted: Any, keywords: An
 
 def test_a_dry_run_accepts_every_calibration_that_the_run_accepts(scripted: Any) -> None:
     model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
-    calibrations = [calibration for kind in CALIBRATIONS.values() for calibration in (kind(), *on_test(kind))]
+    kinds = [CALIBRATIONS[name] for name in ONE_LABEL]
+    calibrations = [calibration for kind in kinds for calibration in (kind(), *on_test(kind))]
     dry_run([pk.Predictor(model, prompt, [words, calibration]) for calibration in calibrations], pk.task("sentiment"))
     with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
         dry_run([pk.Predictor(model, prompt, [words, ProCa(estimate_on="test")])], pk.task("sentiment"), limit=7)
