@@ -60,7 +60,7 @@ def models(
     engine: Annotated[str | None, typer.Argument(metavar="[ENGINE]", help="An engine, to show its settings.")] = None,
     as_json: opts.Json = False,
 ) -> None:
-    """List the engines, their model names and supported requests, or the settings of one engine."""
+    """List the engines, or the settings of one engine."""
     from promptkit.core.capabilities import VERBS
     from promptkit.core.errors import unknown
     from promptkit.models.registry import DEFAULT_ENGINE, ENGINES
@@ -105,7 +105,7 @@ def _print_settings(engine: Engine) -> None:
 
 
 def kinds(as_json: opts.Json = False) -> None:
-    """List everything that has a name, such as calibrations and metrics."""
+    """List all calibrations, metrics and other named kinds."""
     from dataclasses import asdict
 
     from promptkit.config.kinds import named_kinds

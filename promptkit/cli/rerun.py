@@ -27,7 +27,7 @@ def rerun(
     cache: Annotated[bool, typer.Option("--cache", help="Take answers from the score cache.")] = False,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate exactly what a finished run has evaluated, and say whether its files are the same."""
+    """Repeat a finished run and compare the files of both."""
     from promptkit.config.rerun import rerun as rerun_run
 
     with exit_on_interrupt(), Bar(hidden=as_json) as bar:

@@ -35,6 +35,7 @@ KEYS = [
     "no_answer",
     "seen_rows",
     "notes",
+    "main_metric",
     "results",
     "baselines",
     "label_maps",

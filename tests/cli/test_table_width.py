@@ -20,7 +20,7 @@ STUDY = {
     "task": "sentiment",
     "model": "fake",
     "limit": 8,
-    "calibrate": ["contextual", "batch:rows=8:estimate_on=test"],
+    "calibrate": ["contextual", "batch:mean=arithmetic:estimate_on=test"],
     "grid": {"demos": ["random", "balanced"], "shots": [0, 1, 2, 3, 4, 5]},
 }
 
@@ -33,7 +33,7 @@ def run_command(patch: pytest.MonkeyPatch, command: str) -> None:
 
 
 EVALUATIONS = [
-    "sentiment --calibrate contextual,batch:rows=8:estimate_on=test,linear:per_class=4:on=tokens:tokens=20 --labelmap blm",
+    "sentiment --calibrate contextual,batch:mean=arithmetic:estimate_on=test,linear:per_class=4:on=tokens --labelmap blm",
     "capitals --max-tokens 4",
     "arithmetic --max-tokens 4 --samples 4",
     "bbh/date_understanding --data {data}",
@@ -102,7 +102,7 @@ def too_wide(text: str) -> list[str]:
 def test_the_tables_of_an_evaluation_are_at_most_80_columns_wide(
     seeds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    options = "--model fake --limit 8 --shots 2 --calibrate contextual,batch:rows=8:estimate_on=test"
+    options = "--model fake --limit 8 --shots 2 --calibrate contextual,batch:mean=arithmetic:estimate_on=test"
     text = printed(f"eval sentiment {options} {seeds} --out {tmp_path / FOLDER}", monkeypatch, capsys)
     assert "─" in text
     assert not too_wide(text)

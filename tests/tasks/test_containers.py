@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, MissingPackage, TaskError
+from promptkit.runs.recorded import ORIGIN, TASK_FILE
 from promptkit.tasks.from_table import Columns
 from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
@@ -137,13 +138,14 @@ TICKETS: Rows = [
 
 
 def run_bytes(task: pk.Task, out: Path) -> dict[str, bytes]:
-    """The name of the folder and the files of a run, without its duration."""
+    """The name of the folder and the files of a run, without its duration and the files that say where its rows were."""
     predictor = pk.Predictor(
         pk.load("fake"), pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=3)), task.spec.labels or {}
     )
     run = pk.evaluate(predictor, task, out=out, cache=False)
+    left_out = {"timing.json", ORIGIN, TASK_FILE}
     files = {
-        path.name: path.read_bytes() for path in sorted(run.path.iterdir()) if path.is_file() and path.name != "timing.json"
+        path.name: path.read_bytes() for path in sorted(run.path.iterdir()) if path.is_file() and path.name not in left_out
     }
     return {"folder": run.path.name.encode(), **files}
 
