@@ -21,7 +21,7 @@ from promptkit.evaluation.lint import prompt_warnings
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.generation import Text, stop_position
+from promptkit.models.generation import Text, Writing, stop_position
 from promptkit.runs.command import eval_command
 from tests.support.errors import refused
 from tests.support.tokenizer_families import make
@@ -193,7 +193,7 @@ def test_a_reply_is_not_cut_at_newlines_before_its_answer(prompt: str, expected:
     ids = [*tokenizer.encode("\n\nParis\nab").ids, tokenizer.control["</think>"], *tokenizer.encode("\n\nRome\nmore").ids]
     for token in ids:
         if text.generation is None:
-            text.add(token, tokenizer, frozenset())
+            text.add(token, Writing(tokenizer=tokenizer, ends=frozenset()))
     assert text.generation is not None
     assert (text.generation.text, text.generation.ended) == (expected, "stop")
 

@@ -22,6 +22,8 @@ from promptkit.manipulate.prompting.similarity import Vectors
 
 RHO = 10.0
 """Discount of the votes of a row for each selected row that it points to."""
+EXACT = 9
+"""The largest difference of discounts, as a power of RHO, for which scores are exact integers in a pool of a million rows."""
 NEIGHBORS = 150
 """Default number of neighbors in a large pool."""
 SHARE = 0.05
@@ -50,18 +52,29 @@ class Votes:
     def __init__(self, graph: Indices) -> None:
         """`graph` has the neighbors that each row points to, shape (rows, neighbors)."""
         self._graph = graph
-        self._weights = np.ones(len(graph))
-        """The weight of each row's votes: 0 once it is selected."""
+        self._discounts = np.zeros(len(graph), dtype=np.int64)
+        """The number of selected rows that each row points to."""
+        self._votes = np.ones(len(graph), dtype=np.bool_)
+        """Which rows have a vote: those that are not selected."""
 
     def gains(self) -> Numbers:
-        """Returns the score of each row, shape (rows,)."""
-        weights = np.repeat(self._weights, self._graph.shape[1])
-        return np.bincount(self._graph.ravel(), weights=weights, minlength=len(self._graph)).astype(np.float64)
+        """Returns the score of each row, shape (rows,).
+
+        Scores are in units of the most discounted vote, so that they are integers, which are compared exactly. If discounts
+        differ by more than RHO^EXACT, the unit is larger.
+        """
+        discounts = self._discounts[self._votes]
+        if not discounts.size:
+            return np.zeros(len(self._graph))
+        unit = min(discounts.max(), discounts.min() + EXACT)
+        weights = np.where(self._votes, RHO ** (unit - self._discounts), 0.0)
+        repeated = np.repeat(weights, self._graph.shape[1])
+        return np.bincount(self._graph.ravel(), weights=repeated, minlength=len(self._graph)).astype(np.float64)
 
     def take(self, place: int) -> None:
         """Selects a row and discounts the votes of the rows that point to it."""
-        self._weights[(self._graph == place).any(1)] /= RHO
-        self._weights[place] = 0
+        self._discounts += (self._graph == place).any(1)
+        self._votes[place] = False
 
 
 def neighbor_graph(vectors: Vectors, neighbors: int) -> Indices:

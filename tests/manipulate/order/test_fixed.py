@@ -85,16 +85,16 @@ def by_label(spelling):
 @pytest.mark.parametrize(
     ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
 )
-def test_classes_are_interleaved_backward_from_the_last(chosen, shown):
-    arrange = Interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
+def test_classes_are_interleaved_backward_from_the_last(context, chosen, shown):
+    arrange = Interleaved().bind(context(words=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
     assert "".join(row.label for row in rows) == shown
 
 
 @given(spelling=st.text("abc", max_size=12))
-def test_interleaving_keeps_the_order_within_classes_and_the_last_row(spelling):
+def test_interleaving_keeps_the_order_within_classes_and_the_last_row(context, spelling):
     chosen = by_label(spelling)
-    arrange = Interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
+    arrange = Interleaved().bind(context(words=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
     assert rows[-1:] == tuple(chosen[-1:])
     for label in "abc":
@@ -104,9 +104,9 @@ def test_interleaving_keeps_the_order_within_classes_and_the_last_row(spelling):
     assert all({*tail[i : i + 3]} == {*"abc"} for i in range(0, 3 * fewest, 3))
 
 
-def test_interleaving_needs_labels():
+def test_interleaving_needs_labels(context):
     with refused(TaskError, "no-fixed-labels", order="interleaved"):
-        Interleaved().bind(SimpleNamespace(labels=()))
+        Interleaved().bind(context())
 
 
 @pytest.mark.parametrize("order", [Given, Shuffled, NearestLast, NearestFirst])
