@@ -24,6 +24,7 @@ from promptkit.core.errors import InputError, MissingPackage
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.interventions import Interventions
+from promptkit.core.json_schema import read_schema
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import save
@@ -126,6 +127,21 @@ class TestEngine:
             Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12, stop=("\n", "."))),
         ]
         assert answer(vllm(), requests) == answer(hf(), requests)
+
+    def test_texts_that_are_restricted_to_a_schema_are_valid(self) -> None:
+        schema = read_schema({"film": ["good", "bad"], "stars": {"type": "integer", "minimum": 1, "maximum": 5}})
+        sampled = Generate(max_tokens=60, n=4, temperature=2.0, json_schema=schema.text)
+        verbs = [Generate(max_tokens=60, json_schema=schema.text), Generate(max_tokens=12), sampled]
+        requests = [Request(input=TextInput(ids=PROMPT), verb=verb) for verb in verbs]
+        result = answer(vllm(), requests)
+        for text in (*result[0].generations, *result[2].generations):
+            assert text.ended == "end"
+            assert schema.problems(json.loads(text.text)) == {}
+            assert text.text == schema.written(json.loads(text.text))
+        assert len({text.text for text in result[2].generations}) > 1
+        assert [output.generations[0].text for output in result[:2]] == [
+            output.generations[0].text for output in answer(hf(), requests[:2])
+        ]
 
     def test_samples_depend_only_on_the_seed_and_the_sample(self) -> None:
         def texts(seed: int, n: int, *others: Request, known: int = 0) -> list[str]:
