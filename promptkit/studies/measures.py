@@ -10,7 +10,8 @@ but not less than either of its first two terms. The first is the contribution o
 contain the interaction of items and seeds, which is therefore subtracted once. For a proportion, this is the variance of a mean
 over two crossed random factors. A bootstrap of both factors (Owen 2007, 10.1214/07-AOAS122) counts the interaction twice, and
 its intervals are too wide if seeds hardly matter. The interval is Student's t with degrees of freedom by Satterthwaite's
-approximation: it is wide for three seeds that differ, as it must be.
+approximation: it is wide for three seeds that differ, as it must be. A share of items without any variance, such as an accuracy
+of 0 with every seed, has Wilson's interval for its number of items.
 
 Rows of different tasks are never pooled. The mean over several tasks is a macro average: the mean of the tasks' means, whose
 variance is the sum of theirs, because their rows and demonstrations are independent, divided by the square of their number.
@@ -123,6 +124,9 @@ def mean(cells: Sequence[Cell], metric: str) -> Estimate:
     if all(cell.result is first.result for cell in cells):
         return Estimate(**first.result.metrics[_own_name(first, metric)])
     averaged = _macro([_mean_of_task(group, metric) for group in _by_task(cells, lambda cell: cell)])
+    if not averaged.variance and metric_of(first, metric).interval == "wilson":
+        items = min(len(cell.result.correct) for cell in cells)
+        return wilson(averaged.value * items, items)
     return averaged.estimate(_bounds(cells, metric))
 
 

@@ -16,8 +16,8 @@ from promptkit.config.evaluation import EvalConfig
 from promptkit.config.seeds import read_seeds
 from promptkit.core.errors import InputError
 from promptkit.display.text_table import TERMINAL
-from promptkit.metrics.intervals import mean_of, resamples
-from promptkit.studies.measures import interval
+from promptkit.metrics.intervals import mean_of, resamples, wilson
+from promptkit.studies.measures import interval, mean
 from promptkit.studies.seeds import SeedRuns
 from promptkit.studies.variance import components
 from tests.support.errors import refused
@@ -42,6 +42,12 @@ def test_seeds_are_written_as_a_range_or_a_list() -> None:
     assert EvalConfig(task="sentiment", seeds=range(3)).seed_values() == (0, 1, 2)
     assert EvalConfig(task="sentiment", seeds=[4, 2]).seed_values() == (4, 2)
     assert EvalConfig(task="sentiment").seed_values() == ()
+
+
+def test_a_share_that_is_0_with_every_seed_has_an_interval(tmp_path: Path) -> None:
+    runs = EvalConfig(task="capitals", model="fake", shots=2, limit=10, seeds="0:3").run_seeds(out=tmp_path)
+    assert not any(cell.run.results[0].correct.any() for cell in runs.study.cells)
+    assert mean(runs.study.cells, "exact_match") == wilson(0, 10)
 
 
 @pytest.mark.parametrize("seeds", ["", "3", "0:1", "5:2", "a:b", "1,1", "0:5000", "0;1", []])
