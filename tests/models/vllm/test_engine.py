@@ -252,7 +252,7 @@ class TestEngine:
     @pytest.mark.parametrize("moment", ["startup", "requests"])
     def test_ctrl_c_ends_the_engine(self, tmp_path: Path, moment: str) -> None:
         """Interrupts the engine while it starts, or as soon as the first of its answers is on disk."""
-        options = ["--model", "vllm:demo", "--set", "batch_tokens=64", "--no-cache", "--out", str(tmp_path)]
+        options = ["--model", "vllm:demo", "--set", "batch_tokens=64", "--no-cache", "--out", str(tmp_path), "--json"]
         process = started(["eval", "sentiment", *options])
         while process.poll() is None and not has_begun(process.pid, tmp_path, moment):
             time.sleep(0.1)
