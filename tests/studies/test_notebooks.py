@@ -27,6 +27,7 @@ def figures(book: Any) -> list[float]:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_reproduces_its_committed_output(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # an empty folder
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # progress bars are not a part of the output
     committed = nbformat.read(STUDIES / name, 4)
     book = nbformat.read(STUDIES / name, 4)
     NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
