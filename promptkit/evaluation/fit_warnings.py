@@ -52,7 +52,7 @@ def fit_warnings(chains: Sequence[Chain], collected: Collected) -> list[str]:
 
 
 def _summary(warnings: Mapping[int, str], count: int) -> str:
-    """Returns one warning for those of several folds, by fold; `count` is the number of all folds."""
+    """Joins the warnings of several folds into one; `count` is the number of all folds."""
     number, first = next(iter(warnings.items()))
     if len({*warnings.values()}) > 1:
         return f"In {len(warnings)} of {count} folds, such as fold {number}: {first}"

@@ -13,7 +13,7 @@ from promptkit.tasks.task import Task
 
 
 def asked_metrics(given: object, task: Task) -> tuple[Asked, ...]:
-    """Returns the metrics that a user asks for; those of the task if none are given.
+    """Returns the metrics that a user asks for, by default the metrics of the task.
 
     Raises:
         InputError: There is no such metric.

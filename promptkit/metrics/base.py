@@ -65,7 +65,7 @@ class Metric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Metrics of which there is one for each member of something in the predictions, such as each field of a JSON answer."""
+    """A family of metrics, with one metric for each member of the predictions, such as each field of a JSON answer."""
 
     prefix: str
     """The beginning of the metrics' names."""
@@ -78,4 +78,4 @@ SCORED: frozenset[OutputKind] = frozenset({"labels", "choices"})
 GENERATED: frozenset[OutputKind] = frozenset({"texts", "votes"})
 """Generated texts."""
 SHARED_LABELS: frozenset[OutputKind] = frozenset({"labels", "label_sets"})
-"""Labels that all rows share, of which a row has one or several."""
+"""Labels that all rows share; a row has one or several of them."""

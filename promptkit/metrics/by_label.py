@@ -1,9 +1,9 @@
-"""Precision, recall and F1 of one label: metrics of which there is one for each label, as in `recall@urgent`."""
+"""Precision, recall and F1 of single labels: families with one metric for each label, such as `recall@urgent`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class _OfLabel:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = True
 
+    @classmethod
+    def members(cls, rows: MetricInput) -> list[Self]:
+        """Returns the metric of each label."""
+        return [cls(label) for label in rows.labels]
+
     @property
     def name(self) -> str:
         """The key in JSON."""
@@ -39,7 +44,7 @@ class _OfLabel:
         return self.name
 
     def applies_to(self, rows: MetricInput) -> bool:
-        """Returns whether all rows share their labels, of which this is one."""
+        """Returns whether all rows share their labels, and this is one of them."""
         return rows.kind in SHARED_LABELS and self.label in rows.labels
 
     def _columns(self, rows: MetricInput) -> tuple[Floats, Floats]:
@@ -56,11 +61,6 @@ class LabelPrecision(_OfLabel):
     prefix: ClassVar[str] = "precision@"
     interval: ClassVar[Interval] = "wilson"
 
-    @classmethod
-    def members(cls, rows: MetricInput) -> list[LabelPrecision]:
-        """Returns the precision of each label."""
-        return [cls(label) for label in rows.labels]
-
     def values(self, rows: MetricInput) -> Subset:
         """Returns which of the rows with the prediction have the label."""
         gold, predicted = self._columns(rows)
@@ -74,11 +74,6 @@ class LabelRecall(_OfLabel):
     prefix: ClassVar[str] = "recall@"
     interval: ClassVar[Interval] = "wilson"
 
-    @classmethod
-    def members(cls, rows: MetricInput) -> list[LabelRecall]:
-        """Returns the recall of each label."""
-        return [cls(label) for label in rows.labels]
-
     def values(self, rows: MetricInput) -> Subset:
         """Returns for which of the rows with the label it is predicted."""
         gold, predicted = self._columns(rows)
@@ -91,11 +86,6 @@ class LabelF1(_OfLabel):
 
     prefix: ClassVar[str] = "f1@"
     interval: ClassVar[Interval] = "bootstrap"
-
-    @classmethod
-    def members(cls, rows: MetricInput) -> list[LabelF1]:
-        """Returns the F1 score of each label."""
-        return [cls(label) for label in rows.labels]
 
     def values(self, rows: MetricInput) -> Statistic:
         """Returns the score of each resample of the rows."""

@@ -96,7 +96,7 @@ ROUNDING = 1e-9
 
 
 FAMILIES = tuple(Family(kind.prefix, kind.members) for kind in (VoteAccuracy, FieldMatch, LabelPrecision, LabelRecall, LabelF1))
-"""The metrics of which there is one for each member of something in the predictions, such as each field of a JSON answer."""
+"""The families of metrics, with one metric for each member of the predictions, such as each field of a JSON answer."""
 
 
 def applicable(rows: MetricInput) -> dict[str, Metric]:

@@ -25,7 +25,7 @@ class LabelSets:
 
 @dataclass(frozen=True, slots=True)
 class FitLabelSets(FirstRows[LabelSets]):
-    """The outputs and labels of those of the first rows of the fit part whose labels may be used."""
+    """The outputs and labels of the first rows of the fit part whose labels may be used."""
 
     kind: ClassVar[str] = "fit label sets"
     uses_labels: ClassVar[bool] = True

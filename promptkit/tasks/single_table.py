@@ -85,7 +85,7 @@ def evaluated_rows(
 def training_task(task: Task, split: str | None, folds: int | None = None, *, fits: bool = False) -> Task:
     """Returns the task whose train split is trained on: all rows of a single table if it is evaluated by folds.
 
-    Some of the rows are dev rows, also those of a fold.
+    Some of the rows are dev rows, also in a fold.
 
     Args:
         task: The task.

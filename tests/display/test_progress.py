@@ -12,7 +12,7 @@ from promptkit.display.progress import Bar, reporting
 
 
 class Clock:
-    """A clock that moves only when it is told to."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0

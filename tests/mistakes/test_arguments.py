@@ -67,7 +67,7 @@ def test_a_wrong_value_is_refused(name: str) -> None:
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """The public functions and classes, also those of public modules, except errors."""
+    """The public functions and classes of the package and its public modules, except errors."""
     for name in pk.__all__:
         value = getattr(pk, name)
         if isinstance(value, ModuleType):

@@ -1,7 +1,7 @@
 """Every public method of the objects that users work with accepts valid arguments only: anything else is an error of promptkit.
 
 The methods by which promptkit itself uses selectors, aligners, manipulations and models are left out: they are the interface of
-extensions. So is the classifier of scikit-learn, whose errors are those of scikit-learn.
+extensions. The scikit-learn classifier raises the errors of scikit-learn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Equal values of old and new rows have equal texts, whatever file they are in."""
+"""Equal values of old and new rows have equal texts in every type of file."""
 
 from __future__ import annotations
 

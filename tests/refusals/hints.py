@@ -1,4 +1,4 @@
-"""The options that a message names, and those of the command that printed it."""
+"""The options that a message names, and the options of the command that printed it."""
 
 from __future__ import annotations
 
