@@ -32,6 +32,20 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardOptions:
+    """The settings of a forward pass."""
+
+    packed: bool
+    """Whether to share prefixes if the model supports it."""
+    batch_tokens: int
+    """Maximum number of tokens that are computed at once."""
+    warn: Warn
+    """Called if prefixes should be shared and the model does not support it."""
+    checks: CheckResults
+    """The known results of checks of the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend(ABC):
     """One kind of language model. Nothing is loaded."""
 
@@ -52,25 +66,13 @@ class Backend(ABC):
         """Returns how the model reads prompts; None for a causal model."""
 
     @abstractmethod
-    def forward(
-        self,
-        model: PreTrainedModel,
-        tokenizer: TransformersTokenizer,
-        *,
-        packed: bool,
-        batch_tokens: int,
-        warn: Warn,
-        checks: CheckResults,
-    ) -> Forward:
+    def forward(self, model: PreTrainedModel, tokenizer: TransformersTokenizer, options: ForwardOptions) -> Forward:
         """Returns the forward pass of a loaded model.
 
         Args:
             model: The model of transformers.
             tokenizer: Its tokenizer.
-            packed: Whether to share prefixes if the model supports it.
-            batch_tokens: Maximum number of tokens that are computed at once.
-            warn: Called if prefixes should be shared and the model does not support it.
-            checks: The known results of checks of this model.
+            options: The settings of the forward pass.
         """
 
     @property
@@ -94,25 +96,16 @@ class CausalBackend(Backend):
         """Returns None."""
         return
 
-    def forward(
-        self,
-        model: PreTrainedModel,
-        tokenizer: TransformersTokenizer,
-        *,
-        packed: bool,
-        batch_tokens: int,
-        warn: Warn,
-        checks: CheckResults,
-    ) -> Forward:
+    def forward(self, model: PreTrainedModel, tokenizer: TransformersTokenizer, options: ForwardOptions) -> Forward:
         """Returns a packed forward pass if the model supports it, and otherwise a padded one."""
         causal_lm = CausalLM(model)
-        checks.passes("causal", lambda: check_probe(causal_lm, self.name))
-        if packed:
-            forward, reason = packed_forward(causal_lm, batch_tokens=batch_tokens, checks=checks)
+        options.checks.passes("causal", lambda: check_probe(causal_lm, self.name))
+        if options.packed:
+            forward, reason = packed_forward(causal_lm, batch_tokens=options.batch_tokens, checks=options.checks)
             if forward is not None:
                 return forward
-            warn(reason)
-        return PaddedForward(causal_lm, batch_tokens=batch_tokens)
+            options.warn(reason)
+        return PaddedForward(causal_lm, batch_tokens=options.batch_tokens)
 
 
 class EncoderDecoderBackend(Backend):
@@ -126,21 +119,12 @@ class EncoderDecoderBackend(Backend):
         """Returns the tokens that the tokenizer adds after prompts and targets."""
         return EncoderDecoderFormat(after=tokenizer.frame[1], target_end=tokenizer.target_frame[1])
 
-    def forward(
-        self,
-        model: PreTrainedModel,
-        tokenizer: TransformersTokenizer,
-        *,
-        packed: bool,
-        batch_tokens: int,
-        warn: Warn,
-        checks: CheckResults,
-    ) -> Forward:
+    def forward(self, model: PreTrainedModel, tokenizer: TransformersTokenizer, options: ForwardOptions) -> Forward:
         """Returns the forward pass of encoder and decoder."""
         encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
-        forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
-        checks.passes("split", lambda: forward.check_split(self.name))
-        forward.check_padding(checks)
+        forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=options.batch_tokens)
+        options.checks.passes("split", lambda: forward.check_split(self.name))
+        forward.check_padding(options.checks)
         return forward
 
     @property
@@ -162,21 +146,12 @@ class MaskedBackend(Backend):
         """Returns the mask token, and the tokens that the tokenizer adds after prompts."""
         return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer), takes_space=tokenizer.mask_takes_space)
 
-    def forward(
-        self,
-        model: PreTrainedModel,
-        tokenizer: TransformersTokenizer,
-        *,
-        packed: bool,
-        batch_tokens: int,
-        warn: Warn,
-        checks: CheckResults,
-    ) -> Forward:
+    def forward(self, model: PreTrainedModel, tokenizer: TransformersTokenizer, options: ForwardOptions) -> Forward:
         """Returns the forward pass that scores tokens at masks."""
         forward = MaskedForward(
-            MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=batch_tokens
+            MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=options.batch_tokens
         )
-        forward.check_padding(checks)
+        forward.check_padding(options.checks)
         return forward
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:

@@ -28,7 +28,7 @@ from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.generation import Writing
 from promptkit.models.hf.attention_heads import AttentionHeads
-from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
+from promptkit.models.hf.backends import CausalBackend, ForwardOptions, backend_of, reporting_failure
 from promptkit.models.hf.checked import CheckResults
 from promptkit.models.hf.differentiable import TorchScores
 from promptkit.models.hf.forward import CausalForward, Forward
@@ -253,21 +253,19 @@ class TransformersModel(BaseEngine):
         import transformers
 
         auto = getattr(transformers, self._backend.auto)
-        options = {"dtype": self._dtype, **self._load_attention}
-        model: Any = load_weights(auto, self._source, self._config, self.name, **options)
+        keywords = {"dtype": self._dtype, **self._load_attention}
+        model: Any = load_weights(auto, self._source, self._config, self.name, **keywords)
         with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
         check_sizes(FrozenModel(model), self.card, self.name)
-        packed = self._settings.attention == "packed"
+        options = ForwardOptions(
+            packed=self._settings.attention == "packed",
+            batch_tokens=self._batch_tokens,
+            warn=self._warn_unshared,
+            checks=self._check_results,
+        )
         with reporting_failure(self.name):
-            return self._backend.forward(
-                model,
-                self._tokenizer,
-                packed=packed,
-                batch_tokens=self._batch_tokens,
-                warn=self._warn_unshared,
-                checks=self._check_results,
-            )
+            return self._backend.forward(model, self._tokenizer, options)
 
     def _warn_unshared(self, reason: str) -> None:
         self._notes.append(f"no shared prefixes: {reason}")
