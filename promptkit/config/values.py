@@ -56,7 +56,7 @@ def to_spellings(value: object) -> object:
 
 
 def on_or_off(value: object) -> object:
-    """Returns a boolean as `on` or `off`, because YAML reads these words as booleans; any other value is unchanged."""
+    """Returns a boolean as `on` or `off`, as Python and YAML may write them; any other value is unchanged."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 

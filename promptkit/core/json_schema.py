@@ -166,7 +166,7 @@ def read_schema(value: str | Mapping[str, object]) -> JsonSchema:
 
 def _parsed(text: str) -> Mapping[str, object]:
     """Returns the content of JSON text, or of a file."""
-    import yaml
+    from promptkit.core.yaml_text import parse_yaml
 
     path = Path(text).expanduser()
     if not text.lstrip().startswith("{"):
@@ -180,8 +180,8 @@ def _parsed(text: str) -> Mapping[str, object]:
                 file=str(path),
             ) from None
     try:
-        value: object = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        value: object = parse_yaml(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise _invalid(f"it is not JSON: {' '.join(str(error).split())}", text) from None
     if not isinstance(value, dict):
         raise _invalid("it is not an object", value)

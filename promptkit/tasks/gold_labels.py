@@ -144,15 +144,15 @@ def _separated(value: str, known: Mapping[str, str]) -> list[str]:
 
 def _listed(value: str, column: str, where: str) -> object:
     """Returns the items of a list in JSON, or in YAML, as Python and pandas write lists."""
-    import yaml
+    from promptkit.core.yaml_text import YamlError, parse_yaml
 
     try:
         return json.loads(value)
     except ValueError:
         pass
     try:
-        return yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return parse_yaml(value)
+    except YamlError:
         raise TaskError(
             f"The column {column} contains a malformed list in {where}",
             code="malformed-list",

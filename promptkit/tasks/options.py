@@ -32,16 +32,16 @@ def to_names(value: object) -> object:
 
 
 def _listed(text: str) -> object:
-    """The items of a list in JSON, or in YAML without quotes around its items."""
-    import yaml
+    """The items of a list in JSON, or in YAML without quotes around its items; numbers stay what was written."""
+    from promptkit.core.yaml_text import YamlError, parse_yaml
 
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=str, parse_float=str)
     except ValueError:
         pass
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return parse_yaml(text, numbers=False)
+    except YamlError:
         raise PydanticCustomError(
             "malformed-list", '{text} is not a list in JSON or YAML, such as [a, b] or ["a, b", c]', {"text": text[:200]}
         ) from None

@@ -134,9 +134,8 @@ def _image_task(file: str, description: str, labels: Sequence[str], source: str,
 
 def _yaml(value: str | Mapping[str, str]) -> str:
     """A value as YAML on one line."""
-    import yaml
+    from promptkit.core.yaml_text import format_yaml
 
     # double quotes escape what YAML would otherwise fold into several lines
     style = None if json.dumps(value, ensure_ascii=False).isprintable() else '"'
-    text = yaml.safe_dump(value, default_flow_style=True, default_style=style, allow_unicode=True, width=10**6, sort_keys=False)
-    return text.strip().removesuffix("...").strip() if isinstance(value, str) else text.strip()
+    return format_yaml(value, style=style)

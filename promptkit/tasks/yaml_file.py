@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
+from promptkit.core.yaml_text import parse_yaml
 from promptkit.tasks.field_descriptions import description_of
 
 if TYPE_CHECKING:
@@ -22,20 +22,6 @@ _UNION_MEMBERS = frozenset(
     {"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]", "dict[str,Column]"}
 )
 """Names of the types of a union, which pydantic adds to the location of an error."""
-
-
-class _Loader(yaml.SafeLoader):  # the loader of libyaml crashes on deep nesting
-    """A YAML loader that refuses duplicate keys. YAML would silently use the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Constructs a mapping; raises ConstructorError for a duplicate key."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is given twice", key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path, kind: str, hint: str) -> dict[str, object]:
@@ -51,24 +37,14 @@ def read_yaml(path: Path, kind: str, hint: str) -> dict[str, object]:
         OSError: The file cannot be read.
     """
     try:
-        data: object = yaml.load(path.read_text("utf-8"), _Loader)
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise TaskError(
-            f"{path} is not YAML: {_yaml_reason(error)}", code="not-yaml", hint="Correct that line", file=str(path)
-        ) from None
+        data = parse_yaml(path.read_text("utf-8"))
+    except ValueError as error:  # also a file that is not UTF-8
+        reason = " ".join(str(error).split())
+        raise TaskError(f"{path} is not YAML: {reason}", code="not-yaml", hint="Correct that line", file=str(path)) from None
     if not isinstance(data, dict):
         shown = str(data)[:100] if data else "an empty file"
         raise TaskError(f"{path} does not define a {kind}", code="not-a-mapping", got=shown, hint=hint, file=str(path))
     return data
-
-
-def _yaml_reason(error: Exception) -> str:
-    """Why a text is not YAML, with line and column."""
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    if mark is None or not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split()) or "nested too deeply"
-    context = f" {error.context}" if error.context else ""
-    return f"{error.problem}{context} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def validation_error(
@@ -103,7 +79,7 @@ def validation_error(
         return TaskError(
             f"{path}: the key {details['input']!r} of {place} is not text",
             code="key-not-text",
-            hint="Put it in quotes: in YAML, no, yes, on and off without quotes are booleans, and digits are numbers",
+            hint="Put it in quotes: without quotes, true and false are booleans, digits are numbers, and null is no text",
             key=str(details["input"])[:200],
             **where,
         )
