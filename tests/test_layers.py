@@ -23,6 +23,7 @@ ORDER = [
     {"evaluation"},
     {"training", "analysis"},
     {"interpret", "searches", "studies"},
+    {"tuning"},
     {"config"},
     {"cli"},
 ]

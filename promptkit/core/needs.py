@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, ca
 from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.inputs import Modality
 from promptkit.core.manipulation import Encode
 
 if TYPE_CHECKING:
@@ -218,6 +219,14 @@ class Need(Generic[T_co]):
         """Whether the value for a row depends on other rows of a task: of the fit part, or evaluated ones."""
         return self.uses_fit_part
 
+    def asks_by_fit_part(self, modality: Modality) -> bool:
+        """Returns whether its requests depend on rows of the fit part, so that they cannot be sent before these are chosen.
+
+        Args:
+            modality: The modality of the model.
+        """
+        return False
+
     def select(self, part: FitPart) -> Sequence[LabeledExample]:
         """Returns the rows of the fit part that the model answers."""
         return ()
@@ -235,6 +244,17 @@ class Need(Generic[T_co]):
 
         Raises:
             InputError: If the aligner cannot be fitted.
+        """
+
+    def check_modality(self, modality: Modality, *, has_source_classes: bool) -> None:
+        """Refuses a model of a modality whose outputs do not contain what is needed.
+
+        Args:
+            modality: The modality of the model.
+            has_source_classes: Whether the classes of an image classifier that mean each label were written by hand.
+
+        Raises:
+            InputError: The need cannot be met.
         """
 
     def dry_run(self, encode: Encode, example: Example) -> None:

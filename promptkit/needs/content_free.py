@@ -11,6 +11,7 @@ from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_id
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256_hex, short_hash
+from promptkit.core.inputs import Modality
 from promptkit.core.needs import Need, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
@@ -63,6 +64,10 @@ class ContentFree(Need["Floats"]):
     def uses_fit_part(self) -> bool:
         """Whether words are drawn from the fit part."""
         return isinstance(self.content, RandomWords)
+
+    def asks_by_fit_part(self, modality: Modality) -> bool:
+        """Returns whether words are drawn from the fit part."""
+        return self.uses_fit_part
 
     @property
     def contains_texts(self) -> bool:

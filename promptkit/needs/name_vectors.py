@@ -16,7 +16,7 @@ import numpy as np
 from promptkit.core.asking import Asking, InputRead, KnownRead, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import TextInput
+from promptkit.core.inputs import Modality, TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import image_card, text_card
 from promptkit.core.needs import Need, Stored
@@ -73,9 +73,21 @@ class NameVectors(Need[NameEmbeddings]):
         """The encoder."""
         return (self.encoder,) if self.encoder else ()
 
+    def check_modality(self, modality: Modality, *, has_source_classes: bool) -> None:
+        """Refuses an image classifier, which embeds no names, unless there is an encoder or no name has to be embedded."""
+        if modality == "image" and not self.encoder and not has_source_classes:
+            raise InputError(
+                "The names of an image classifier's classes need a sentence encoder to compare them with the labels",
+                code="needs-encoder",
+                hint="Set encoder=encoder:sentence-transformers/all-MiniLM-L6-v2, or write the classes of each label by hand",
+                modality="image",
+            )
+
     @classmethod
     def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
         """Reads each text once per model that embeds it."""
+        for need in needs:
+            need.check_modality(asking.ask.card.modality, has_source_classes=bool(asking.source_classes))
         metadata: dict[str, object] = {}
         inputs: list[InputRead] = []
         known: list[KnownRead] = []
@@ -142,13 +154,6 @@ def _named(name: str, encoder: str) -> str:
 
 def _own(texts: Sequence[str], ask: Ask) -> list[InputRead]:
     """The embeddings by the language model itself, which are read with everything else."""
-    if ask.card.modality == "image":
-        raise InputError(
-            "The names of an image classifier's classes need a sentence encoder to compare them with the labels",
-            code="needs-encoder",
-            hint="Set encoder=encoder:sentence-transformers/all-MiniLM-L6-v2, or write the classes of each label by hand",
-            modality="image",
-        )
     width = text_card(ask.card).d_model
     return [InputRead(tensor=TENSOR, key=text, request=_request(text, ask), field="hidden", width=width) for text in texts]
 

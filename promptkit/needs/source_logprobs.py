@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 from promptkit.core.asking import Asking, Counts, Problem, Reads, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.inputs import Modality
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import image_card, text_card
 from promptkit.core.needs import Need, RowNeed, Stored
@@ -58,6 +59,10 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
     def uses_fit_part(self) -> bool:
         """True."""
         return True
+
+    def asks_by_fit_part(self, modality: Modality) -> bool:
+        """True for a language model, whose tokens are chosen by the labeled rows."""
+        return modality == "text"
 
     def check(self, counts: Counts, aligner: str) -> None:
         """Refuses too few source classes for the labels, and a number of tokens for an image classifier."""

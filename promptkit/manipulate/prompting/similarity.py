@@ -44,14 +44,14 @@ class EmbeddingSpace:
             pool: The rows whose mean is the origin.
         """
         self._ask = context.ask if encoder == THIS_MODEL else context.others[encoder]
-        vectors = _embed(self._ask, pool)
+        vectors = embed_texts(self._ask, pool)
         self._mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
         self.pool = self._normalize(vectors)
         """Unit vectors of the pool, shape (rows, width)."""
 
     def __call__(self, examples: Sequence[Example]) -> Vectors:
         """Returns the unit vectors of rows, shape (rows, width)."""
-        return self._normalize(_embed(self._ask, examples))
+        return self._normalize(embed_texts(self._ask, examples))
 
     def _normalize(self, vectors: Vectors) -> Vectors:
         centered = vectors - self._mean
@@ -60,7 +60,7 @@ class EmbeddingSpace:
         return normalized
 
 
-def _embed(ask: Ask, examples: Sequence[Example]) -> Vectors:
+def embed_texts(ask: Ask, examples: Sequence[Example]) -> Vectors:
     """Returns the embeddings before centering and scaling."""
     requests = [_request(ask, example) for example in examples]
     vectors = np.empty((len(requests), text_card(ask.card).d_model), np.float32)

@@ -1,0 +1,96 @@
+"""The prompts and the learned manipulations of the default space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from promptkit.align.chain import reader_for
+from promptkit.core.errors import PromptkitError
+from promptkit.core.manipulation import BindContext, Manipulation, Modifier
+from promptkit.core.model import Model, text_card
+from promptkit.core.registry import build
+from promptkit.manipulate.demos import SELECTORS, RandomEach, Selector, Zero
+from promptkit.manipulate.demos.ranking import EmbeddingSelector
+from promptkit.manipulate.image.processor import ImageProcessor
+from promptkit.manipulate.modifiers import LEARNABLE
+from promptkit.manipulate.prompt import Prompt
+from promptkit.models.client import DryRunModel
+from promptkit.tuning.baselines import encoder_at_hand
+from promptkit.tuning.names import demonstrations_name
+from promptkit.tuning.space_builder import SpaceBuilder
+
+SHOTS = (4, 8, 16)
+"""The numbers of demonstrations, besides none."""
+DEMOS = ("balanced", "bm25", "similar", "dpp")
+"""The selectors of demonstrations, cheapest first; `random` takes the place of `balanced` in a task without labels."""
+TRIED_ROWS = 8
+"""The number of rows that are rendered to find out whether demonstrations fit the context."""
+
+
+def default_prompts(model: Model, builder: SpaceBuilder) -> Iterator[Manipulation]:
+    """Yields the manipulations without trained parameters: prompts for texts, and the unchanged image for images."""
+    if builder.task.spec.modality == "image":
+        yield ImageProcessor()
+        return
+    template = builder.task.spec.template
+    for chat in (False, True) if text_card(model.card).instruct else (False,):
+        zero = Prompt(template, demos=Zero(), chat=chat)
+        if chat and not _can_render(zero, model, builder):
+            continue
+        yield zero
+        for selector in _selectors(model, builder):
+            prompt = Prompt(template, demos=selector, chat=chat)
+            if _fits(prompt, model, builder):
+                yield prompt
+            else:
+                builder.note(f"left out: {demonstrations_name(selector)}. The prompts do not fit the context of {model.name}")
+
+
+def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[list[Manipulation | Modifier]]:
+    """Yields every learnable manipulation with its default settings, after a prompt without demonstrations or the image."""
+    is_image = builder.task.spec.modality == "image"
+    first: Manipulation = ImageProcessor() if is_image else Prompt(builder.task.spec.template, demos=Zero())
+    for name in LEARNABLE:
+        learnable = build("learned manipulation", LEARNABLE, name, seed=builder.seed)
+        if all(feature in model.capabilities for feature in learnable.requires):
+            yield [first, learnable]
+
+
+def _selectors(model: Model, builder: SpaceBuilder) -> Iterator[Selector]:
+    """Yields the selectors for which there are enough rows, by the number of demonstrations."""
+    task = builder.task
+    names = DEMOS if task.spec.kind == "classification" else ("random", *DEMOS[1:])
+    for k in SHOTS:
+        for name in names:
+            selector = build("demonstration selector", SELECTORS, name, k=k, seed=builder.seed)
+            if isinstance(selector, EmbeddingSelector) and "hidden_states" not in model.capabilities:
+                encoder = encoder_at_hand()
+                if encoder is None:
+                    builder.note(f"left out: {name}. It needs embeddings, and {model.name} returns none")
+                    continue
+                selector = build("demonstration selector", SELECTORS, name, k=k, encoder=encoder)
+            if selector.has_enough(builder.training_part, task.labels):
+                yield selector
+            else:
+                builder.note(f"left out: {demonstrations_name(selector)}. There are too few labeled rows")
+
+
+def _fits(prompt: Prompt, model: Model, builder: SpaceBuilder) -> bool:
+    """Returns whether most of a few prompts with random demonstrations, as many as the selector chooses, fit the context."""
+    part = builder.training_part
+    examples = [row.unlabeled() for row in part[:TRIED_ROWS]]
+    drawn = Prompt(prompt.resolved_template, demos=RandomEach(k=prompt.selector.k or 0), chat=prompt.chat)
+    context = BindContext(ask=DryRunModel(model.card), reader=reader_for(builder.task), rows={"pool": part})
+    dropped = [bool(rendered.dropped) for rendered in drawn.bind(context)(examples)]
+    return 2 * sum(dropped) <= len(dropped)
+
+
+def _can_render(prompt: Prompt, model: Model, builder: SpaceBuilder) -> bool:
+    """Returns whether a prompt in the chat format can be rendered, and adds a note if it cannot."""
+    context = BindContext(ask=DryRunModel(model.card), reader=reader_for(builder.task), rows={})
+    try:
+        prompt.bind(context)([builder.rows[0].unlabeled()])
+    except PromptkitError as error:
+        builder.note(f"left out: the chat format. {error}")
+        return False
+    return True

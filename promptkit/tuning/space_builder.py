@@ -1,0 +1,189 @@
+"""Collects the prompts of a space with the alignments of their answers, and notes on what is left out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from promptkit.align.chain import Chain, reader_for
+from promptkit.classical.baseline import Baseline
+from promptkit.core.calibration import Calibration
+from promptkit.core.errors import InputError, PromptkitError
+from promptkit.core.examples import LabeledExample
+from promptkit.core.manipulation import Manipulation
+from promptkit.core.model import Model
+from promptkit.core.output_reader import OutputReader
+from promptkit.manipulate.compose import Manipulations, composed
+from promptkit.manipulate.prompt import Prompt
+from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.saved_stages import first_of
+from promptkit.tasks.task import Task
+from promptkit.training.config import TrainingConfig
+from promptkit.tuning.alignments import Answered, default_alignments, suitable_chains
+from promptkit.tuning.baselines import EncoderRegression, encoder_at_hand, encoder_baseline, free_baselines
+from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.names import prompt_names
+from promptkit.tuning.rows import training_part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """A prompt without a name."""
+
+    predictor: Predictor
+    chains: tuple[Chain, ...]
+    training: TrainingConfig | None
+
+
+@dataclass(slots=True)
+class SpaceBuilder:
+    """Collects prompts with the alignments of their answers."""
+
+    task: Task
+    rows: Sequence[LabeledExample]
+    """The labeled rows."""
+    seed: int
+    """The seed of demonstrations, alignments and training."""
+    training_part: Sequence[LabeledExample] = field(init=False)
+    """As few rows as the other folds of a row can have."""
+    _added: list[_Added] = field(default_factory=list)
+    _encoders: list[EncoderRegression] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
+    _left_out: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    """Reason -> alignment -> number of prompts that it is left out for."""
+
+    def __post_init__(self) -> None:
+        """Counts the rows that demonstrations and alignments have."""
+        self.training_part = training_part(self.rows)
+
+    def note(self, text: str) -> None:
+        """Adds a note on something that is left out."""
+        self._notes.append(text)
+
+    def add(
+        self,
+        model: Model,
+        manipulate: Manipulations,
+        *,
+        reader: OutputReader | None = None,
+        calibrations: Iterable[Calibration] | None = None,
+        training: TrainingConfig | None = None,
+    ) -> None:
+        """Adds a prompt.
+
+        Args:
+            model: The model.
+            manipulate: The manipulation.
+            reader: The first aligner; by default that of the task.
+            calibrations: The alignments to try; by default all that need nothing but the answers.
+            training: How its learned manipulations are trained.
+
+        Raises:
+            InputError: A given alignment cannot be fitted on the answers (`alignment-left-out`).
+            PromptkitError: The model does not support the prompt.
+        """
+        manipulation = composed(manipulate)
+        own = (reader_for(self.task) if reader is None else reader).for_model(model.card)
+        answered = Answered(
+            model=model,
+            manipulation=manipulation,
+            reader=own,
+            rows=self.training_part,
+            one_context=_has_one_context(manipulation),
+        )
+        tried = default_alignments(self.seed) if calibrations is None else calibrations
+        chains, left_out = suitable_chains(answered, tried, free=calibrations is None)
+        if calibrations is not None and left_out:
+            raise _left_out(left_out)
+        for name, reason in left_out.items():
+            self._left_out[reason][name] += 1
+        if not chains:
+            self.note(f"no alignment of the answers of {model.name} can be fitted on {len(self.rows)} rows")
+            return
+        predictor = Predictor(model, manipulate, [own, *chains[0].calibrations])
+        self._added.append(_Added(predictor=predictor, chains=chains, training=training))
+
+    def add_learned(self, model: Model, manipulate: Manipulations) -> None:
+        """Adds a prompt whose manipulations are trained in each fold, if the model can be trained with them."""
+        training = TrainingConfig(seed=self.seed)
+        if not all(feature in model.capabilities for feature in training.needed_features):
+            return
+        try:
+            self.add(model, manipulate, training=training)
+        except PromptkitError:  # for another modality, or an intervention that the engine does not apply
+            return
+
+    def add_encoder(self, model: Model | str) -> None:
+        """Adds a baseline of a sentence encoder."""
+        self._encoders.append(encoder_baseline(model))
+
+    @property
+    def prompts(self) -> tuple[PromptCandidate, ...]:
+        """The prompts that need no training.
+
+        Raises:
+            InputError: There are none (`empty-space`).
+        """
+        found = self._named([each for each in self._added if each.training is None])
+        if found:
+            return found
+        raise InputError(
+            f"There is nothing to try on the task {self.task.name}: no model can answer it, or every prompt is left out",
+            code="empty-space",
+            got="; ".join(self.notes) or "no model that answers",
+            hint="Give a language model for texts, or an image classifier for images, with --model",
+            task=self.task.name,
+            notes=self.notes,
+        )
+
+    @property
+    def learned(self) -> tuple[PromptCandidate, ...]:
+        """The prompts that are trained in each fold."""
+        return self._named([each for each in self._added if each.training is not None])
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """The baselines: those without a pretrained model, and sentence encoders."""
+        at_hand = None if self._encoders else encoder_at_hand()
+        regressions = [*self._encoders, *([encoder_baseline(at_hand)] if at_hand else [])]
+        return (*free_baselines(self.task), *(each for each in regressions if each.applies_to(self.task.spec)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out, and why."""
+        count = len(self._added)
+        alignments = [
+            f"left out: {', '.join(names)}{_of_prompts(max(names.values()), count)}. {reason}"
+            for reason, names in self._left_out.items()
+        ]
+        return (*dict.fromkeys(self._notes), *alignments)
+
+    @staticmethod
+    def _named(added: Sequence[_Added]) -> tuple[PromptCandidate, ...]:
+        names = prompt_names([each.predictor for each in added])
+        return tuple(
+            PromptCandidate(name=name, predictor=each.predictor, chains=each.chains, training=each.training)
+            for name, each in zip(names, added, strict=True)
+        )
+
+
+def _has_one_context(manipulation: Manipulation) -> bool:
+    """Returns whether all rows of a fold have the same demonstrations, or none."""
+    first = first_of(manipulation)
+    return not isinstance(first, Prompt) or first.selector.is_shared or first.selector.k == 0
+
+
+def _of_prompts(left_out: int, count: int) -> str:
+    return "" if left_out == count else f" ({left_out} of {count} prompts)"
+
+
+def _left_out(reasons: dict[str, str]) -> InputError:
+    name, reason = next(iter(reasons.items()))
+    return InputError(
+        f"The alignment {name} cannot be tuned: {reason}",
+        code="alignment-left-out",
+        hint="Leave it out",
+        aligner=name,
+        aligners=tuple(reasons),
+    )
