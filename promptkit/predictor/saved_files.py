@@ -121,7 +121,8 @@ def _read_json(folder: Path) -> SavedPredictor:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        reason = f"{PREDICTOR} does not describe a predictor: {key}: {first['msg']}"
+        problem = f"{key}: {first['msg']}" if key else f"it contains a {type(entries).__name__} instead of an object"
+        reason = f"{PREDICTOR} does not describe a predictor: {problem}"
         raise _damaged(folder, "invalid-manifest", reason, "Copy it again", file=PREDICTOR, key=key) from None
     if saved.sha256 != digest_of(entries):
         reason = f"{PREDICTOR} was changed after it was saved"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from promptkit.core.examples import inputs_of
 from promptkit.core.records import RowRecord
 from promptkit.runs.schema import TooLongCounts
-from promptkit.tasks.label_values import labels_alike
+from promptkit.tasks.label_values import labels_alike, visible
 
 MESSAGES = {
     "seen-rows": "were used to fit the predictor: its figures are no estimate for new rows",
@@ -53,12 +53,12 @@ class PrefixAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlikeAnswers:
-    """Answers of the first row that differ only in case or surrounding white space."""
+    """Answers of the first row that differ only in case, white space or Unicode form."""
 
     answers: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"The answers {', '.join(map(repr, self.answers))} differ only in case or surrounding white space"
+        return f"The answers {', '.join(map(visible, self.answers))} differ only in case, white space or Unicode form"
 
 
 def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer | AlikeAnswers]:

@@ -91,6 +91,7 @@ def input_columns(rows: Rows, label: str, *, is_label: bool, where: str) -> tupl
     if not others:
         reason, hint = f"{where} has no column other than {label}", "Add a column with the input text"
         raise TaskError(reason, code="no-input-column", hint=hint, file=where, column=label)
+    rows = _without_repeats(rows, others)
     repeated = _texts(rows, label) if is_label else []
     reasons = {column: _why_left_out(rows, column, repeated) for column in others}
     chosen = [column for column in others if not reasons[column]]
@@ -130,6 +131,15 @@ def _why_left_out(rows: Rows, column: str, labels: Sequence[str]) -> str:
     if labels and len(labels) > 2 * len(different) and _one_to_one(texts, labels):
         return "repeats the label"
     return ""
+
+
+def _without_repeats(rows: Rows, columns: Sequence[str]) -> Rows:
+    """The rows that differ in some of the columns from those before them; a repeated row repeats its id."""
+    cells = [_texts(rows, column) for column in columns if not _is_nested(rows, column)]
+    first: dict[tuple[str, ...], Mapping[str, object]] = {}
+    for row, *texts in zip(rows, *cells, strict=True):
+        first.setdefault(tuple(texts), row)
+    return [*first.values()] if cells else rows
 
 
 def _has_id_name(column: str) -> bool:

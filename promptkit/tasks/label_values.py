@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -42,17 +43,17 @@ def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named:
         is_named: Whether the user named the column, so that it may have more than `MAX_LABELS` labels, if these repeat.
 
     Raises:
-        TaskError: A value is empty, two values differ only in case or surrounding white space, or there are too many
-            different ones.
+        TaskError: A value is empty, two values differ only in case, white space or Unicode form, or there are too
+            many different ones.
     """
     counts = Counter(value_text(row.get(column), column) for row in rows)
-    if "" in counts:
+    if empty := sum(count for value, count in counts.items() if not value.strip()):
         raise TaskError(
-            f"The column {column} is empty in {counts['']} of {len(rows)} rows",
+            f"The column {column} is empty in {empty} of {len(rows)} rows",
             code="empty-cells",
             hint="Fill it in or remove the rows; if it is a label, declare all labels with --labels or in a task file",
             column=column,
-            empty=counts[""],
+            empty=empty,
             rows=len(rows),
         )
     if len(counts) > MAX_LABELS and not (is_named and len(counts) <= len(rows) // 2):
@@ -82,9 +83,9 @@ def several_label_values(rows: Sequence[Mapping[str, object]], column: str) -> t
 def _check_alike(counts: Counter[str], column: str) -> None:
     if alike := labels_alike(tuple(counts)):
         raise TaskError(
-            f"The column {column} has labels that differ only in case or surrounding white space",
+            f"The column {column} has labels that differ only in case, white space or Unicode form",
             code="labels-alike",
-            got=", ".join(f"{label!r} ({counts[label]})" for label in alike),
+            got=", ".join(f"{visible(label)} ({counts[label]})" for label in alike),
             hint="Correct the file, or declare the labels with --labels or in a task file if they are different",
             column=column,
             labels=alike,
@@ -101,9 +102,18 @@ def value_text(value: object, column: str) -> str:
 
 
 def labels_alike(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels that differ from another one only in case or surrounding white space."""
-    forms = Counter(label.strip().casefold() for label in labels)
-    return tuple(label for label in labels if forms[label.strip().casefold()] > 1)
+    """Returns the labels that differ from another one only in case, white space or Unicode form (composed or not)."""
+    forms = Counter(map(_form, labels))
+    return tuple(label for label in labels if forms[_form(label)] > 1)
+
+
+def visible(label: str) -> str:
+    """Returns a label in quotes, with escapes if it looks like another text of other characters."""
+    return repr(label) if unicodedata.is_normalized("NFKC", label) else ascii(label)
+
+
+def _form(label: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def label_order(label: str) -> tuple[float, str]:

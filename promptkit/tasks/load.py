@@ -78,8 +78,9 @@ def task(
     columns = Columns(label=label, inputs=inputs, labels=names, template=template, answer=answer, id=id, **kind)
     if isinstance(source, str | Path) and not is_data(str(source)):
         given = {"label": label, "inputs": inputs, "labels": labels, **kind, "answer": answer, "id": id, "train": train}
+        loaded = load_named(source, data)
         check_no_table_options(str(source), given)
-        return load_named(source, data)
+        return loaded
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
     return table_task(source, columns, train=train, name=name)
 

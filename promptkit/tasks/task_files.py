@@ -77,11 +77,11 @@ def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:
 def _no_task(name: str | Path) -> PromptkitError:
     """The error for a name that is neither a shipped task nor a task file."""
     path = Path(name)
-    if path.is_file():
-        return unreadable(path)
     if path.suffix in (".yaml", ".yml"):
         hint = f"It was searched for in {Path.cwd()}; promptkit task init creates one from a data file"
         return TaskError(f"There is no task file {name}", code="no-such-file", hint=hint, file=str(name))
+    if path.is_file() or path.suffix:
+        return unreadable(path)
     hint = "For your own task, give the path of its YAML file or of a data file"
     return unknown("task", str(name), names("evals", ".yaml"), hint=hint, error=TaskError)
 

@@ -65,6 +65,13 @@ def test_other_columns_are_shown(value: Any) -> None:
     assert pk.task(rows(more=value), label="kind").notes == ()
 
 
+def test_numbers_of_rows_are_left_out_if_rows_are_repeated() -> None:
+    data = rows(number=lambda number: 7 * number)
+    assert shown([*data, *data[:9]]) == {"text"}
+    assert shown([*data, *({**row, "kind": "red"} for row in data)]) == {"text"}
+    assert shown([*data, {**data[1], "text": "another text"}]) == {"text", "number"}
+
+
 def test_a_table_of_numbers_shows_them() -> None:
     data = [{"number": number, "kind": WORDS[number % 3]} for number in range(30)]
     assert shown(data) == {"number"}

@@ -183,8 +183,9 @@ def test_every_kind_of_missing_value_is_an_empty_text(missing: object) -> None:
     for data in (rows, pd.DataFrame(rows)):
         task = pk.task(data, inputs=["text", "more"])
         assert {row.inputs["more"] for split in ("train", "test") for row in task.rows(split)} <= {"", "x"}
-    with refused(TaskError, "empty-cells", empty=4):
-        pk.task([{**row, "label": row["more"]} for row in rows])
+    for empty in (missing, "", "  "):
+        with refused(TaskError, "empty-cells", empty=4):
+            pk.task([{**row, "label": row["more"] if number % 2 else empty} for number, row in enumerate(rows)])
 
 
 @pytest.mark.parametrize(

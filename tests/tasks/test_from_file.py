@@ -144,7 +144,9 @@ def test_starter_files_render_any_column_names(tmp_path_factory: pytest.TempPath
     assert all(value in text for value in row.inputs.values())
 
 
-@pytest.mark.parametrize(("one", "other"), [("Good", "good"), ("good", "good "), (" bad", "Bad")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Good", "good"), ("good", "good "), (" bad", "Bad"), ("so so", "so  so"), ("caf\u00e9", "cafe\u0301")]
+)
 def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, other: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"t{i}", "label": (one, other, "none")[i % 3]}) + "\n" for i in range(9)))
@@ -155,7 +157,7 @@ def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, 
     run = pk.evaluate(
         pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {})), task, out=tmp_path
     )
-    assert any(note.endswith("differ only in case or surrounding white space") for note in run.notes)
+    assert any(note.endswith("differ only in case, white space or Unicode form") for note in run.notes)
 
 
 @pytest.mark.parametrize("contradictory", [True, False])
