@@ -25,7 +25,7 @@ from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.asked import Asked, MetricLike, ask_for, chosen
 from promptkit.metrics.base import Metric
-from promptkit.metrics.intervals import mcnemar, paired_difference, wilson
+from promptkit.metrics.intervals import mcnemar, mean_share, paired_difference
 from promptkit.metrics.paired_tests import holm, paired_test
 from promptkit.metrics.table import difference, estimate
 from promptkit.predictor.predictor import Predictor
@@ -286,7 +286,7 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping[str, ComparedMetric]) -> Compared:
     before, after = (np.array([branch.rows[row].correct for row in rows], float) for branch in (first, other))
-    accuracy = wilson(int(after.sum()), len(rows))
+    accuracy = mean_share(after, _rows_of(other, rows).folds)
     if other is first:
         return Compared(name=other.name, accuracy=accuracy, metrics=metrics, seen_rows=other.seen_rows)
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)

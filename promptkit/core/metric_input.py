@@ -61,6 +61,8 @@ class MetricInput:
     """For JSON answers, field -> the share of it that is correct in each row, from 0 to 1, shape (N,)."""
     valid: Bools | None = None
     """Whether the answer of each row is valid under its JSON schema, shape (N,); None for other answers."""
+    folds: Integers | None = None
+    """The fold of each row, shape (N,), if each fold has its own predictor; None if one predictor predicts all rows."""
 
     @classmethod
     def of_scores(
@@ -216,6 +218,14 @@ class MetricInput:
         """
         return replace(self, fields=dict(fields), valid=valid)
 
+    def with_folds(self, folds: Sequence[int]) -> MetricInput:
+        """Returns the input of rows that were predicted by a predictor for each fold.
+
+        Args:
+            folds: The fold of each row, from 1; all are 0 if one predictor predicts all rows.
+        """
+        return replace(self, folds=np.array(folds, int) if any(folds) else None)
+
     def take(self, rows: Sequence[int]) -> MetricInput:
         """Returns the input for some of the rows, given by index."""
         index = np.array(rows, int)
@@ -235,6 +245,7 @@ class MetricInput:
             predicted_values=None if self.predicted_values is None else self.predicted_values[index],
             fields={name: shares[index] for name, shares in self.fields.items()},
             valid=None if self.valid is None else self.valid[index],
+            folds=None if self.folds is None else self.folds[index],
         )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from promptkit.classical.baseline import AnyBaseline, Rows
 from promptkit.classical.table import baselines_for
@@ -16,6 +17,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.records import record_head
 from promptkit.core.version import __version__
 from promptkit.evaluation.baseline_records import predicted_records
 from promptkit.metrics.table import rounded_estimates
@@ -38,7 +40,7 @@ OUTPUTS: Mapping[str, BaselineKind] = {
     "generation": "texts",
 }
 """Kind of a task -> what its baselines predict."""
-FORMAT = "4"
+FORMAT = "5"
 """Changes if baselines are computed or stored in another way."""
 
 
@@ -48,6 +50,8 @@ class _Division:
 
     train: Rows
     evaluated: Rows
+    fold: int
+    """The number of the fold; 0 without folds."""
 
 
 def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
@@ -91,7 +95,7 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     if known is not None:
         return known
     records = {
-        record["id"]: record
+        record["id"]: cast("BaselineRecord", {**record_head(record["id"], division.fold), **record})
         for division in divisions
         for record in predicted_records(baselines, division.train, division.evaluated, task.spec, reader)
     }
@@ -115,16 +119,17 @@ def _divide(run: Run, task: Task) -> list[_Division]:
             task=task.name,
             folder=str(run.path),
         )
-    folds = [task.fold(number, run.folds, split=run.split) for number in range(1, run.folds + 1)] if run.folds else [task]
-    divisions = [_division(fold, run.split, [rows[row] for row in run.ids]) for fold in folds]
+    folds = {number: task.fold(number, run.folds, split=run.split) for number in range(1, run.folds + 1)} or {0: task}
+    divisions = [_division(fold, number, run.split, [rows[row] for row in run.ids]) for number, fold in folds.items()]
     return [division for division in divisions if division.evaluated]
 
 
-def _division(task: Task, split: str, evaluated: Rows) -> _Division:
+def _division(task: Task, fold: int, split: str, evaluated: Rows) -> _Division:
     """Returns the evaluated rows that belong to a split of a task, with the rows of its train split.
 
     Args:
         task: The task, or one fold of it.
+        fold: The number of the fold; 0 without folds.
         split: The split.
         evaluated: The evaluated rows of all folds.
     """
@@ -133,7 +138,7 @@ def _division(task: Task, split: str, evaluated: Rows) -> _Division:
     train = untested([*task.part("pool"), *task.part("fit")], rows)
     if not train:
         raise task.without_rows("to fit baselines on", "pool")
-    return _Division(train, [row for row in evaluated if row.id in ids])
+    return _Division(train, [row for row in evaluated if row.id in ids], fold)
 
 
 def _identity(divisions: Sequence[_Division], baselines: Sequence[AnyBaseline]) -> str:

@@ -112,14 +112,22 @@ def _joined_scores(collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fi
 def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fitted]]) -> Result:
     """Returns the results of a branch; without scores, the results of its first aligner alone."""
     outcome = chain.reader.outcome(collected.samples, _joined_scores(collected, fitted))
+    metric_input = outcome.metric_input
+    if _differs_by_fold(chain, collected):
+        metric_input = metric_input.with_folds([record.get("fold", 0) for record in collected.samples])
     return Result(
         align=chain.name,
-        metrics=rounded_estimates(outcome.metric_input),
+        metrics=rounded_estimates(metric_input),
         predicted=outcome.predicted,
         predictions=outcome.predictions,
-        metric_input=outcome.metric_input,
+        metric_input=metric_input,
         label_maps={fold.fold: each.label_map for fold, each in fitted if each.label_map is not None},
     )
+
+
+def _differs_by_fold(chain: Chain, collected: Collected) -> bool:
+    """Returns whether a predictor of a fold can differ from those of others: by demonstrations, or by a fitted calibration."""
+    return chain.applied is not None or any(record.get("demos") for record in collected.samples)
 
 
 def fold_notes(folds: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 Shares of rows have the Wilson score interval (Wilson 1927). Other metrics have a percentile bootstrap interval over rows
 (Efron and Tibshirani 1993), shifted by the bias of resampling, which would otherwise place the whole interval of the ECE of
-a calibrated model above the ECE. All intervals are at the 95% level.
+a calibrated model above the ECE. If each fold has its own predictor, `design_effect` of `between_folds` widens both. All
+intervals are at the 95% level.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptkit.core.answer_record import DECIMALS
+from promptkit.metrics.between_folds import design_effect
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats
+    from promptkit.core.arrays import Floats, Integers
 
 RESAMPLES = 1000
 """Bootstrap resamples, drawn with the seed 0."""
@@ -38,10 +40,16 @@ class Subset:
     counted: Floats
     """1.0 for each row that is counted, else 0.0, shape (N,)."""
 
-    def estimate(self) -> Estimate:
-        """Returns the mean over the counted rows with its Wilson interval; 0, from 0 to 1, if none is counted."""
-        shares = self.values[self.counted > 0]
-        return mean_share(shares) if len(shares) else Estimate(value=0.0, low=0.0, high=1.0)
+    def estimate(self, folds: Integers | None = None) -> Estimate:
+        """Returns the mean over the counted rows with its Wilson interval; 0, from 0 to 1, if none is counted.
+
+        Args:
+            folds: The fold of each row, shape (N,), as for `mean_share`.
+        """
+        counted = self.counted > 0
+        if not counted.any():
+            return Estimate(value=0.0, low=0.0, high=1.0)
+        return mean_share(self.values[counted], None if folds is None else folds[counted])
 
     def statistic(self) -> Statistic:
         """Returns the mean as a statistic of resampled rows; 0 for a resample without counted rows."""
@@ -79,19 +87,21 @@ def wilson(successes: float, count: float) -> Estimate:
     return Estimate(value=share, low=min(share, max(0.0, center - half)), high=max(share, min(1.0, center + half)))
 
 
-def mean_share(shares: Floats) -> Estimate:
+def mean_share(shares: Floats, folds: Integers | None = None) -> Estimate:
     """Returns the mean of shares, one per row, with the Wilson interval for their effective sample size.
 
     The effective sample size is N s (1 - s) / variance (Franco et al. 2019, J. Surv. Stat. Methodol. 7), which equals N where
-    every share is 0 or 1.
+    every share is 0 or 1. If each fold has its own predictor, it is divided by their design effect.
 
     Args:
         shares: Shape (N,), each from 0 to 1.
+        folds: The fold of each row, shape (N,); None if one predictor predicts all rows.
     """
+    effect = design_effect(shares, folds)
     if np.isin(shares, (0.0, 1.0)).all():
-        return wilson(int(shares.sum()), len(shares))
+        return wilson(int(shares.sum()) / effect, len(shares) / effect)
     share, variance = float(shares.mean()), float(shares.var())
-    count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1)
+    count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1) / effect
     return wilson(share * count, count)
 
 
@@ -152,6 +162,19 @@ def bootstrap(statistic: Statistic, weights: Floats, *, bounds: tuple[float, flo
     low, high = np.percentile(values[1:], [2.5, 97.5]) - (values[1:].mean() - value)
     lowest, highest = bounds
     return Estimate(value=value, low=float(max(lowest, min(low, value))), high=float(min(highest, max(high, value))))
+
+
+def widened(estimate: Estimate, factor: float, *, bounds: tuple[float, float]) -> Estimate:
+    """Returns an estimate whose interval extends `factor` times as far to both sides.
+
+    Args:
+        estimate: The estimate.
+        factor: The factor.
+        bounds: The least and the greatest possible value.
+    """
+    value, (lowest, highest) = estimate.value, bounds
+    low, high = value - factor * (value - estimate.low), value + factor * (estimate.high - value)
+    return Estimate(value=value, low=max(lowest, low), high=min(highest, high))
 
 
 def mcnemar(won: int, lost: int) -> float:

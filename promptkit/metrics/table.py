@@ -12,6 +12,7 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import Registry
 from promptkit.metrics.accuracy import Accuracy
 from promptkit.metrics.base import Family, Metric
+from promptkit.metrics.between_folds import design_effect
 from promptkit.metrics.bleu import BLEU
 from promptkit.metrics.brier import Brier
 from promptkit.metrics.by_label import LabelF1, LabelPrecision, LabelRecall
@@ -30,6 +31,7 @@ from promptkit.metrics.intervals import (
     mean_share,
     paired_difference,
     resamples,
+    widened,
 )
 from promptkit.metrics.jaccard import Jaccard
 from promptkit.metrics.kappa import QuadraticKappa
@@ -159,16 +161,21 @@ def _statistic(values: Floats | Subset | Statistic) -> Statistic:
 
 
 def estimate(metric: Metric, rows: MetricInput) -> Estimate:
-    """Returns the value of a metric with its interval."""
+    """Returns the value of a metric with its interval.
+
+    If each fold has its own predictor, the interval contains the variance between them. For a metric that is no mean over rows,
+    this variance is estimated from the correct rows of each fold.
+    """
     values = _values(metric, rows)
     if isinstance(values, Subset):
-        return values.estimate()
+        return values.estimate(rows.folds)
     if metric.interval == "wilson" and isinstance(values, np.ndarray):
-        return mean_share(values)
+        return mean_share(values, rows.folds)
     estimated = bootstrap(_statistic(values), resamples(len(rows)), bounds=metric.bounds)
     if not np.isfinite([estimated.value, estimated.low, estimated.high]).all():
         raise _invalid(metric, rows, str(estimated))
-    return estimated
+    effect = design_effect(values if isinstance(values, np.ndarray) else rows.correct, rows.folds)
+    return widened(estimated, effect**0.5, bounds=metric.bounds)
 
 
 def estimates(rows: MetricInput) -> dict[str, Estimate]:

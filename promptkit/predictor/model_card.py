@@ -85,7 +85,7 @@ def _quality(estimate: Estimate | None) -> str:
         )
     how = (
         f"by {estimate.folds} folds: each row was predicted by a predictor that was fitted on the other folds; "
-        "the saved one was fitted on all of them"
+        "the saved one was fitted on all of them, and the intervals contain the variance between these predictors"
         if estimate.folds
         else "that it was not fitted on"
     )

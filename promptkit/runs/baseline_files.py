@@ -167,7 +167,7 @@ def metric_input(records: Sequence[BaselineRecord], baseline: str, kind: Baselin
         kind: What was predicted.
         labels: The labels that all rows share; empty if they share none.
     """
-    inputs = _answers_input(records, baseline, kind, labels)
+    inputs = _answers_input(records, baseline, kind, labels).with_folds([record.get("fold", 0) for record in records])
     if not all("gold_value" in record for record in records):
         return inputs
     values = [record["values"][baseline] for record in records]

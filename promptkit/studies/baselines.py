@@ -26,7 +26,7 @@ from promptkit.core.requests import Output, Request
 from promptkit.display.table import Entry, Table
 from promptkit.manipulate.demos import Selector
 from promptkit.manipulate.prompt import Prompt
-from promptkit.metrics.intervals import Estimate, wilson
+from promptkit.metrics.intervals import Estimate, mean_share
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
@@ -35,7 +35,7 @@ from promptkit.tasks.single_table import EvaluatedRows, evaluated_rows, rows_of_
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats
+    from promptkit.core.arrays import Floats, Integers
 
 DIFFERENCE = "model - baseline"
 """The column with differences of accuracy."""
@@ -52,6 +52,8 @@ class Baseline:
     """The predicted label of each item."""
     correct: Floats
     """1.0 for a correct prediction, 0.0 for a wrong one; shape (items,)."""
+    folds: Integers | None = None
+    """The fold of each item, shape (items,); None without folds."""
     difference: Estimate | None = None
     """The mean accuracy of a study's cells minus that of the baseline, paired by item; None without a study."""
     task: str = ""
@@ -61,8 +63,8 @@ class Baseline:
 
     @property
     def accuracy(self) -> Estimate:
-        """The accuracy, with its 95% Wilson interval."""
-        return wilson(int(self.correct.sum()), len(self.correct))
+        """The accuracy, with its 95% Wilson interval, which contains the variance between folds if there are any."""
+        return mean_share(self.correct, self.folds)
 
     def to_json(self) -> dict[str, object]:
         """Returns name, task, k, accuracy and difference."""
@@ -210,7 +212,13 @@ def _joined(of_folds: Sequence[Baseline], order: Sequence[int]) -> Baseline:
     """Returns one baseline on the rows of all folds, in the order of the run."""
     predictions = [prediction for baseline in of_folds for prediction in baseline.predictions]
     correct = np.concatenate([baseline.correct for baseline in of_folds])
-    return replace(of_folds[0], predictions=tuple(predictions[index] for index in order), correct=correct[[*order]])
+    folds = np.repeat(range(len(of_folds)), [len(baseline.correct) for baseline in of_folds])
+    return replace(
+        of_folds[0],
+        predictions=tuple(predictions[index] for index in order),
+        correct=correct[[*order]],
+        folds=folds[[*order]] if len(of_folds) > 1 else None,
+    )
 
 
 def _of_task(task: Task, pool: int, baselines: Sequence[Baseline]) -> tuple[Baseline, ...]:

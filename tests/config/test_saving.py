@@ -108,6 +108,9 @@ def test_after_folds_the_predictor_is_fitted_on_all_rows(task: str, tmp_path: Pa
     assert predictor.estimate is not None
     assert predictor.out_of_fold is not None
     assert (predictor.estimate.folds, predictor.out_of_fold.folds) == (3, 3)
+    stated = {name: figure.model_dump() for name, figure in predictor.estimate.metrics.items()}
+    assert stated == dict(evaluated.results[0].metrics)  # with the variance between folds, as in the table
+    assert "variance between these predictors" in (tmp_path / "p" / "README.md").read_text()
     rows = pk.task(task).labeled_rows()
     pool = [row for row in rows if row.content in predictor.fitted_on]
     assert len(evaluated.ids) == len(rows)

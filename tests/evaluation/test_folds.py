@@ -22,9 +22,12 @@ from promptkit.analysis.label_maps import label_maps
 from promptkit.analysis.realign import align
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, Needs, Outputs
+from promptkit.display.text_table import as_text
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
+from promptkit.metrics.intervals import mean_share
 from promptkit.needs.labeled_rows import LabeledRows
+from promptkit.runs.run_table import run_table
 from promptkit.runs.shard import Shard
 from promptkit.studies.learning_curve import learning_curve
 from promptkit.tasks.folds import fold_of
@@ -209,6 +212,36 @@ def test_analyses_fit_on_each_fold(task: pk.Task, tmp_path: Path) -> None:
     assert bias(str(run.path)).n == 90
     other = evaluate(predictors(prompt), task, folds=4, out=tmp_path)
     assert compare_runs([str(run.path), str(other.path)]).n == 90
+
+
+def test_run_baselines_and_comparison_state_the_variance_between_folds(task: pk.Task, tmp_path: Path) -> None:
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.RandomEach(k=2))
+    run = evaluate(predictors(prompt, pk.calibrate.Batch(rows=4)), task, folds=3, out=tmp_path)
+    assert run.baselines is not None
+    folds = np.array([row.fold for row in run.rows])
+    for result in (*run.results, *run.baselines.results):
+        expected = mean_share(result.metric_input.correct, folds)
+        assert result.metrics["accuracy"] == expected.rounded()
+        assert expected.high - expected.low > (over_rows := mean_share(result.metric_input.correct)).high - over_rows.low
+    assert "variance between folds" in as_text(run_table(run))
+    read = pk.Run.load(run.path)
+    assert read.baselines is not None
+    for one, other in zip((*run.results, *run.baselines.results), (*read.results, *read.baselines.results), strict=True):
+        np.testing.assert_array_equal(one.metric_input.folds, other.metric_input.folds)
+        assert one.metrics == other.metrics
+    branches = compare_runs([str(run.path), f"{run.path}:tfidf"]).branches
+    for branch, result in zip(branches, (run.results[0], run.baselines.results[-1]), strict=True):
+        assert branch.accuracy.rounded() == branch.metrics["accuracy"].value.rounded() == result.metrics["accuracy"]
+
+
+def test_folds_that_cannot_differ_have_intervals_over_rows(task: pk.Task, tmp_path: Path) -> None:
+    """Without demonstrations and calibrations, every fold has the same predictor; its baselines are fitted in each fold."""
+    run = evaluate(predictors(pk.Prompt("sentiment/review")), task, folds=3, out=tmp_path)
+    assert run.baselines is not None
+    (result,) = run.results
+    assert result.metrics["accuracy"] == mean_share(result.correct).rounded()
+    assert "variance between folds" not in as_text(run_table(run))
+    assert all(baseline.metric_input.folds is not None for baseline in run.baselines.results)
 
 
 def test_the_number_of_folds_is_checked(task: pk.Task, tmp_path: Path) -> None:
