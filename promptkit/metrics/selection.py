@@ -1,0 +1,127 @@
+"""What the best of several candidates scores on new rows, estimated from the rows that it was chosen by.
+
+The score of the best candidate on the rows that it was chosen by is too high on average; the excess is its optimism. It is
+corrected by the bootstrap (BBC-CV; Tsamardinos, Greasidou and Borboudakis 2018, Machine Learning 107, arXiv 1708.07180): the
+choice is repeated on resamples of the rows, and each time the chosen candidate is scored on the rows that were not drawn. The
+estimate is the mean over resamples. The predictions are not made again.
+
+The interval contains the uncertainty of the rows and that of the choice. The scores of the resamples vary more than the
+estimate, because each is computed from a part of the rows only: m of n, about 37%, without replacement. Their variance times m
+/ (n - m) is therefore the variance of the estimate (the delete-d jackknife; Shao and Wu 1989, Annals of Statistics 17). For
+shares of rows it determines the effective number of rows of a Wilson interval; other intervals have the scaled percentiles of
+the resamples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.metrics.intervals import Estimate, resamples, wilson
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Bools, Floats, Integers
+
+TINY = 1e-12
+"""Variances up to this are 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """The score of a chosen candidate, and what it is expected to be on new rows."""
+
+    own: float
+    """The score on the rows that the candidate was chosen by."""
+    estimate: Estimate
+    """The estimate of the score on new rows, with its 95% interval."""
+
+    @property
+    def optimism(self) -> float:
+        """By how much the score on the rows that it was chosen by is too high."""
+        return self.own - self.estimate.value
+
+
+def best(values: Floats, weights: Floats) -> Integers:
+    """Returns the candidate with the highest mean in each resample, the first of equally good ones, shape (B,).
+
+    Args:
+        values: The value of each row, shape (C, N).
+        weights: How often each resample draws each row, shape (B, N), as `resamples` returns it.
+    """
+    first: Integers = np.round(weights @ values.T, 9).argmax(1)
+    return first
+
+
+def corrected_best(values: Floats) -> Corrected:
+    """Returns the corrected score of the best candidate, the first of equally good ones.
+
+    Args:
+        values: The value of each row, higher is better, shape (C, N).
+    """
+    return corrected(values, best(values, resamples(values.shape[1])))
+
+
+def corrected(values: Floats, chosen: Integers) -> Corrected:
+    """Returns the corrected score of a choice.
+
+    Args:
+        values: The value of each row, shape (C, N); those of a candidate that is never chosen do not matter.
+        chosen: The candidate that is chosen by the rows as they are, then by each resample of `resamples`, shape (1 + B,).
+    """
+    own = values[chosen[0]]
+    return Corrected(own=float(own.mean()), estimate=_estimate(own, _scores_outside(values, chosen), is_share=_are_shares(own)))
+
+
+def corrected_difference(values: Floats, chosen: Integers, other: Integers) -> Estimate:
+    """Returns the estimate of the difference of two choices on new rows, paired by row.
+
+    Args:
+        values: The value of each row, shape (C, N).
+        chosen: The candidates of one choice, shape (1 + B,).
+        other: The candidates of the choice that is subtracted, shape (1 + B,).
+    """
+    own = values[chosen[0]] - values[other[0]]
+    return _estimate(own, _scores_outside(values, chosen) - _scores_outside(values, other), is_share=False)
+
+
+def _scores_outside(values: Floats, chosen: Integers) -> Floats:
+    """Returns the score of each resample's candidate on the rows that were not drawn; without resamples that drew all rows."""
+    outside = _outside(values.shape[1])
+    count = outside.sum(1)
+    scores: Floats = np.where(outside, values[chosen[1:]], 0.0).sum(1)[count > 0] / count[count > 0]
+    return scores
+
+
+def _outside(rows: int) -> Bools:
+    """Returns whether each resample does not draw a row, shape (B, rows)."""
+    outside: Bools = resamples(rows)[1:] == 0
+    return outside
+
+
+def _estimate(own: Floats, scores: Floats, *, is_share: bool) -> Estimate:
+    """Returns the mean of the scores of resamples with its interval.
+
+    Args:
+        own: The values of the chosen candidate, shape (N,).
+        scores: The scores of the resamples.
+        is_share: Whether the values are shares of rows, from 0 to 1.
+    """
+    rows = len(own)
+    if rows < 2:
+        value = float(own.mean())
+        return wilson(value, rows) if is_share else Estimate(value=value, low=-np.inf, high=np.inf)
+    value = float(scores.mean())
+    left_out = float(_outside(rows).sum(1).mean())
+    scale = left_out / (rows - left_out)
+    if is_share:
+        variance = scale * float(scores.var())
+        count = value * (1 - value) / variance if variance > TINY else rows
+        return wilson(value * count, count)
+    low, high = value + scale**0.5 * (np.percentile(scores, [2.5, 97.5]) - value)
+    return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _are_shares(values: Floats) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())

@@ -1,0 +1,106 @@
+"""What the winner of a race scores on new rows, estimated from the rows of the race.
+
+The race is repeated on bootstrap resamples of its rows, from the answers that it recorded, with the same rules, and the winner
+of each resample is scored on the rows that were not drawn (`promptkit.metrics.selection`). A row that is drawn keeps its place
+in the order of the rows, so that each stage has the drawn rows of its first blocks, with the scores of that stage. A candidate
+that the race dropped has no later answers: it is dropped there in every resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.metrics.intervals import Estimate, resamples
+from promptkit.metrics.selection import Corrected, best, corrected, corrected_difference
+from promptkit.tuning.race import Course, Entrant, RaceSettings, Stage
+from promptkit.tuning.rules import BASELINE, Rules
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Bools, Floats, Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceEstimate:
+    """What the winner of a race and the best baseline score on new rows.
+
+    All numbers are those of the values that the race chooses by, for which higher is better: the log-loss is negative.
+    """
+
+    winner: Corrected
+    """The winner of the race."""
+    baseline: Corrected | None
+    """The best baseline; None without baselines."""
+    best_baseline: int | None
+    """The number of the best baseline; None without baselines."""
+    difference: Estimate | None
+    """The winner's score minus that of the best baseline, paired by row; None without baselines."""
+
+    @property
+    def beats_baseline(self) -> bool:
+        """Whether the winner is better than the best baseline: the interval of the difference is above 0, or there is none."""
+        return self.difference is None or self.difference.low > 0
+
+
+def estimate(course: Course, entrants: Sequence[Entrant], settings: RaceSettings) -> RaceEstimate:
+    """Estimates what the winner of a race scores on new rows.
+
+    Args:
+        course: The course of the race.
+        entrants: The candidates of the race.
+        settings: The settings of the race.
+    """
+    rules = settings.rules(entrants)
+    values = course.last.spread(settings.values(course.last.scores), len(entrants))
+    chosen = replay(course, rules, settings, resamples(course.last.rows))
+    winner = corrected(values, chosen)
+    baselines = [number for number, each in enumerate(entrants) if each.prompt is None and not np.isnan(values[number]).any()]
+    if not baselines:
+        return RaceEstimate(winner=winner, baseline=None, best_baseline=None, difference=None)
+    of_baselines = np.array(baselines)[best(values[baselines], resamples(course.last.rows))]
+    return RaceEstimate(
+        winner=winner,
+        baseline=corrected(values, of_baselines),
+        best_baseline=int(of_baselines[0]),
+        difference=corrected_difference(values, chosen, of_baselines),
+    )
+
+
+def replay(course: Course, rules: Rules, settings: RaceSettings, weights: Floats) -> Integers:
+    """Repeats a race on resamples of its rows; returns the winner of each resample, shape (B,).
+
+    Args:
+        course: The course of the race.
+        rules: Its rules.
+        settings: Its settings.
+        weights: How often each resample draws each row of the race, shape (B, rows).
+    """
+    left = np.ones((len(weights), len(rules.prompts)), bool)
+    for stage, later in zip(course.stages, (*course.stages[1:], None), strict=True):
+        values = stage.spread(settings.values(stage.scores), len(rules.prompts))
+        standings = rules.standings(values, weights[:, : stage.rows], left)
+        if later:
+            if stage is not course.stages[0]:
+                left = rules.remaining(standings, left)
+            if stage.is_halved:
+                left = rules.best_prompts(standings, left, len(rules.prompts_of(_asked(later, rules))))
+            left = _available(left, _asked(later, rules), rules)
+    return rules.cheapest(standings)
+
+
+def _asked(stage: Stage, rules: Rules) -> Bools:
+    """Returns which candidates were asked, shape (1, C)."""
+    return np.isin(np.arange(len(rules.prompts)), stage.asked)[None]
+
+
+def _available(left: Bools, asked: Bools, rules: Rules) -> Bools:
+    """Returns which candidates of each resample are left and were asked.
+
+    If prompts are left in a resample, but none that was asked, all that were asked remain.
+    """
+    of_prompts = rules.prompts != BASELINE
+    lost = (left & of_prompts).any(1) & ~(left & asked & of_prompts).any(1)
+    return np.where(lost[:, None], asked, left & asked)

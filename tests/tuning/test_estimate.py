@@ -1,0 +1,84 @@
+"""Laws of the estimate of a race."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptkit.metrics.intervals import resamples
+from promptkit.metrics.selection import corrected_best
+from promptkit.tuning.estimate import estimate, replay
+from promptkit.tuning.race import RaceSettings
+from tests.tuning.races import Match, Runner, match, right
+
+SEEDS, SHARES = st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.5])
+LAW = settings(max_examples=15, deadline=None)
+
+
+def random_match(seed: int, share: float = 0.0, rows: int = 60) -> Match:
+    accuracies = [0.5, 0.55, *np.random.default_rng(seed).uniform(0.5, 0.9, 7)]
+    original = match(accuracies, rows=rows, seed=seed, baselines=2, amount=share * rows * 7 or float("inf"))
+    return replace(original, entrants=[replace(each, tokens=float(n)) for n, each in enumerate(original.entrants)])
+
+
+@LAW
+@given(SEEDS, SHARES)
+def test_a_replay_of_all_rows_is_the_race(seed: int, share: float) -> None:
+    original = random_match(seed, share)
+    course = original.run()
+    rules = original.settings.rules(original.entrants)
+    assert replay(course, rules, original.settings, np.ones((1, course.last.rows))).tolist() == [course.winner]
+
+
+@LAW
+@given(SEEDS, SHARES)
+def test_the_estimate_depends_on_the_course_only_and_not_on_the_order_of_candidates(seed: int, share: float) -> None:
+    original = random_match(seed, share)
+    found = estimate(original.run(), original.entrants, original.settings)
+    assert estimate(original.run(), original.entrants, original.settings) == found
+    order = np.random.default_rng(seed).permutation(9)
+    order[order < 2] = 0, 1  # equally good baselines are chosen by their order
+    entrants = [original.entrants[n] for n in order]
+    permuted = replace(original, entrants=entrants, values=original.values[order])
+    other = estimate(permuted.run(), entrants, original.settings)
+    assert other.best_baseline is not None
+    assert order[other.best_baseline] == found.best_baseline
+    assert replace(other, best_baseline=found.best_baseline) == found
+
+
+def test_without_drops_the_estimate_is_that_of_the_best_of_all() -> None:
+    values = right([0.7, 0.75, 0.8], 40)
+    settings = RaceSettings(block=40, tolerance=0.0)
+    entrants = [Runner(n, float(n)) for n in range(3)]
+    found = estimate(Match(entrants, values, settings).run(), entrants, settings)
+    assert found.winner == corrected_best(values)
+    assert (found.baseline, found.best_baseline, found.difference, found.beats_baseline) == (None, None, None, True)
+
+
+def test_a_clearly_better_candidate_beats_the_baseline_and_an_equal_one_does_not() -> None:
+    for accuracy, beats in ((0.95, True), (0.5, False)):
+        original = match([0.5, 0.5, accuracy], baselines=2)
+        found = estimate(original.run(), original.entrants, original.settings)
+        assert found.difference is not None
+        assert found.baseline is not None
+        assert found.beats_baseline is beats
+        assert found.difference.value == pytest.approx(found.winner.estimate.value - found.baseline.estimate.value)
+
+
+def test_baselines_without_scores_are_left_out() -> None:
+    original = match([0.5, 0.9, 0.6], baselines=2)
+    original.values[0] = np.nan
+    found = estimate(original.run(), original.entrants, original.settings)
+    assert found.best_baseline == 1
+
+
+def test_a_resample_in_which_another_prompt_remains_continues_with_those_that_were_asked() -> None:
+    original = match([0.55, 0.6, 0.62, 0.64, 0.6], baselines=1, seed=3, amount=200)
+    course = original.run()
+    rules = original.settings.rules(original.entrants)
+    chosen = replay(course, rules, original.settings, resamples(course.last.rows))
+    assert set(chosen.tolist()) <= set(course.last.asked)
