@@ -105,6 +105,7 @@ def main() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{name}: {where}{error.strerror or error}.", file=sys.stderr)
+        file = f"The file {error.filename}" if error.filename else "A file"
+        hint = "Check the path, its permissions and the free space of the disk"
+        print(f"{name}: {file} cannot be read or written: {error.strerror or error}. {hint}.", file=sys.stderr)
         raise SystemExit(1) from None

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EISDIR
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_atomically
@@ -42,49 +43,76 @@ class JournaledFile:
         return self.path.with_name(f".{self.path.name}.journal")
 
     @contextmanager
-    def writing(self) -> Iterator[IO[bytes]]:
+    def writing(self) -> Iterator[FileIO]:
         """Opens the content after its last complete step, and locks it for this process.
 
         Raises:
-            RunError: Another process is writing the file.
+            RunError: Another process is writing the file, or it cannot be written.
         """
-        lock = acquire_lock(
-            self.path.with_name(f".{self.path.name}.lock"),
-            RunError(
-                f"Another process is writing {self.path}",
-                code="file-locked",
-                hint="Wait for it to finish, or write to another file",
-                file=str(self.path),
-            ),
+        locked = RunError(
+            f"Another process is writing {self.path}",
+            code="file-locked",
+            hint="Wait for it to finish, or write to another file",
+            file=str(self.path),
         )
+        with self._explained():
+            if self.path.is_dir():
+                raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+            lock = acquire_lock(self.path.with_name(f".{self.path.name}.lock"), locked)
         try:
             length = self._resume()
-            with self._partial.open("r+b" if length else "wb") as stream:
+            with self._explained():
+                stream = self._partial.open("r+b" if length else "wb", buffering=0)  # closing it writes nothing
+            with stream:
                 stream.truncate(length)
                 stream.seek(length)
                 yield stream
         finally:
             lock.release()
 
-    def complete_step(self, stream: IO[bytes], content: bytes, rows: int) -> None:
+    def complete_step(self, stream: FileIO, content: bytes, rows: int) -> None:
         """Appends the content of further rows. It is on disk when the function returns, with `counts`.
 
         Args:
             stream: The stream of `writing`.
             content: The content.
             rows: The number of rows.
+
+        Raises:
+            RunError: The file cannot be written.
         """
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-        self.rows += rows
-        state = {"key": self.key, "rows": self.rows, "bytes": stream.tell(), "counts": self.counts}
-        write_atomically(self._journal, json.dumps(state).encode())
+        with self._explained():
+            rest = memoryview(content)
+            while rest:  # a full disk may take a part
+                rest = rest[write_some(stream, rest) :]
+            os.fsync(stream.fileno())
+            self.rows += rows
+            state = {"key": self.key, "rows": self.rows, "bytes": stream.tell(), "counts": self.counts}
+            write_atomically(self._journal, json.dumps(state).encode())
 
     def finish(self) -> None:
-        """Replaces the file with the complete content and removes the journal."""
-        self._partial.replace(self.path)
-        self._journal.unlink(missing_ok=True)
+        """Replaces the file with the complete content and removes the journal.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        with self._explained():
+            self._partial.replace(self.path)
+            self._journal.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Names the file in an error of the operating system."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"The file {self.path} cannot be written: {error.strerror or error}",
+                code="cannot-write",
+                hint="The rows written so far are kept: fix the cause and run the command again, or choose another file",
+                file=str(self.path),
+                reason=error.strerror or str(error),
+            ) from None
 
     def _resume(self) -> int:
         """Restores `rows` and `counts`, and returns the number of complete bytes; 0 without a journal with this key."""
@@ -97,3 +125,8 @@ class JournaledFile:
             return 0
         self.rows, self.counts = int(state["rows"]), dict(state["counts"])
         return int(state["bytes"])
+
+
+def write_some(stream: FileIO, content: memoryview) -> int:
+    """Writes as much of the content as the operating system takes at once, and returns how many bytes."""
+    return stream.write(content)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.errors import InputError, RunError, TaskError
-from promptkit.predictor import stream
+from promptkit.predictor import journal, stream
 from promptkit.predictor.journal import JournaledFile
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.stream import predict_file
@@ -167,6 +168,38 @@ def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.csv", ROWS)
     with JournaledFile(tmp_path / "out.csv", "key").writing(), refused(RunError, "file-locked"):
         predict_file(predictor(), source, tmp_path / "out.csv")
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, whole, target = write(tmp_path / "rows.csv", ROWS), tmp_path / "whole.csv", tmp_path / "out.csv"
+    predict_file(predictor(), source, whole)
+    room = len(whole.read_bytes()) // 2
+
+    def write_what_fits(stream: Any, content: memoryview) -> int:
+        written = stream.write(content[: max(0, room - stream.tell())])
+        if not written:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        return int(written)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "write_some", write_what_fits)
+        with refused(RunError, "cannot-write", file=str(target), reason=os.strerror(ENOSPC)):
+            predict_file(predictor(), source, target)
+    assert not target.exists()
+    done = predict_file(predictor(), source, target)
+    assert 0 < done.resumed < done.rows == len(ROWS)
+    assert target.read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_and_a_place_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.csv", ROWS)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "folder.csv", tmp_path / "file" / "out.csv"):
+        with refused(RunError, "cannot-write", file=str(target)):
+            predict_file(predictor(), source, target)
 
 
 def test_a_rule_abstains_and_gives_label_sets(tmp_path: Path) -> None:
