@@ -6,7 +6,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from promptkit.config.model import EngineOptions, ModelOptions
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.calibrations import CalibrationOptions
+from promptkit.config.manipulations import ManipulationOptions
+from promptkit.config.model import ModelOptions
+from promptkit.config.reasoning import ReasoningPromptOptions
+from promptkit.config.seeds import SeedsOptions
 from promptkit.config.values import Metavar, RelativePath
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded
@@ -66,14 +71,16 @@ class PredictorOptions(StrictModel):
     predictor: Annotated[str | None, RelativePath(), Metavar("FOLDER")] = None
     """Evaluate this saved predictor, a folder or hf://USER/NAME, instead of one that other options describe."""
 
-    kept: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("task", "data", "label_column", "inputs", "labels", "answer_column", "id_column", "train", "template"),
-            *("split", "limit", "folds", "allow_seen", "baselines"),
-            *("predictor", *EngineOptions.model_fields, *ModelOptions.model_fields),
-        }
+    conflicting: ClassVar[frozenset[str]] = frozenset(
+        option
+        for group in (
+            *(ReasoningPromptOptions, ManipulationOptions, AnswerOptions, CalibrationOptions),
+            *(SavingOptions, SeedsOptions),
+        )
+        for option in group.model_fields
+        if option != "template"  # with which a data file is read
     )
-    """The options that can be combined with a saved predictor."""
+    """The options that describe a predictor, and so cannot be combined with a saved one."""
 
     def saved_template(self) -> str | None:
         """Returns the text of the saved predictor's template; None for images."""
@@ -88,7 +95,7 @@ class PredictorOptions(StrictModel):
         Args:
             given: The options that differ from their defaults.
         """
-        others = tuple(option for option in given if option not in self.kept)
+        others = tuple(option for option in given if option in self.conflicting)
         if self.predictor is not None and others:
             raise InputError(
                 "A saved predictor contains its prompt and its aligners, which other options cannot change",

@@ -116,3 +116,21 @@ def test_after_folds_the_predictor_is_fitted_on_all_rows(task: str, tmp_path: Pa
     assert len(evaluated.ids) == len(rows)
     assert len(pool) > len(pk.task(task).fold(1, 3).part("pool"))
     assert "3 folds" in (tmp_path / "p" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("multi_label", True), ("split_train", "pool=1"), ("metric", "brier"), ("baselines", False)]
+)
+def test_options_that_do_not_describe_a_predictor_are_combined_with_a_saved_one(option: str, value: object) -> None:
+    config = pk.EvalConfig(task="sentiment", predictor="folder", **{option: value})
+    config.check_no_other_options(config.changed())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("shots", 2), ("seed", 1), ("samples", 2), ("calibrate", "batch"), ("manipulation", ["place"]), ("save", "folder")],
+)
+def test_options_that_describe_a_predictor_are_refused_with_a_saved_one(option: str, value: object) -> None:
+    config = pk.EvalConfig(task="sentiment", predictor="folder", **{option: value})
+    with refused(InputError, "conflicting-options", options=("predictor", option)):
+        config.check_no_other_options(config.changed())
