@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
+from promptkit.align.labelmap.mapping import LabelMap, label_map_of
 from promptkit.core.calibration import Calibration, DeclaresReads, DeclaresScores, Fitted
 from promptkit.core.errors import Unsupported
 from promptkit.core.needs import FitData, Need, Needs, Outputs, RowNeed, with_required
@@ -93,6 +93,7 @@ class FittedCalibration:
     """The fitted calibration."""
     reads: tuple[tuple[RowNeed[object], RowNeed[object]], ...]
     """Each need whose arrays the fitted calibration reads, and the need that reads the same for new rows."""
+    per_context: ClassVar[bool] = False
 
     @property
     def needs(self) -> Needs:
@@ -124,7 +125,7 @@ class RenamedReads:
     @property
     def label_map(self) -> LabelMap | None:
         """The weights of source classes for each label, if the scores are a function of source classes."""
-        return self.fitted.label_map if isinstance(self.fitted, HasLabelMap) else None
+        return label_map_of(self.fitted)
 
     def apply(self, outputs: Outputs) -> Floats:
         """Returns label log-probabilities, shape (rows, K)."""
@@ -138,6 +139,7 @@ class ContextCalibration:
     original: Calibration
     pairs: tuple[tuple[Need[object], Need[object]], ...]
     """Each need of the calibration, and the need with the same value that uses no rows of the fit part."""
+    per_context: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -169,3 +171,18 @@ class ContextCalibration:
         fitted = self.original.fit(replace(data, values=values))
         rows = {need: fixed for need, fixed in self.pairs if isinstance(need, RowNeed) and isinstance(fixed, RowNeed)}
         return RenamedReads(fitted=fitted, reads=rows) if rows else fitted
+
+
+def read_fitted(state: State, original: Calibration, *, per_context: bool) -> FittedCalibration | ContextCalibration:
+    """Returns the fitted calibration with a state.
+
+    Args:
+        state: The state, as the property `state` of a fitted calibration.
+        original: The calibration before it was fitted.
+        per_context: Whether it is fitted on each row's context while predicting.
+    """
+    value = from_state(state)
+    if per_context:
+        return ContextCalibration(original=original, pairs=cast("tuple[tuple[Need[object], Need[object]], ...]", value))
+    assert isinstance(value, FittedCalibration)
+    return value

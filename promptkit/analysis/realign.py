@@ -10,8 +10,7 @@ from pathlib import Path
 from promptkit.align.chain import CALIBRATIONS, Chain, applies, check_scores, needs_calibration
 from promptkit.analysis.availability import Unavailable, available_calibrations
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
-from promptkit.collect.requirements import EstimatesPrior
-from promptkit.core.calibration import Calibration
+from promptkit.core.calibration import Calibration, EstimatesPrior
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
 
 from promptkit.align.chain import Chain
 from promptkit.core.asking import Counts, FitPart
-from promptkit.core.calibration import Calibration
+from promptkit.core.calibration import Calibration, EstimatesPrior
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model, image_card
 from promptkit.core.needs import Needs, with_required
 from promptkit.tasks.task import untested
-
-
-@runtime_checkable
-class EstimatesPrior(Protocol):
-    """A calibration that estimates the label prior on rows of the fit part or on the evaluated rows."""
-
-    @property
-    def estimate_on(self) -> Literal["fit", "test"]:
-        """The rows that the prior is estimated on."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """The maximum number of rows of the fit part."""
-        ...
-
-    @property
-    def assumes_equal_classes(self) -> bool:
-        """Whether it assumes that the classes are about equal in these rows."""
-        ...
 
 
 def needs_of(chains: Sequence[Chain]) -> Needs:

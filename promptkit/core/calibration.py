@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.needs import FitData, Needs, Outputs, RowNeed
 
@@ -74,4 +74,24 @@ class DeclaresLogOdds(Protocol):
     @property
     def reads_log_odds(self) -> bool:
         """Whether it reads the log-odds of each label."""
+        ...
+
+
+@runtime_checkable
+class EstimatesPrior(Protocol):
+    """A calibration that estimates the label prior on rows of the fit part or on the evaluated rows."""
+
+    @property
+    def estimate_on(self) -> Literal["fit", "test"]:
+        """The rows that the prior is estimated on."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """The maximum number of rows of the fit part."""
+        ...
+
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """Whether it assumes that the classes are about equal in these rows."""
         ...

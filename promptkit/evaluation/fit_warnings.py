@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from promptkit.align.chain import Chain
 from promptkit.collect.collected import Collected, FoldOutputs
-from promptkit.collect.requirements import EstimatesPrior, calibrations_of, needs_of
-from promptkit.core.calibration import Calibration
+from promptkit.collect.requirements import calibrations_of, needs_of
+from promptkit.core.calibration import Calibration, EstimatesPrior
 from promptkit.core.needs import by_kind
 from promptkit.core.records import answered
 from promptkit.needs.fit_rows import fit_row_of

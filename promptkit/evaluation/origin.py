@@ -8,7 +8,7 @@ from promptkit.core.manipulation import Manipulation
 from promptkit.core.paths import folder as bundled
 from promptkit.core.paths import names
 from promptkit.evaluation.plan import RunPlan
-from promptkit.manipulate.compose import Composed
+from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.prompt import Prompt
 from promptkit.runs.recorded import record_origin, record_task_file, record_template
 from promptkit.runs.schema import Origin
@@ -34,7 +34,7 @@ def record_sources(folder: Path, plan: RunPlan) -> None:
 
 def template_of(manipulation: Manipulation) -> str | None:
     """Returns the text of a prompt's template; None for another first manipulation."""
-    first = manipulation.prompt if isinstance(manipulation, Composed) else manipulation
+    first = without_modifiers(manipulation)
     return first.resolved_template.source if isinstance(first, Prompt) else None
 
 

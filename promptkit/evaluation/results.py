@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.align.labelmap.mapping import HasLabelMap, LabelMap
+from promptkit.align.labelmap.mapping import LabelMap, label_map_of
 from promptkit.collect.collected import Collected, FoldOutputs
 from promptkit.collect.fit_data import collect_fit_data
 from promptkit.collect.read_outputs import to_bytes
@@ -75,8 +75,7 @@ def _fitted(chains: Sequence[Chain], fold: FoldOutputs) -> dict[str, _Fitted]:
     data = collect_fit_data(chains, fold.samples, fold.support, fold.read_outputs)
     fitted = {chain.name: chain.applied.fit(data) for chain in chains if chain.applied is not None}
     return without | {
-        name: _Fitted(scores=each.apply(data.items), label_map=each.label_map if isinstance(each, HasLabelMap) else None)
-        for name, each in fitted.items()
+        name: _Fitted(scores=each.apply(data.items), label_map=label_map_of(each)) for name, each in fitted.items()
     }
 
 

@@ -112,6 +112,11 @@ class BoundComposed:
         return rendered.modified(chain_transforms(self.transforms))
 
 
+def without_modifiers(manipulation: Manipulation) -> Manipulation:
+    """Returns the manipulation that encodes rows, without the modifiers that follow it."""
+    return manipulation.prompt if isinstance(manipulation, Composed) else manipulation
+
+
 def chain_transforms(transforms: Sequence[Transform]) -> Transform:
     """Returns the composition of transforms, the first applied first."""
 

@@ -16,7 +16,7 @@ from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
-from promptkit.manipulate.compose import Manipulations, composed
+from promptkit.manipulate.compose import Manipulations, composed, without_modifiers
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
@@ -37,7 +37,7 @@ from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
 from promptkit.predictor.hub import local_folder, push
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
-from promptkit.predictor.saved_stages import check_no_words, first_of
+from promptkit.predictor.saved_stages import check_no_words
 from promptkit.predictor.session import Progress, Session, Unreadable, read_rows
 from promptkit.predictor.tables import chunks, rows_of
 from promptkit.tasks.readers import Row
@@ -390,7 +390,7 @@ class Predictor:
         check_fitted(self.manipulate, self.chain, purpose)
         return saved.Contents(
             model=self.model,
-            first=first_of(self.manipulate),
+            first=without_modifiers(self.manipulate),
             modifiers=self.manipulate.modifiers,
             chain=self.chain,
             columns=self.columns,

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from pydantic import JsonValue
 
 from promptkit.align.chain import Chain, chain_from_settings
-from promptkit.align.fitted import ContextCalibration, FittedCalibration
+from promptkit.align.fitted import read_fitted
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
-from promptkit.core.needs import Need
 from promptkit.core.registry import build_from, settings_of
-from promptkit.core.state import State, from_state
+from promptkit.core.state import State
 from promptkit.inputs.text.template import Template
-from promptkit.manipulate.compose import Composed
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.image.processor import ImageProcessor
@@ -61,11 +59,6 @@ def as_settings(value: Mapping[str, object]) -> Settings:
 
 
 # ---- manipulations -----------------------------------------------------------------------------------
-
-
-def first_of(manipulation: Manipulation) -> Manipulation:
-    """Returns the manipulation that encodes rows, without modifiers."""
-    return manipulation.prompt if isinstance(manipulation, Composed) else manipulation
 
 
 def write_first(first: Manipulation, files: Files) -> SavedPrompt | SavedImages:
@@ -191,9 +184,7 @@ def write_calibration(chain: Chain, arrays: dict[str, StoredArray]) -> SavedCali
     state = chain.fitted.state
     arrays.update(state.arrays)
     return SavedCalibration(
-        per_context=isinstance(chain.fitted, ContextCalibration),
-        state=state.value,
-        fitted_on=tuple(sorted(map(str, chain.fitted_on))),
+        per_context=chain.fitted.per_context, state=state.value, fitted_on=tuple(sorted(map(str, chain.fitted_on)))
     )
 
 
@@ -206,15 +197,8 @@ def read_chain(aligners: Sequence[Settings], saved: SavedCalibration | None, arr
     chain = chain_from_settings(aligners)
     if saved is None or chain.calibration is None:
         return chain
-    value = from_state(State(value=saved.state, arrays=arrays))
-    fitted: FittedCalibration | ContextCalibration
-    if saved.per_context:
-        fitted = ContextCalibration(
-            original=chain.calibration, pairs=cast("tuple[tuple[Need[object], Need[object]], ...]", value)
-        )
-    else:
-        assert isinstance(value, FittedCalibration)
-        fitted = value
+    state = State(value=saved.state, arrays=arrays)
+    fitted = read_fitted(state, chain.calibration, per_context=saved.per_context)
     fitted_on = frozenset(map(Fingerprint.parse, saved.fitted_on))
     chain = replace(chain, fitted=fitted, fitted_on=fitted_on)
     if as_json(chain.settings()) != as_json(aligners):

@@ -12,6 +12,7 @@ from promptkit.core.errors import TrainingError, Unsupported, needs_single_label
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
+from promptkit.manipulate.compose import without_modifiers
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.models.support import check_supports
@@ -20,7 +21,7 @@ from promptkit.tasks.task import Task
 from promptkit.training.config import ResolvedConfig, TrainingConfig
 from promptkit.training.dataset import refuse_model_calls
 from promptkit.training.label_map import joint_label_map
-from promptkit.training.learnables import learnables, prompt_of
+from promptkit.training.learnables import learnables
 from promptkit.training.optimizers.base import Optimizer
 from promptkit.training.rows import TrainingRows
 
@@ -72,7 +73,7 @@ def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None
         task, ask=DryRunModel(predictor.model.card.unlimited()), load_model=lambda name: load("fake")
     )
     with suppress(NeedsAnswer):
-        prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
+        without_modifiers(predictor.manipulate).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
 
 
 def check_model(model: Model, optimizer: Optimizer, needed: Collection[Feature]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptkit.core.errors import TrainingError
-from promptkit.core.manipulation import Learnable, Manipulation
+from promptkit.core.manipulation import Learnable
 from promptkit.manipulate.compose import Composed
 from promptkit.predictor.predictor import Predictor
 
@@ -11,12 +11,6 @@ from promptkit.predictor.predictor import Predictor
 def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
     """Returns the learnable manipulations of a predictor, in order."""
     return tuple(modifier for modifier in predictor.manipulate.modifiers if isinstance(modifier, Learnable))
-
-
-def prompt_of(predictor: Predictor) -> Manipulation:
-    """Returns the predictor's prompt, without the modifiers that follow it."""
-    manipulation = predictor.manipulate
-    return manipulation.prompt if isinstance(manipulation, Composed) else manipulation
 
 
 def trainable_manipulation(predictor: Predictor) -> Composed:

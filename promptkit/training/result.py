@@ -11,11 +11,11 @@ from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.training_curve import training_panel
+from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.predictor.predictor import Predictor
 from promptkit.training.checkpoint import DevEvaluation
 from promptkit.training.config import TrainingConfig
-from promptkit.training.learnables import prompt_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ class TrainingResult:
         target = expanded(folder)
         paths = self._paths(target)
         check_free(target, paths)
-        prompt = dict(prompt_of(self.predictor).settings())
+        prompt = dict(without_modifiers(self.predictor.manipulate).settings())
         common = {"task": self.task, "prompt": prompt, "metrics": {"dev": asdict(self.best)}}
         for learned, rate, path in zip(self.learned, self.learning_rates, paths, strict=True):
             training = {**self.config.settings(), "learning_rate": rate}

@@ -27,6 +27,7 @@ from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.display.progress import Bar
+from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import Predictor
@@ -41,7 +42,7 @@ from promptkit.training.config import ResolvedConfig, TrainingConfig
 from promptkit.training.dataset import TrainingData
 from promptkit.training.evaluation import evaluate_dev, record, stop_reason
 from promptkit.training.gradients import GradientLosses
-from promptkit.training.learnables import prompt_of, trainable_manipulation
+from promptkit.training.learnables import trainable_manipulation
 from promptkit.training.objective import BatchObjective, Losses
 from promptkit.training.optimizers.base import Step
 from promptkit.training.parameters import divided, owner
@@ -311,7 +312,9 @@ class _Training:
         ]
         chain = self._predictor.chain
         later = [chain.calibration] if chain.calibration else []
-        trained = Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [chain.reader, *later])
+        trained = Predictor(
+            self._predictor.model, [without_modifiers(self._predictor.manipulate), *modifiers], [chain.reader, *later]
+        )
         return trained.fit(self._task, cache=self._uses_cache)
 
 

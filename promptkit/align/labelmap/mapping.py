@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from promptkit.align.logprobs import LOG_TINY, TINY, normalize_logprobs
+from promptkit.core.calibration import Fitted
 from promptkit.core.needs import Outputs, RowNeed
 from promptkit.core.state import stateful
 
@@ -137,6 +138,11 @@ class HasLabelMap(Protocol):
     def label_map(self) -> LabelMap | None:
         """The weights of source classes for each label, or None."""
         ...
+
+
+def label_map_of(fitted: Fitted) -> LabelMap | None:
+    """Returns the label map of a fitted aligner; None if its scores are no function of source classes."""
+    return fitted.label_map if isinstance(fitted, HasLabelMap) else None
 
 
 def assigned(weights: Floats, sources: Sequence[str], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
