@@ -15,6 +15,7 @@ from promptkit.analysis.realign import Alignments
 from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.metrics.ece import BINS
+from promptkit.metrics.indicators import indicators
 from promptkit.metrics.intervals import Estimate, wilson
 from promptkit.runs.result import Result
 
@@ -49,16 +50,13 @@ def confidence_bins(result: Result) -> list[Bin]:
     ]
 
 
-def confusion_matrix(result: Result, gold: Sequence[str], labels: Sequence[str]) -> Floats:
+def confusion_matrix(result: Result) -> Floats:
     """Returns the number of rows with each gold label (rows) and predicted label (columns), shape (labels, labels).
 
     Rows without a prediction are left out.
     """
-    index = {label: number for number, label in enumerate(labels)}
-    counts: Floats = np.zeros((len(labels), len(labels)))
-    for label, prediction in zip(gold, result.predictions, strict=True):
-        if prediction is not None:
-            counts[index[label], index[prediction]] += 1
+    gold, predicted = indicators(result.metric_input)
+    counts: Floats = gold.T @ predicted
     return counts
 
 
@@ -79,7 +77,7 @@ def draw(alignments: Alignments) -> Figure:
         axes.set_visible(False)
     for (left, right), result in zip(panels, alignments.results, strict=False):
         _draw_reliability(left, result)
-        _draw_confusion(right, confusion_matrix(result, alignments.gold, alignments.labels), alignments.labels)
+        _draw_confusion(right, confusion_matrix(result), alignments.labels)
     return figure
 
 

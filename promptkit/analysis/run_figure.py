@@ -25,7 +25,7 @@ def draw_run(run: Run, views: ImageViews | None = None) -> Figure:
     """
     metric = run.main_metric
     estimates = [(result.align, Estimate(**result.metrics[metric.name])) for result in run.results]
-    title = f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}"
+    title = run.title
     panels: list[Panel] = [] if views is None else [views.panel()]
     panels.append(estimates_panel(estimates, x=metric.title, title=title))
     panels += [map_panel(name, label_map) for name, label_map in named_label_maps(run.results).items()]

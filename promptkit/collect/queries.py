@@ -110,11 +110,11 @@ class Queries:
         )
 
 
-def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
+def build_queries(model_pass: Pass, evaluated: Sequence[Query]) -> Queries:
     """Plans what a pass requests from the model.
 
     Args:
-        purpose: The pass.
+        model_pass: The pass.
         evaluated: The rows to answer, with their prompts.
 
     Raises:
@@ -122,13 +122,13 @@ def build_queries(purpose: Pass, evaluated: Sequence[Query]) -> Queries:
         InputError: An aligner cannot be fitted, because too few rows are left.
     """
     sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
-    asking = _asking(purpose, sent)
-    support = [*further_rows(asking, purpose.needs), *asking.fit_rows]
-    _check_calibrations(purpose, len(evaluated), len(sent), asking.fit_rows)
-    read_plan = plan_reads(purpose.needs, asking)
-    rows = [*sent, *(_support_query(row, purpose.fold) for row in support)]
-    reads = read_plan.queries([*sent, *asking.fit_rows], purpose.fold)
-    requests = [row.rendered.request(purpose.reader.request(row.example, row.rendered)) for row in rows]
+    asking = _asking(model_pass, sent)
+    support = [*further_rows(asking, model_pass.needs), *asking.fit_rows]
+    _check_calibrations(model_pass, len(evaluated), len(sent), asking.fit_rows)
+    read_plan = plan_reads(model_pass.needs, asking)
+    rows = [*sent, *(_support_query(row, model_pass.fold) for row in support)]
+    reads = read_plan.queries([*sent, *asking.fit_rows], model_pass.fold)
+    requests = [row.rendered.request(model_pass.reader.request(row.example, row.rendered)) for row in rows]
     return Queries(
         queries=[*rows, *reads],
         requests=[*requests, *(read.request for read in reads)],
@@ -161,16 +161,16 @@ def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, 
     return sent
 
 
-def _asking(purpose: Pass, sent: Sequence[Query]) -> Asking:
+def _asking(model_pass: Pass, sent: Sequence[Query]) -> Asking:
     return Asking(
-        encode=purpose.encode,
-        ask=purpose.ask,
+        encode=model_pass.encode,
+        ask=model_pass.ask,
         evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
-        fit_rows=fit_rows(purpose.encode, purpose.needs, purpose.part),
-        fit=purpose.part.rows,
-        label_words=purpose.reader.label_words(),
-        source_classes=purpose.reader.source_classes(),
-        other_models=purpose.other_models,
+        fit_rows=fit_rows(model_pass.encode, model_pass.needs, model_pass.part),
+        fit=model_pass.part.rows,
+        label_words=model_pass.reader.label_words(),
+        source_classes=model_pass.reader.source_classes(),
+        other_models=model_pass.other_models,
     )
 
 
@@ -178,21 +178,21 @@ def _support_query(row: AskedRow, fold: int) -> Query:
     return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold, fold=fold)
 
 
-def _check_calibrations(purpose: Pass, evaluated: int, sent: int, fit: Sequence[AskedRow]) -> None:
+def _check_calibrations(model_pass: Pass, evaluated: int, sent: int, fit: Sequence[AskedRow]) -> None:
     """Refuses calibrations that have too few rows left after rows are skipped.
 
     Args:
-        purpose: The pass, whose calibrations were checked with all rows.
+        model_pass: The pass, whose calibrations were checked with all rows.
         evaluated: Number of rows to answer.
         sent: Number of these rows that are not skipped.
         fit: The selected rows of the fit part that are not skipped.
     """
-    if (sent, len(fit)) == (evaluated, len(select_fit_rows(purpose.needs, purpose.part))):
+    if (sent, len(fit)) == (evaluated, len(select_fit_rows(model_pass.needs, model_pass.part))):
         return
     has_label = [row.gold is not None for row in fit]
-    labels, classes = len(purpose.reader.labels), class_count(purpose.model)
+    labels, classes = len(model_pass.reader.labels), class_count(model_pass.model)
     counts = Counts(labels=labels, evaluated=sent, has_label=has_label, classes=classes)
-    for calibration in calibrations_of(purpose.chains):
-        if any(need.select(purpose.part) for need in calibration.needs):
+    for calibration in calibrations_of(model_pass.chains):
+        if any(need.select(model_pass.part) for need in calibration.needs):
             check_fit_part(calibration, [row.example for row in fit])
         check_calibration(calibration, counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, NonNegativeFloat, PositiveInt
 
@@ -67,8 +67,7 @@ class AnswerOptions(StrictModel):
             "temperature": self.temperature,
             "constrain": None if self.constrain is None else SWITCH[self.constrain],
         }
-        keywords: dict[str, Any] = {name: value for name, value in generation.items() if value is not None}
+        settings: dict[str, object] = {name: value for name, value in generation.items() if value is not None}
         if self.temperature or self.samples:
-            keywords["seed"] = seed
-        keywords["score"] = "sum" if self.score in (PMI, CHANNEL) else self.score
-        return reader_for(task, extract=self.extract, **keywords)
+            settings["seed"] = seed
+        return reader_for(task, score="mean" if self.score == "mean" else "sum", extract=self.extract, **settings)

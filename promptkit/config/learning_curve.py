@@ -1,4 +1,4 @@
-"""Builds the learning curve of a run from the command line, with the task of the run for its controls."""
+"""Builds the learning curve of a run from the command line, with the task of the run for its baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def learning_curve_of(run: str, calibrate: str, per_class: str, draws: int) -> LearningCurve:
-    """Returns the learning curve of a run, with a control on its inputs if its task can still be loaded.
+    """Returns the learning curve of a run, with a baseline on its inputs if its task can still be loaded.
 
     Args:
         run: Folder of the run.

@@ -66,19 +66,19 @@ class Options(StrictModel):
         return cls._from_file(file, read_yaml(file, cls.noun, cls.example))
 
     @classmethod
-    def _from_file(cls, file: Path, values: Mapping[str, object], within: str = "") -> Self:
+    def _from_file(cls, file: Path, values: Mapping[str, object], key: str = "") -> Self:
         """Returns the configuration with the values of a file.
 
         Args:
             file: The file.
             values: Option -> value.
-            within: The path of the key that contains the values, such as `grid.shots[1]`, if it is not the name of the option.
+            key: The path of the key that contains the values, such as `grid.shots[1]`, if it is not the name of the option.
         """
         config = cls.__new__(cls)
         try:  # not by the constructor, whose errors do not name the file
             cls.__pydantic_validator__.validate_python(values, self_instance=config)
         except ValidationError as error:
-            raise validation_error(file, error, cls.noun, lambda location: cls, within=within) from None
+            raise validation_error(file, error, cls.noun, lambda location: cls, key=key) from None
         options = {name: cls.model_fields[name] for name in values}
         paths = {name: _resolved(info, getattr(config, name), file.parent) for name, info in options.items()}
         return config.model_copy(update=paths)

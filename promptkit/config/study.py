@@ -181,11 +181,11 @@ class StudyConfig(EvalOptions):
         def build_cell(**values: object) -> Predictor | list[Predictor]:
             cell = {name: names.get(id(value), value) for name, value in values.items()}
             config = self.cell(cell)
-            with_model = _predictor_builder(self, tasks[config.task], cell)
+            build = _predictor_builder(self, tasks[config.task], cell)
             key = f"{config.model} {config.engine_settings()}"
             if key not in models:
                 models[key] = _load_model(self, cell)
-            predictors = with_model(models[key])
+            predictors = build(models[key])
             return predictors if len(predictors) > 1 else predictors[0]
 
         for cell in combinations:
@@ -268,7 +268,7 @@ def _grid_value(path: Path, option: str, index: int, value: object) -> object:
     """Validates one value of the grid."""
     with errors_at(path, f"grid.{option}"):
         _check_grid_option(option)
-    config = EvalConfig._from_file(path, {"task": "", option: value}, within=f"grid.{option}[{index}]")
+    config = EvalConfig._from_file(path, {"task": "", option: value}, key=f"grid.{option}[{index}]")
     return dict(config)[option]
 
 

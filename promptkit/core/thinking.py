@@ -102,9 +102,9 @@ def open_thought(text: str, declared: Sequence[ThoughtMarkers] = ()) -> str:
     return max((marker.opening for marker in markers if stripped.endswith(marker.opening)), key=len, default="")
 
 
-def has_markers(text: str, declared: Sequence[ThoughtMarkers] = ()) -> bool:
-    """Returns whether a text contains a marker of a thought."""
-    return any(pattern.search(text) for pattern in (*_patterns(tuple(declared)), _CHANNEL))
+def has_markers(text: str) -> bool:
+    """Returns whether a text contains a known marker of a thought."""
+    return any(pattern.search(text) for pattern in (*_patterns(()), _CHANNEL))
 
 
 def has_closing(text: str, declared: Sequence[ThoughtMarkers] = ()) -> bool:

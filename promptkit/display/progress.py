@@ -111,15 +111,14 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def reporting(progress: Report | Literal[False] | None, unit: str = "row") -> Iterator[Report]:
-    """Context manager that shows the progress of a computation.
+def reporting(progress: Report | Literal[False] | None) -> Iterator[Report]:
+    """Context manager that shows how many rows are done.
 
     Args:
         progress: A function to call instead of showing it; False to show nothing.
-        unit: What is counted.
     """
     if progress is None:
-        with Bar(unit=unit) as bar:
+        with Bar(unit="row") as bar:
             yield bar
     else:
         yield progress or _nothing

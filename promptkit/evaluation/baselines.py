@@ -137,7 +137,7 @@ def _division(task: Task, fold: int, split: str, evaluated: Rows) -> _Division:
     ids = {row.id for row in rows}
     train = untested([*task.part("pool"), *task.part("fit")], rows)
     if not train:
-        raise task.without_rows("to fit baselines on", "pool")
+        raise task.no_rows_error("to fit baselines on", "pool")
     return _Division(train, [row for row in evaluated if row.id in ids], fold)
 
 

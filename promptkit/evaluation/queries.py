@@ -70,7 +70,7 @@ def _fold_queries(
         Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row, fold=fold.number)
         for example, row, rendered in zip(examples, fold.rows, bound.encode(examples), strict=True)
     ]
-    purpose = Pass(
+    model_pass = Pass(
         model=plan.model,
         chains=plan.chains,
         encode=bound.encode,
@@ -79,4 +79,4 @@ def _fold_queries(
         other_models=other_models,
         fold=fold.number,
     )
-    return build_queries(purpose, evaluated)
+    return build_queries(model_pass, evaluated)

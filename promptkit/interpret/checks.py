@@ -62,7 +62,7 @@ def pool_rows(task: Task, split: str | None, count: int, *, of: str) -> list[Lab
     """
     rows = by_hash(untested(task.part("pool"), task.rows(task.spec.split if split is None else split)), count)
     if not rows:
-        raise task.without_rows(f"to compute {of} from", "pool")
+        raise task.no_rows_error(f"to compute {of} from", "pool")
     return rows
 
 

@@ -101,7 +101,7 @@ class EncoderModel(BatchedEngine):
 
     def load(self) -> None:
         """Loads the weights."""
-        self._model  # noqa: B018 - a cached property
+        _ = self._model
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request is not for the vector of a text."""

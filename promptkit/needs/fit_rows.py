@@ -63,7 +63,7 @@ class FirstRows(Need[T_co]):
 
     @property
     def uses_fit_part(self) -> bool:
-        """True."""
+        """Whether it uses rows of the fit part: always."""
         return True
 
     def select(self, part: FitPart) -> Sequence[LabeledExample]:

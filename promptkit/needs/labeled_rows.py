@@ -62,7 +62,7 @@ class LabeledRows(Need[LabeledOutputs]):
 
     @property
     def uses_fit_part(self) -> bool:
-        """True."""
+        """Whether it uses rows of the fit part: always."""
         return True
 
     def select(self, part: FitPart) -> Sequence[LabeledExample]:

@@ -57,7 +57,7 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
 
     @property
     def uses_fit_part(self) -> bool:
-        """True."""
+        """Whether it uses rows of the fit part: always."""
         return True
 
     def asks_by_fit_part(self, modality: Modality) -> bool:

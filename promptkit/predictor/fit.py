@@ -83,10 +83,11 @@ def fit_chain(chain: Chain, model: Model, encode: Encode, task: Task, cache: Sco
     rows = _new_rows(needs, part, task)
     _check(chain, model, part, len(rows))
     ask = CachedModel(model, cache, purpose="Fitting the calibration")
-    purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, part=part, other_models=other_models_of(needs, cache))
+    others = other_models_of(needs, cache)
+    model_pass = Pass(model=model, chains=(chain,), encode=encode, ask=ask, part=part, other_models=others)
     examples = [row.unlabeled() for row in rows]
     queries = build_queries(
-        purpose,
+        model_pass,
         [
             Query(file="samples", id=example.id, example=example, rendered=rendered)
             for example, rendered in zip(examples, encode(examples), strict=True)

@@ -92,13 +92,13 @@ def _quality(estimate: Estimate | None) -> str:
     names = [*estimate.metrics]
     rows = [("this predictor", estimate.metrics), *estimate.baselines.items()]
     table = [_row("", names), _row("---", ["---"] * len(names)), *(_row(name, _cells(of, names)) for name, of in rows)]
-    controls = " Baselines do without a pretrained model and use the same training rows." if estimate.baselines else ""
+    baselines = " Baselines do without a pretrained model and use the same training rows." if estimate.baselines else ""
     notes = [f"- {note}" for note in estimate.notes]
     return "\n".join(
         [
             "## Quality",
             "",
-            f"On {estimate.rows} labeled rows of {estimate.task} ({estimate.split}) {how}. Intervals are at 95%.{controls}",
+            f"On {estimate.rows} labeled rows of {estimate.task} ({estimate.split}) {how}. Intervals are at 95%.{baselines}",
             "",
             *table,
             *(["", *notes] if notes else []),

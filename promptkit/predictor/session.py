@@ -80,7 +80,7 @@ class Session:
         self._prefix: tuple[int, ...] | None = None
         """The common prefix of the token ids of all prompts so far; None before the first one."""
         others = other_models_of(needs_of((chain,)), None)
-        self._purpose = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
+        self._pass = Pass(model=model, chains=(chain,), encode=encode, ask=ask, other_models=others)
         self._kept: OrderedDict[tuple[Request, ...], list[Output]] = OrderedDict()
         """The answers to the further inputs in the latest contexts."""
         self._codes_of_rows: set[str] = set()
@@ -124,7 +124,7 @@ class Session:
         if not examples:
             return []
         try:
-            prompts = self._purpose.encode(examples)
+            prompts = self._pass.encode(examples)
         except ROW_ERRORS as error:
             if len(examples) == 1:
                 self._check_sample(error)
@@ -137,7 +137,7 @@ class Session:
         """Raises the error of a row if the sample row causes it too: it comes from the prompt, and every row would cause it."""
         if error.code not in self._codes_of_rows:
             try:
-                self._purpose.encode([self._sample])
+                self._pass.encode([self._sample])
             except ROW_ERRORS as other:
                 if other.code == error.code:
                     raise error from None
@@ -165,7 +165,7 @@ class Session:
             for index, (row, prompt) in pairs
             if isinstance(row, Example) and isinstance(prompt, Rendered)
         ]
-        return build_queries(self._purpose, queries) if queries else None
+        return build_queries(self._pass, queries) if queries else None
 
     def _outputs(self, queries: Queries, progress: Progress) -> dict[str, Output]:
         """Returns the output of each query by its id.

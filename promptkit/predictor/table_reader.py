@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from promptkit.core.errors import TaskError, json_reason
-from promptkit.tasks.arrow import check_column_names, single_values
+from promptkit.tasks.arrow import single_values
+from promptkit.tasks.column_names import check_column_names
 from promptkit.tasks.readers import Row, data_suffix, not_gzip, unreadable
 from promptkit.tasks.separated import NAMES, delimiter_of
 from promptkit.tasks.workbook import plain_rows
@@ -104,7 +105,7 @@ class SeparatedReader:
             reader = csv.reader(stream, delimiter=used, strict=True)
             try:
                 header = next(reader, [])
-                _check_header(self.path, header)
+                check_column_names(header, str(self.path))
                 for cells in reader:
                     if cells:
                         yield _separated_row(header, cells, used)
@@ -211,18 +212,6 @@ def _json_row(line: str) -> InputRow:
     except (ValueError, RecursionError) as error:
         return InputRow({}, f"The line is not JSON: {json_reason(error)}")
     return InputRow(row) if isinstance(row, dict) else InputRow({}, "The line is not a JSON object")
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    if len({*header}) < len(header):
-        raise TaskError(
-            f"{path} has two columns with the same name",
-            code="duplicate-column",
-            got=", ".join(header),
-            hint="Rename one of them",
-            file=str(path),
-            columns=tuple(header),
-        )
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> TaskError:

@@ -16,10 +16,12 @@
     template.j2           the text of the prompt's template
     task.yaml             a copy of the task file, unless it is a shipped one
 
-A shard has its own folder, `RUN.shard-1-of-3`, with `rows.jsonl` (its rows with their inputs), `fitted.safetensors` (what the
-aligners of a fitted predictor were fitted to) and `shard.json` instead of
-`predictions.jsonl`, `results.safetensors` and `summary.json`. Records are appended in the order in which they are computed, and
-finishing the run puts them in the run's order.
+    metrics.json          the names of the metrics that were last requested
+    baselines.json        the results of baselines without a model, and `baselines.jsonl` with their predictions
+
+A shard has its own folder, `RUN.shard-1-of-3`. Instead of `predictions.jsonl`, `results.safetensors` and `summary.json` it has
+`rows.jsonl` (its rows with their inputs), `fitted.safetensors` (the fitted aligners of a fitted predictor) and `shard.json`.
+Records are appended in the order in which they are computed, and finishing the run puts them in the run's order.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Literal, cast, overload
 
 from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_pieces
@@ -105,7 +107,7 @@ class RunFolder:
     def lines(self, file: Literal["samples", "support"]) -> list[RowRecord]: ...
     @overload
     def lines(self, file: Literal["outputs"]) -> list[ReadRecord | ReadPlanRecord]: ...
-    def lines(self, file: RecordFile) -> Any:
+    def lines(self, file: RecordFile) -> list[RowRecord] | list[ReadRecord | ReadPlanRecord]:
         """Returns the records of a file; an incomplete last line is removed from the file.
 
         Raises:
@@ -119,7 +121,8 @@ class RunFolder:
         if len(complete) < len(content):
             with self._writing(), path.open("r+b") as stream:
                 stream.truncate(len(complete))
-        return [parse_record(path, number, line) for number, line in enumerate(complete.splitlines(), start=1)]
+        records = [parse_record(path, number, line) for number, line in enumerate(complete.splitlines(), start=1)]
+        return cast("list[RowRecord]", records)
 
     def append(self, file: RecordFile, records: Sequence[Mapping[str, object]]) -> None:
         """Appends records to a file and flushes them to the operating system."""

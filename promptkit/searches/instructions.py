@@ -188,7 +188,7 @@ def check(
         raise InputError(reason, code="out-of-range", got=f"candidates={candidates}", candidates=candidates)
     rows = by_hash(untested(task.part("dev"), task.rows(task.spec.split if split is None else split)), dev)
     if not rows:
-        raise task.without_rows("to choose an instruction by", "dev")
+        raise task.no_rows_error("to choose an instruction by", "dev")
     return rows
 
 
@@ -245,7 +245,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in words]
         pairs[row.id] = "".join([template.render("input", inputs), *answers])
     if not pairs:
-        raise task.without_rows("to propose an instruction from", "pool")
+        raise task.no_rows_error("to propose an instruction from", "pool")
     ask = CachedModel(predictor.model, cache)
     return Proposer(ask=ask, pairs=pairs, chat=prompt.chat, seed=seed, chat_options=prompt.chat_options)
 

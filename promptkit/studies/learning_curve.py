@@ -56,12 +56,12 @@ class LearningCurve:
     """The number of stored labeled rows of the label with the fewest, which limits `per_class`."""
     curves: Mapping[str, tuple[Estimate | None, ...]]
     """Aligner -> accuracy for each value of `per_class`; None if it cannot be fitted on so few rows."""
-    controls: Mapping[str, tuple[Estimate | None, ...]]
-    """Control, which uses no pretrained model or no labeled rows -> accuracy for each value of `per_class`."""
+    baselines: Mapping[str, tuple[Estimate | None, ...]]
+    """Baseline, which uses no pretrained model or no labeled rows -> accuracy for each value of `per_class`."""
 
     def table(self) -> Table:
-        """Returns the accuracies with their intervals; the controls come last."""
-        rows = {**self.curves, **self.controls}
+        """Returns the accuracies with their intervals; the baselines come last."""
+        rows = {**self.curves, **self.baselines}
         return Table(
             title=self.title,
             columns=("alignment", *(f"{count} per class" for count in self.per_class)),
@@ -71,9 +71,9 @@ class LearningCurve:
         )
 
     def plot(self) -> Figure:
-        """Plots the accuracies with their intervals; the controls are gray."""
+        """Plots the accuracies with their intervals; the baselines are gray."""
         series = [plots.Series(name=name, points=points) for name, points in self.curves.items()]
-        series += [plots.Series(name=name, points=points, is_baseline=True) for name, points in self.controls.items()]
+        series += [plots.Series(name=name, points=points, is_baseline=True) for name, points in self.baselines.items()]
         return plots.lines(
             series,
             ticks=[*map(str, self.per_class)],
@@ -91,9 +91,9 @@ class LearningCurve:
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit curve --json` prints."""
-        curves, controls = (
+        curves, baselines = (
             {name: [None if point is None else asdict(point) for point in points] for name, points in each.items()}
-            for each in (self.curves, self.controls)
+            for each in (self.curves, self.baselines)
         )
         return {
             "title": self.title,
@@ -101,7 +101,7 @@ class LearningCurve:
             "draws": self.draws,
             "stored": self.stored,
             "curves": curves,
-            "controls": controls,
+            "baselines": baselines,
         }
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ def learning_curve(
         calibrate: Probes and label maps of the run, such as `blm+,full`; or `all`.
         per_class: Numbers of labeled rows of each label. Numbers above `LearningCurve.stored` are left out.
         draws: How many times labeled rows are drawn.
-        task: The task of the run, for a control on the same rows without a pretrained model: logistic regression on pixels, or
+        task: The task of the run, for a baseline on the same rows without a pretrained model: logistic regression on pixels, or
             on TF-IDF of texts.
 
     Raises:
@@ -163,7 +163,7 @@ def learning_curve(
         draws=draws,
         stored=data.available,
         curves=curves,
-        controls=_controls(stored, data, drawn, task),
+        baselines=_baselines(stored, data, drawn, task),
     )
 
 
@@ -201,21 +201,21 @@ def _mean(correct: Sequence[Floats]) -> Estimate:
     return interval(np.array([mean_of(each)(weights) for each in correct]), len(correct[0]), (0.0, 1.0))
 
 
-def _controls(
+def _baselines(
     stored: StoredRun, data: FewRows, drawn: Mapping[int, Sequence[Sequence[Drawn]]], task: Task | None
 ) -> dict[str, tuple[Estimate | None, ...]]:
     """The first aligner alone, which needs no labeled rows; and a regression on the inputs of the drawn rows."""
-    controls: dict[str, tuple[Estimate | None, ...]] = {}
+    baselines: dict[str, tuple[Estimate | None, ...]] = {}
     if not needs_calibration(stored.reader):
         alone = _mean([stored.reader.outcome(stored.collected.samples).metric_input.correct])
-        controls[f"{Chain(reader=stored.reader).name}, no labeled rows"] = (alone,) * len(drawn)
+        baselines[f"{Chain(reader=stored.reader).name}, no labeled rows"] = (alone,) * len(drawn)
     if task is not None:
         is_text = task.spec.modality == "text"
         name = "regression on TF-IDF, no model" if is_text else "regression on pixels, no model"
         fit: Regression = text_regression if is_text else pixel_regression
         rows = _task_rows(stored, task)
-        controls[name] = tuple(_mean([data.correct_by(fit, each, rows) for each in draws]) for draws in drawn.values())
-    return controls
+        baselines[name] = tuple(_mean([data.correct_by(fit, each, rows) for each in draws]) for draws in drawn.values())
+    return baselines
 
 
 def _task_rows(stored: StoredRun, task: Task) -> dict[str, LabeledExample]:

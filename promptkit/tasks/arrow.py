@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptkit.core.errors import TaskError
+from promptkit.tasks.column_names import check_column_names
 from promptkit.tasks.typed_columns import uniform_column
 
 if TYPE_CHECKING:
@@ -52,21 +52,3 @@ def _as_numpy(column: pyarrow.ChunkedArray | pyarrow.Array) -> list[object]:
     """The numbers of a column as NumPy scalars of its type, whose text is the shortest one; None for missing ones."""
     kind = column.type.to_pandas_dtype()
     return [None if value is None else kind(value) for value in column.to_pylist()]
-
-
-def check_column_names(names: Sequence[str], name: str) -> None:
-    """Raises TaskError if two columns have the same name.
-
-    Args:
-        names: The names of the columns.
-        name: What to call the table in the message.
-    """
-    if len(set(names)) < len(names):
-        raise TaskError(
-            f"{name} has two columns with the same name",
-            code="duplicate-column",
-            got=", ".join(names),
-            hint="Rename one of them",
-            file=name,
-            columns=tuple(names),
-        )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from promptkit.core.arguments import shortened
 from promptkit.core.errors import InputError, TaskError
-from promptkit.tasks.arrow import check_column_names, column_values, rows_of_table
+from promptkit.tasks.arrow import column_values, rows_of_table
+from promptkit.tasks.column_names import check_column_names
 from promptkit.tasks.typed_columns import uniform_column, uniform_rows
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 from promptkit.core.errors import InputError, TaskError
 from promptkit.tasks.columns import cell_text, decoded
@@ -122,7 +123,7 @@ def label_order(label: str) -> tuple[float, str]:
         number = float(label)
     except ValueError:
         number = float("inf")
-    return (number if number == number else float("inf"), label)  # noqa: PLR0124 - NaN has no order
+    return (float("inf") if isnan(number) else number, label)
 
 
 def _too_many(counts: Counter[str], column: str, *, is_named: bool) -> TaskError:

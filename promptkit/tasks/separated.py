@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from promptkit.core.errors import TaskError
+from promptkit.tasks.column_names import check_column_names
 
 DELIMITERS = (",", ";", "\t", "|")
 """The delimiters that are tried if the file's default delimiter is not in the header."""
@@ -34,7 +35,7 @@ def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[st
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=used, strict=True)
     end_of_row, rows = 0, []
     try:
-        _check_header(path, reader.fieldnames or ())
+        check_column_names(reader.fieldnames or (), str(path))
         for row in reader:
             if None in row or None in row.values():
                 raise TaskError(
@@ -73,18 +74,6 @@ def _first_row(text: str, delimiter: str) -> list[str]:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error:
         return []
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if len(set(header)) < len(header):
-        raise TaskError(
-            f"{path} has two columns with the same name",
-            code="duplicate-column",
-            got=", ".join(header),
-            hint="Rename one of them",
-            file=str(path),
-            columns=tuple(header),
-        )
 
 
 def _check_literal(text: str, path: Path, delimiter: str, rows: int) -> None:

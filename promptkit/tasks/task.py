@@ -79,7 +79,7 @@ class Task:
         """The text of the task's template if no file contains it, as for a table without a given template."""
         return self.spec.template if is_template_text(self.spec.template) else None
 
-    def without_rows(self, purpose: str, part: Part) -> TaskError:
+    def no_rows_error(self, purpose: str, part: Part) -> TaskError:
         """Returns the error for a part of the train split without usable rows.
 
         Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from promptkit.core.errors import TaskError, first_line, missing_extra
-from promptkit.tasks.arrow import check_column_names
+from promptkit.tasks.column_names import check_column_names
 from promptkit.tasks.typed_columns import uniform_rows
 
 

@@ -48,11 +48,7 @@ def read_yaml(path: Path, kind: str, hint: str) -> dict[str, object]:
 
 
 def validation_error(
-    path: Path,
-    error: ValidationError,
-    kind: str,
-    model_at: Callable[[tuple[int | str, ...]], type[BaseModel]],
-    within: str = "",
+    path: Path, error: ValidationError, kind: str, model_at: Callable[[tuple[int | str, ...]], type[BaseModel]], key: str = ""
 ) -> PromptkitError:
     """Returns a readable error for the most informative of pydantic's errors.
 
@@ -61,7 +57,7 @@ def validation_error(
         error: The error of pydantic.
         kind: What the file defines: `task` or `study`.
         model_at: Returns the model that defines the keys at a location of the file.
-        within: The path of the key that was validated, if that was not the whole file; it replaces the first step of
+        key: The path of the key that was validated, if that was not the whole file; it replaces the first step of
             pydantic's location.
     """
     details = min(error.errors(), key=_error_rank)
@@ -70,7 +66,7 @@ def validation_error(
     is_key = "[key]" in steps
     keys = [str(step) for step in steps]
     inner = steps[: steps.index("[key]") - 1] if is_key else steps
-    place = _join(within, key_path(inner[1:] if within else inner), str(context.get("key", "")))
+    place = _join(key, key_path(inner[1:] if key else inner), str(context.get("key", "")))
     where: dict[str, Any] = {"file": str(path), "place": place}
     if error_type == "extra_forbidden":
         known = model_at(location).model_fields

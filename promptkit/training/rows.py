@@ -51,7 +51,7 @@ class TrainingRows:
         pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
         for part, rows in zip(PARTS, (pool, dev), strict=True):
             if not rows:
-                raise task.without_rows("to train on" if part == "pool" else "to select the best step by", part)
+                raise task.no_rows_error("to train on" if part == "pool" else "to select the best step by", part)
         return cls(pool=_sampled(pool, config), dev=dev[: config.dev])
 
     def row_warnings(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:

@@ -326,7 +326,7 @@ def test_bins_equal_the_bins_of_the_ece_and_the_matrix_counts_every_row(full_run
         gaps = sum(item.rows * abs(item.accuracy.value - item.confidence) for item in bins) / len(full_run.gold)
         assert gaps == pytest.approx(result.metrics["ece"]["value"], abs=1e-5)
         assert len(bins) <= BINS
-        counts = confusion_matrix(result, full_alignments.gold, full_alignments.labels)
+        counts = confusion_matrix(result)
         assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in full_alignments.labels]
         assert counts.sum(0).tolist() == [result.predicted[label] for label in full_alignments.labels]
         assert np.trace(counts) == result.correct.sum()
@@ -337,6 +337,6 @@ def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(full_alignmen
     assert len(shown) == 2 * len(full_alignments.results)
     for left, right, result in zip(shown[::2], shown[1::2], full_alignments.results, strict=True):
         assert left.get_title(loc="left").startswith(f"{result.align}\n")
-        counts = confusion_matrix(result, full_alignments.gold, full_alignments.labels)
+        counts = confusion_matrix(result)
         assert [text.get_text() for text in right.texts] == [f"{count:.0f}" for count in counts.ravel()]
         assert [tick.get_text() for tick in right.get_xticklabels()] == [*WORDS]

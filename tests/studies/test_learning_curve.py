@@ -64,10 +64,10 @@ def test_the_same_run_gives_the_same_curve_and_draws_differ(finished: pk.Run, ta
     assert len({str(value) for value in values}) > 1
 
 
-def test_controls_use_no_label_map(curve: LearningCurve, finished: pk.Run) -> None:
-    assert [*curve.controls] == ["verbalizer, no labeled rows", "regression on TF-IDF, no model"]
-    assert len({str(point) for point in curve.controls["verbalizer, no labeled rows"]}) == 1
-    assert [*pk.learning_curve(finished.path, per_class=[1]).controls] == ["verbalizer, no labeled rows"]
+def test_baselines_use_no_label_map(curve: LearningCurve, finished: pk.Run) -> None:
+    assert [*curve.baselines] == ["verbalizer, no labeled rows", "regression on TF-IDF, no model"]
+    assert len({str(point) for point in curve.baselines["verbalizer, no labeled rows"]}) == 1
+    assert [*pk.learning_curve(finished.path, per_class=[1]).baselines] == ["verbalizer, no labeled rows"]
 
 
 def test_tables_plots_and_json_have_the_same_values(curve: LearningCurve) -> None:
@@ -88,7 +88,7 @@ def test_images_are_compared_with_a_regression_on_pixels(tmp_path: Path) -> None
     chain: list[Any] = [pk.Classes(["left", "right"]), pk.labelmap.Full(per_class=6)]
     run = pk.evaluate(pk.Predictor(convolutional(), pk.ImageProcessor(), chain), task, limit=20, out=tmp_path, cache=False)
     curve = pk.learning_curve(run.path, per_class=[1, 4], draws=2, task=task)
-    assert [*curve.controls] == ["regression on pixels, no model"]  # the classes alone predict nothing
+    assert [*curve.baselines] == ["regression on pixels, no model"]  # the classes alone predict nothing
     assert all(point is not None for point in curve.curves["full"])
 
 
@@ -117,7 +117,7 @@ def test_the_command_prints_json_or_a_table_and_draws(
     figure = tmp_path / "curve.png"
     printed = json.loads(typed("curve", run, "--per-class", "4,1", "--draws", "2", "--plot", str(figure), "--json"))
     assert printed["per_class"] == [1, 4]
-    assert [*printed["controls"]] == ["verbalizer, no labeled rows", "regression on TF-IDF, no model"]
+    assert [*printed["baselines"]] == ["verbalizer, no labeled rows", "regression on TF-IDF, no model"]
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert "1 per class" in typed("curve", run, "--calibrate", "all", "--per-class", "1")
     monkeypatch.setattr("sys.argv", ["promptkit", "curve", run, "--per-class", "0"])

@@ -56,7 +56,7 @@ class Batch:
 
     @property
     def assumes_equal_classes(self) -> bool:
-        """True: the mean prediction is made uniform."""
+        """Whether it assumes equal classes: always, because it makes the mean prediction uniform."""
         return True
 
     @property

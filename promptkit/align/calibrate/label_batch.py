@@ -34,7 +34,7 @@ class LabelBatch(LogOddsCalibration):
 
     @property
     def assumes_equal_classes(self) -> bool:
-        """False: the labels of a row do not exclude one another."""
+        """Whether it assumes equal classes: never, because several labels can apply to a row."""
         return False
 
     @property

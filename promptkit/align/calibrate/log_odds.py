@@ -33,7 +33,7 @@ class LogOddsCalibration:
 
     @property
     def reads_log_odds(self) -> bool:
-        """True."""
+        """Whether it reads the log-odds of each label: always."""
         return True
 
 

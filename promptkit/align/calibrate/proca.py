@@ -96,7 +96,7 @@ class ProCa:
 
     @property
     def assumes_equal_classes(self) -> bool:
-        """True: clusters have equal weights."""
+        """Whether it assumes equal classes: always, because all clusters have the same weight."""
         return True
 
     @property

@@ -24,7 +24,7 @@ class Random(InjectiveMapping):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True, because the labeled rows are not used."""
+        """Whether a label without rows can be predicted: always, because labeled rows are not used."""
         return True
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:

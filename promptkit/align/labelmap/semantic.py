@@ -34,7 +34,7 @@ class Semantic(InjectiveMapping):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True, because a label without rows can be predicted by its word."""
+        """Whether a label without rows can be predicted: always, by its name."""
         return True
 
     @property

@@ -66,7 +66,7 @@ class Template:
     def __post_init__(self) -> None:
         checked(self, "a template")
         try:
-            self._blocks  # noqa: B018 - compiles the blocks, so that an invalid template fails now
+            _ = self._blocks  # compiles the blocks, so that an invalid template fails now
         except RecursionError:
             raise TemplateError(
                 f"The template {self.name} is nested too deeply", code="nested-too-deeply", template=self.name

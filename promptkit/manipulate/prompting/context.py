@@ -60,19 +60,16 @@ class SelectionContext:
         return self.bind_context.ask
 
     @property
-    def others(self) -> Mapping[str, Ask]:
+    def other_models(self) -> Mapping[str, Ask]:
         """The other models that the selector names, by name."""
         return self.bind_context.other_models
 
-    def scores(
-        self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
-    ) -> list[tuple[float, ...]]:
+    def scores(self, contexts: Sequence[Context], purpose: str) -> list[tuple[float, ...]]:
         """Scores the candidate answers of each row.
 
         Args:
             contexts: Rows and their demonstrations.
             purpose: The feature that needs the scores, for the error message.
-            suffix: For each context, a reasoning between the query and the answer.
 
         Returns:
             For each context, the unnormalized log-probability of each candidate answer of its row.
@@ -82,15 +79,13 @@ class SelectionContext:
             ModelError: A reply of the model names no candidate.
         """
         scored = []
-        for scores in self._scores(contexts, purpose, suffix):
+        for scores in self._scores(contexts, purpose):
             if scores is None:
                 raise no_answer(purpose)
             scored.append(scores)
         return scored
 
-    def _scores(
-        self, contexts: Sequence[Context], purpose: str, suffix: Sequence[str] | None
-    ) -> list[tuple[float, ...] | None]:
+    def _scores(self, contexts: Sequence[Context], purpose: str) -> list[tuple[float, ...] | None]:
         """Returns the scores of each row's candidate answers, or None for a reply that names none of them."""
         if self.reader.task_kind == "multi-label":
             raise needs_single_label(purpose)
@@ -101,7 +96,7 @@ class SelectionContext:
                 hint="Use a task with labels or choices, or a method that needs no scores",
                 purpose=purpose,
             )
-        return [self.reader.scores(rendered, output) for _, rendered, output in self._outputs(contexts, suffix)]
+        return [self.reader.scores(rendered, output) for _, rendered, output in self._outputs(contexts)]
 
     def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
         """Predicts the answer of each row, as a run does.
@@ -117,7 +112,9 @@ class SelectionContext:
             self.reader.prediction(example, rendered, output) for example, rendered, output in self._outputs(contexts, suffix)
         ]
 
-    def _outputs(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[tuple[Example, Rendered, Output]]:
+    def _outputs(
+        self, contexts: Sequence[Context], suffix: Sequence[str] | None = None
+    ) -> list[tuple[Example, Rendered, Output]]:
         """Returns each row with its prompt and the model's answer."""
         examples, prompts = [example for example, _ in contexts], self._render(contexts, suffix)
         requests = [

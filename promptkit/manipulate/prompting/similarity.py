@@ -43,7 +43,7 @@ class EmbeddingSpace:
             encoder: `model` for the model that reads the prompt, or the name of another.
             pool: The rows whose mean is the origin.
         """
-        self._ask = context.ask if encoder == THIS_MODEL else context.others[encoder]
+        self._ask = context.ask if encoder == THIS_MODEL else context.other_models[encoder]
         vectors = embed_texts(self._ask, pool)
         self._mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
         self.pool = self._normalize(vectors)

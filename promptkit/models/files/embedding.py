@@ -80,7 +80,7 @@ def _stored(folder: Path, name: str) -> Tensor:
 
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - not a mapping
+            for key in [*tensors.keys()]:
                 if f".{key}".endswith(f".{name}") or f".{name}".endswith(f".{key}"):
                     tensor: Tensor = tensors.get_tensor(key)
                     return tensor

@@ -39,6 +39,6 @@ def stored_weights(source: Source) -> dict[str, torch.Tensor] | None:
     weights: dict[str, torch.Tensor] = {}
     for file in [file for name in names if (file := file_of(name))]:
         with safe_open(file, "pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - not a mapping
+            for key in [*tensors.keys()]:
                 weights[key] = torch.empty(tensors.get_slice(key).get_shape(), device="meta")
     return weights or None

@@ -126,7 +126,7 @@ class HttpModel(BaseEngine):
 
     def load(self) -> None:
         """Finds out what the server supports."""
-        self._capabilities  # noqa: B018 - a cached property
+        _ = self._capabilities
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """Returns each request as a separate batch, so that no output that was paid for is lost."""

@@ -289,7 +289,7 @@ def test_the_selector_of_candidates_can_query_other_models(bind_context, scripte
         models = ("encoder",)
 
         def bind(self, context):
-            assert context.others == {"encoder": ask}
+            assert context.other_models == {"encoder": ask}
             return super().bind(context)
 
     ask = CachedModel(scripted())

@@ -195,7 +195,7 @@ def test_finished_runs_are_analyzed(server: Server, tmp_path: Path) -> None:
     assert bias(str(done.path)).n == N - done.no_answer
     assert int(pk.Run.load(done.path).results[0].metric_input.answered.sum()) == N - done.no_answer
     result = done.results[0]
-    assert confusion_matrix(result, done.gold, done.labels).sum() == N - done.no_answer
+    assert confusion_matrix(result).sum() == N - done.no_answer
     assert confidence_bins(result)[0][:2] == (0.0, done.no_answer)
     server.unsure = lambda text: False
     other = run(predictors(server.url, score="mean"), tmp_path)
