@@ -33,6 +33,7 @@ COMMANDS = sorted(
         for command in re.findall(r"^ *(promptkit [a-z]+ .*)$", block, re.MULTILINE)
     }
 )
+ANCHORS = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^):]*#[^)]+)\)", TEXTS[page.name])]
 LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page.name])]
 
 
@@ -90,6 +91,13 @@ def test_the_readme_has_an_example_of_images() -> None:
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else value.name)
 def test_links_point_to_existing_files(page: Path, link: str) -> None:
     assert (page.parent / link).exists()
+
+
+@pytest.mark.parametrize(("page", "link"), ANCHORS, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_links_to_sections_point_to_existing_ones(page: Path, link: str) -> None:
+    file, _, anchor = link.partition("#")
+    titles = re.findall(r"^#+ (.*)$", (page.parent / file if file else page).read_text("utf-8"), re.MULTILINE)
+    assert anchor in {re.sub(r"[^\w\s-]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_tree_has_one_line_for_each_package() -> None:
