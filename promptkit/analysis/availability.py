@@ -11,10 +11,10 @@ from promptkit.analysis.stored_run import StoredRun
 from promptkit.collect.collected import FoldOutputs
 from promptkit.collect.fit_data import StoredAnswers
 from promptkit.collect.requirements import check_calibration
-from promptkit.core.asking import Counts, Problem
 from promptkit.core.calibration import Calibration
 from promptkit.core.capabilities import FEATURES
 from promptkit.core.errors import PromptkitError
+from promptkit.core.need_context import Counts, Problem
 from promptkit.core.needs import Need, with_required
 from promptkit.core.records import answered
 from promptkit.core.registry import build_from, settings_of, spelling

@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
 from promptkit.analysis.stored_run import check_fixed_labels, check_single_label
-from promptkit.core.asking import context_id
+from promptkit.core.need_context import context_id
 from promptkit.core.records import RowRecord, answered
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson

@@ -17,8 +17,8 @@ from promptkit.align.chain import Chain
 from promptkit.collect.read_outputs import ReadOutputs
 from promptkit.collect.requirements import needs_of
 from promptkit.core.answer_record import is_answered
-from promptkit.core.asking import context_id
 from promptkit.core.errors import no_answer
+from promptkit.core.need_context import context_id
 from promptkit.core.needs import UNKNOWN, FitData, Need, Needs, Outputs, RowNeed, Stored, StoredFitRow
 from promptkit.core.records import RowRecord, answered
 from promptkit.needs.fit_rows import fit_row_of

@@ -20,10 +20,10 @@ from promptkit.collect.requirements import (
     select_fit_rows,
 )
 from promptkit.collect.support import fit_rows, further_rows
-from promptkit.core.asking import AskedRow, Asking, Counts, FitPart
 from promptkit.core.errors import TaskError
 from promptkit.core.manipulation import Ask, Encode
 from promptkit.core.model import Model
+from promptkit.core.need_context import Counts, FitPart, NeedContext, PromptedRow
 from promptkit.core.needs import Needs
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import RecordFile, RowRecord
@@ -122,12 +122,12 @@ def build_queries(model_pass: Pass, evaluated: Sequence[Query]) -> Queries:
         InputError: An aligner cannot be fitted, because too few rows are left.
     """
     sent = [query for query, _ in sent_rows(evaluated, [query.rendered for query in evaluated])]
-    asking = _asking(model_pass, sent)
-    support = [*further_rows(asking, model_pass.needs), *asking.fit_rows]
-    _check_calibrations(model_pass, len(evaluated), len(sent), asking.fit_rows)
-    read_plan = plan_reads(model_pass.needs, asking)
+    need_context = _need_context(model_pass, sent)
+    support = [*further_rows(need_context, model_pass.needs), *need_context.fit_rows]
+    _check_calibrations(model_pass, len(evaluated), len(sent), need_context.fit_rows)
+    read_plan = plan_reads(model_pass.needs, need_context)
     rows = [*sent, *(_support_query(row, model_pass.fold) for row in support)]
-    reads = read_plan.queries([*sent, *asking.fit_rows], model_pass.fold)
+    reads = read_plan.queries([*sent, *need_context.fit_rows], model_pass.fold)
     requests = [row.rendered.request(model_pass.reader.request(row.example, row.rendered)) for row in rows]
     return Queries(
         queries=[*rows, *reads],
@@ -161,11 +161,11 @@ def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, 
     return sent
 
 
-def _asking(model_pass: Pass, sent: Sequence[Query]) -> Asking:
-    return Asking(
+def _need_context(model_pass: Pass, sent: Sequence[Query]) -> NeedContext:
+    return NeedContext(
         encode=model_pass.encode,
         ask=model_pass.ask,
-        evaluated=[AskedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
+        evaluated=[PromptedRow(id=query.id, example=query.example, rendered=query.rendered) for query in sent],
         fit_rows=fit_rows(model_pass.encode, model_pass.needs, model_pass.part),
         fit=model_pass.part.rows,
         label_words=model_pass.reader.label_words(),
@@ -174,11 +174,11 @@ def _asking(model_pass: Pass, sent: Sequence[Query]) -> Asking:
     )
 
 
-def _support_query(row: AskedRow, fold: int) -> Query:
+def _support_query(row: PromptedRow, fold: int) -> Query:
     return Query(file="support", id=row.id, example=row.example, rendered=row.rendered, gold=row.gold, fold=fold)
 
 
-def _check_calibrations(model_pass: Pass, evaluated: int, sent: int, fit: Sequence[AskedRow]) -> None:
+def _check_calibrations(model_pass: Pass, evaluated: int, sent: int, fit: Sequence[PromptedRow]) -> None:
     """Refuses calibrations that have too few rows left after rows are skipped.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 
 from promptkit.collect.read_records import READ_PLAN, input_read_id, parsed_row_read, unpacked
-from promptkit.core.asking import ReadField
+from promptkit.core.need_context import ReadField
 from promptkit.core.records import ReadPlanRecord, ReadRecord
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.collect.read_records import READ_PLAN, ReadQuery, input_read_id, known_record, row_read_id
-from promptkit.core.asking import AskedRow, Asking, InputRead, KnownRead, ReadField, RowRead
 from promptkit.core.errors import InputError
+from promptkit.core.need_context import InputRead, KnownRead, NeedContext, PromptedRow, ReadField, RowRead
 from promptkit.core.needs import Needs, by_kind
 from promptkit.core.records import InputTensorRecord, ReadPlanRecord, ReadRecord, record_head
 from promptkit.core.requests import Read, Verb
@@ -64,7 +64,7 @@ class ReadPlan:
             tensors.setdefault(read.tensor, InputTensorRecord(field=read.field, keys=[]))["keys"].append(read.key)
         return tensors
 
-    def queries(self, rows: Sequence[AskedRow], fold: int = 0) -> list[ReadQuery]:
+    def queries(self, rows: Sequence[PromptedRow], fold: int = 0) -> list[ReadQuery]:
         """Returns the read requests for rows, and for inputs that needs define.
 
         Args:
@@ -95,23 +95,23 @@ class ReadPlan:
         return [*of_rows, *of_inputs]
 
 
-def plan_reads(needs: Needs, asking: Asking) -> ReadPlan:
+def plan_reads(needs: Needs, need_context: NeedContext) -> ReadPlan:
     """Returns what is read for the needs of all calibrations. Needs may query the model while they plan it.
 
     Args:
         needs: The needs of all calibrations.
-        asking: What the needs may use.
+        need_context: What the needs may use.
     """
     rows: list[RowRead] = []
     inputs: list[InputRead] = []
     known: list[KnownRead] = []
     for kind, group in by_kind(needs):
-        reads = kind.reads(group, asking)
-        asking = asking.with_metadata(reads.metadata)
+        reads = kind.reads(group, need_context)
+        need_context = need_context.with_metadata(reads.metadata)
         rows += reads.rows
         inputs += reads.inputs
         known += reads.known
-    return ReadPlan(metadata=asking.metadata, rows=combine_reads(rows), inputs=inputs, known=known)
+    return ReadPlan(metadata=need_context.metadata, rows=combine_reads(rows), inputs=inputs, known=known)
 
 
 def combine_reads(reads: Sequence[RowRead]) -> list[RowRequest]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.core.asking import KnownRead, ReadField
 from promptkit.core.hashing import short_hash
+from promptkit.core.need_context import KnownRead, ReadField
 from promptkit.core.records import ReadRecord, RecordFile, fold_key, record_head
 from promptkit.core.requests import ClassifyOutput, Output, ReadOutput, Request, is_finite
 from promptkit.models.finite import not_finite

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
-from promptkit.core.asking import AskedRow
 from promptkit.core.hashing import short_hash
+from promptkit.core.need_context import PromptedRow
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import RecordFile, RowRecord, fold_key, record_head
 from promptkit.core.rendered import Rendered
@@ -16,7 +16,7 @@ from promptkit.models.finite import not_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query(AskedRow):
+class Query(PromptedRow):
     """One request of a run for the answer to a row, and the record that will store the answer."""
 
     file: RecordFile

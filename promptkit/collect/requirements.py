@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.align.chain import Chain
-from promptkit.core.asking import Counts, FitPart
 from promptkit.core.calibration import Calibration, EstimatesPrior
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model, image_card
+from promptkit.core.need_context import Counts, FitPart
 from promptkit.core.needs import Needs, with_required
 from promptkit.tasks.task import untested
 

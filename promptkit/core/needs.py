@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
-from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Modality
 from promptkit.core.manipulation import Encode
+from promptkit.core.need_context import Counts, FitPart, NeedContext, Problem, PromptedRow, Reads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,12 +261,12 @@ class Need(Generic[T_co]):
         """Raises the errors that rendering would raise, for one row."""
 
     @classmethod
-    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
+    def further_rows(cls, needs: Sequence[Self], need_context: NeedContext) -> Sequence[PromptedRow]:
         """Returns further rows that the model answers, for all needs of this kind."""
         return ()
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Returns what is read in addition to answers, for all needs of this kind."""
         return Reads()
 

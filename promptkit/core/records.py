@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from promptkit.core.answer_record import AnswerRecord, is_answered
-from promptkit.core.asking import ReadField
+from promptkit.core.need_context import ReadField
 
 RecordFile = Literal["samples", "support", "outputs"]
 """What a record belongs to: an evaluated row, a further row that an aligner needs, or further outputs.

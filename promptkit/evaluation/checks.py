@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.collect.requirements import calibrations_of, check_calibration, check_fit_part, class_count
-from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.core.fingerprints import SeenRows
+from promptkit.core.need_context import Counts
 from promptkit.core.output_reader import OutputReader
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested

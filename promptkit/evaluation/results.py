@@ -15,7 +15,7 @@ from promptkit.collect.fit_data import collect_fit_data
 from promptkit.collect.read_outputs import to_bytes
 from promptkit.collect.requirements import calibrations_of, check_calibration
 from promptkit.core.answer_record import is_answered
-from promptkit.core.asking import Counts
+from promptkit.core.need_context import Counts
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import answered
 from promptkit.evaluation.fit_warnings import fit_warnings

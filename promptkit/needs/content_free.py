@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from promptkit.core.asking import AskedRow, Asking, FitPart, Problem, context_id
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import sha256_hex, short_hash
 from promptkit.core.inputs import Modality
+from promptkit.core.need_context import FitPart, NeedContext, Problem, PromptedRow, context_id
 from promptkit.core.needs import Need, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
@@ -79,17 +79,17 @@ class ContentFree(Need["Floats"]):
         return part.rows if self.uses_fit_part else ()
 
     @classmethod
-    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
+    def further_rows(cls, needs: Sequence[Self], need_context: NeedContext) -> Sequence[PromptedRow]:
         """Returns one row for each content-free input in each context of the evaluated rows."""
-        contents, rows = [need.content for need in needs], asking.evaluated
+        contents, rows = [need.content for need in needs], need_context.evaluated
         contexts = _first_in_context(row.rendered for row in rows)
         _warn_if_many(len(rows), len(contexts), len(contents))
-        inputs = _inputs(contents, list(rows[0].example.inputs), asking.fit)
+        inputs = _inputs(contents, list(rows[0].example.inputs), need_context.fit)
         pairs = [(context, rows[index].example, content) for context, index in contexts.items() for content in contents]
         examples = [Example(id=content_free_name(content), inputs=inputs[content]) for *_, content in pairs]
-        rendered = asking.encode(examples, context_of=[row for _, row, _ in pairs])
+        rendered = need_context.encode(examples, context_of=[row for _, row, _ in pairs])
         return [
-            AskedRow(id=content_free_id(content, context), example=example, rendered=prompt)
+            PromptedRow(id=content_free_id(content, context), example=example, rendered=prompt)
             for (context, _, content), example, prompt in zip(pairs, examples, rendered, strict=True)
         ]
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.core.asking import Counts, FitPart, Problem
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.need_context import Counts, FitPart, Problem
 from promptkit.core.needs import UNKNOWN, LabeledOutputs, Need, Outputs, Stored, T_co
 
 FIT = "fit "

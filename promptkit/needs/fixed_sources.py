@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, Problem, Reads, RowRead
 from promptkit.core.errors import CheckpointError
 from promptkit.core.model import image_card
+from promptkit.core.need_context import NeedContext, Problem, Reads, RowRead
 from promptkit.core.needs import RowNeed, Stored
 from promptkit.core.requests import Classify, Read
 from promptkit.core.state import stateful
@@ -37,7 +37,7 @@ class FixedTokens(RowNeed[tuple[str, ...]]):
     at_answer_slot: ClassVar[bool] = True
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Reads the tokens of all needs in one request."""
         tokens = tuple(sorted({token for need in needs for token in need.token_ids}))
         row = RowRead(tensor=TENSOR, verb=Read(token_ids=tokens), field="logprobs", width=len(tokens))
@@ -76,13 +76,13 @@ class FixedClasses(RowNeed[tuple[str, ...]]):
     kind: ClassVar[str] = "fixed source classes"
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Reads all classes of the classifier.
 
         Raises:
             CheckpointError: The classifier has other classes than the one that the aligner was fitted on.
         """
-        names = distinct_names(image_card(asking.ask.card).class_names)
+        names = distinct_names(image_card(need_context.ask.card).class_names)
         for need in needs:
             if need.names != tuple(names):
                 raise CheckpointError(

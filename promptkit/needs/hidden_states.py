@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, Problem, Reads, RowRead
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
+from promptkit.core.need_context import NeedContext, Problem, Reads, RowRead
 from promptkit.core.needs import RowNeed, Stored
 from promptkit.core.requests import Read
 from promptkit.core.state import stateful
@@ -40,9 +40,9 @@ class HiddenState(RowNeed[None]):
     at_answer_slot: ClassVar[bool] = True
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Reads each layer once."""
-        card = asking.ask.card
+        card = need_context.ask.card
         layers = sorted({need.layer for need in needs})
         numbers = {layer: layer_number(layer, card.depth) for layer in layers}
         rows = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.core.asking import Counts
 from promptkit.core.errors import InputError
+from promptkit.core.need_context import Counts
 from promptkit.core.needs import Need, Stored
 
 

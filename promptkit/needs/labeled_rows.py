@@ -9,9 +9,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from promptkit.core.asking import AskedRow, Asking, Counts, FitPart, Problem
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.need_context import Counts, FitPart, NeedContext, Problem, PromptedRow
 from promptkit.core.needs import LabeledOutputs, Need, Stored
 from promptkit.core.seeding import hash_rank
 from promptkit.core.state import stateful
@@ -110,9 +110,9 @@ class LabeledRows(Need[LabeledOutputs]):
         """Returns the indices of the drawn rows, given the id and label of each row."""
         return draw_per_class(self.per_class, self.seed, rows)
 
-    def asked(self, asking: Asking) -> list[AskedRow]:
-        """Returns the drawn rows while reads are planned."""
-        known = [(row, fit_row_of(row.id), row.gold) for row in asking.fit_rows]
+    def prompted(self, need_context: NeedContext) -> list[PromptedRow]:
+        """Returns the drawn rows with their prompts, while reads are planned."""
+        known = [(row, fit_row_of(row.id), row.gold) for row in need_context.fit_rows]
         labeled = [(row, name, gold.label) for row, name, gold in known if name is not None and gold is not None]
         return [labeled[index][0] for index in self.draw([(name, label) for _, name, label in labeled])]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import numpy as np
 
-from promptkit.core.asking import Asking, InputRead, KnownRead, Problem, Reads
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Modality, TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import image_card, text_card
+from promptkit.core.need_context import InputRead, KnownRead, NeedContext, Problem, Reads
 from promptkit.core.needs import Need, Stored
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.inputs.text.encoding import encode_text
@@ -84,24 +84,24 @@ class NameVectors(Need[NameEmbeddings]):
             )
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Reads each text once per model that embeds it."""
         for need in needs:
-            need.check_modality(asking.ask.card.modality, has_source_classes=bool(asking.source_classes))
+            need.check_modality(need_context.ask.card.modality, has_source_classes=bool(need_context.source_classes))
         metadata: dict[str, object] = {}
         inputs: list[InputRead] = []
         known: list[KnownRead] = []
         for encoder in dict.fromkeys(need.encoder for need in needs):
             same = [need for need in needs if need.encoder == encoder]
-            named = [name for need in same for name in need.source_names(asking.metadata)]
-            texts = [*dict.fromkeys([*named, *asking.label_words.values()])]
+            named = [name for need in same for name in need.source_names(need_context.metadata)]
+            texts = [*dict.fromkeys([*named, *need_context.label_words.values()])]
             metadata[_named(TEXTS, encoder)] = texts
-            if asking.source_classes and not encoder:
-                metadata[BY_HAND] = [_indices(names, asking.ask) for names in asking.source_classes.values()]
+            if need_context.source_classes and not encoder:
+                metadata[BY_HAND] = [_indices(names, need_context.ask) for names in need_context.source_classes.values()]
             elif encoder:
-                known += _encoded(texts, encoder, asking.other_models[encoder])
+                known += _encoded(texts, encoder, need_context.other_models[encoder])
             else:
-                inputs += _own(texts, asking.ask)
+                inputs += _own(texts, need_context.ask)
         return Reads(metadata=metadata, inputs=inputs, known=known)
 
     def source_names(self, metadata: Mapping[str, object]) -> tuple[str, ...]:

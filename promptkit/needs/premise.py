@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from promptkit.core.asking import AskedRow, Asking, Problem
 from promptkit.core.capabilities import Feature
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Encode
+from promptkit.core.need_context import NeedContext, Problem, PromptedRow
 from promptkit.core.needs import Need, Stored
 from promptkit.core.state import stateful
 
@@ -31,13 +31,15 @@ class Premise(Need["Floats"]):
         encode.premise(example)
 
     @classmethod
-    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
+    def further_rows(cls, needs: Sequence[Self], need_context: NeedContext) -> Sequence[PromptedRow]:
         """Returns the premise that all rows share, or one for each row if rows have different choices."""
-        rows = asking.evaluated
+        rows = need_context.evaluated
         differ = bool(rows[0].example.choices)
         return [
-            AskedRow(
-                id=premise_id(row.id if differ else None), example=row.example, rendered=asking.encode.premise(row.example)
+            PromptedRow(
+                id=premise_id(row.id if differ else None),
+                example=row.example,
+                rendered=need_context.encode.premise(row.example),
             )
             for row in (rows if differ else rows[:1])
         ]

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from promptkit.core.asking import Asking, Counts, Problem, Reads, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import Modality
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import image_card, text_card
+from promptkit.core.need_context import Counts, NeedContext, Problem, Reads, RowRead
 from promptkit.core.needs import Need, RowNeed, Stored
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Classify, Read, ReadOutput
@@ -83,13 +83,14 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
             )
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
         """Reads all classes of an image classifier, or finds the tokens of each need and reads all of them in one request."""
-        if asking.ask.card.modality == "image":
-            names = distinct_names(image_card(asking.ask.card).class_names)
+        if need_context.ask.card.modality == "image":
+            names = distinct_names(image_card(need_context.ask.card).class_names)
             row = RowRead(tensor=CLASSES, verb=Classify(), field="logprobs", width=len(names))
             return Reads(metadata={CLASSES: names}, rows=[row])
-        found = [_likeliest_tokens(asking.ask, need.size, [row.rendered for row in need.rows.asked(asking)]) for need in needs]
+        prompts = [[row.rendered for row in need.rows.prompted(need_context)] for need in needs]
+        found = [_likeliest_tokens(need_context.ask, need.size, each) for need, each in zip(needs, prompts, strict=True)]
         token_ids = tuple(sorted({token for tokens in found for token in tokens}))
         positions = {token: position for position, token in enumerate(token_ids)}
         sets = [
@@ -97,7 +98,7 @@ class SourceLogprobs(RowNeed[tuple[str, ...]]):
             for need, tokens in zip(needs, found, strict=True)
         ]
         return Reads(
-            metadata={"token_ids": [*token_ids], "names": _token_names(asking.ask, token_ids), "sets": sets},
+            metadata={"token_ids": [*token_ids], "names": _token_names(need_context.ask, token_ids), "sets": sets},
             rows=[RowRead(tensor=TENSOR, verb=Read(token_ids=token_ids), field="logprobs", width=len(token_ids))],
         )
 

@@ -18,12 +18,12 @@ from promptkit.collect.requirements import (
     select_fit_rows,
     uses_fit_part,
 )
-from promptkit.core.asking import Counts, FitPart
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Encode, Manipulation
 from promptkit.core.model import Model
+from promptkit.core.need_context import Counts, FitPart
 from promptkit.core.needs import Needs
 from promptkit.core.requests import Output
 from promptkit.models.cache import ScoreCache

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from promptkit.align.chain import CALIBRATIONS, Chain, applies, make_chain, needs_calibration
 from promptkit.collect.requirements import check_calibration, check_fit_part, class_count, needs_of
-from promptkit.core.asking import Counts
 from promptkit.core.calibration import Calibration
 from promptkit.core.errors import PromptkitError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model
+from promptkit.core.need_context import Counts
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
 from promptkit.predictor.compatibility import check_aligners, needed_features

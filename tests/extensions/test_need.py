@@ -20,9 +20,9 @@ import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.analysis.realign import align
 from promptkit.core.arrays import as_array
-from promptkit.core.asking import AskedRow, Asking, Counts, InputRead, KnownRead, Problem, Reads, RowRead
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
+from promptkit.core.need_context import Counts, InputRead, KnownRead, NeedContext, Problem, PromptedRow, Reads, RowRead
 from promptkit.core.needs import FitData, Need, Needs, Outputs, RowNeed, Stored
 from promptkit.core.requests import Read, Request
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
@@ -51,13 +51,13 @@ class Reversed(RowNeed[int]):
             raise InputError("Only two labels", code="too-many-labels", aligner=aligner)
 
     @classmethod
-    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
-        rows = [*asking.evaluated, *asking.fit_rows]
+    def further_rows(cls, needs: Sequence[Self], need_context: NeedContext) -> Sequence[PromptedRow]:
+        rows = [*need_context.evaluated, *need_context.fit_rows]
         texts = [{name: " ".join(reversed(text.split())) for name, text in row.example.texts.items()} for row in rows]
         examples = [replace(row.example, inputs=inputs) for row, inputs in zip(rows, texts, strict=True)]
-        rendered = asking.encode(examples)
+        rendered = need_context.encode(examples)
         return [
-            AskedRow(id=f"reversed {row.id}", example=example, rendered=prompt)
+            PromptedRow(id=f"reversed {row.id}", example=example, rendered=prompt)
             for row, example, prompt in zip(rows, examples, rendered, strict=True)
         ]
 
@@ -81,8 +81,8 @@ class Punctuation(RowNeed[None]):
     kind: ClassVar[str] = "punctuation"
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        ids = {need.mark: asking.ask.card.tokenizer.encode(need.mark).ids[:1] for need in needs}
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
+        ids = {need.mark: need_context.ask.card.tokenizer.encode(need.mark).ids[:1] for need in needs}
         rows = [
             RowRead(tensor=f"mark {mark}", verb=Read(token_ids=token), field="logprobs", width=1) for mark, token in ids.items()
         ]
@@ -101,10 +101,10 @@ class WordStates(Need["Floats"]):
     kind: ClassVar[str] = "word states"
 
     @classmethod
-    def reads(cls, needs: Sequence[Self], asking: Asking) -> Reads:
-        words, width = [*asking.label_words.values()], asking.ask.card.d_model
+    def reads(cls, needs: Sequence[Self], need_context: NeedContext) -> Reads:
+        words, width = [*need_context.label_words.values()], need_context.ask.card.d_model
         requests = [
-            Request(input=TextInput(ids=asking.ask.card.tokenizer.encode(word).ids), verb=Read(hidden_layer=0))
+            Request(input=TextInput(ids=need_context.ask.card.tokenizer.encode(word).ids), verb=Read(hidden_layer=0))
             for word in words
         ]
         return Reads(

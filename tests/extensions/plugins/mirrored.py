@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from promptkit.core.asking import AskedRow, Asking, Problem
+from promptkit.core.need_context import NeedContext, Problem, PromptedRow
 from promptkit.core.needs import FitData, Needs, Outputs, RowNeed, Stored
 from promptkit.core.state import stateful
 
@@ -22,12 +22,13 @@ class Reversed(RowNeed[None]):
     kind: ClassVar[str] = "reversed words"
 
     @classmethod
-    def further_rows(cls, needs: Sequence[Self], asking: Asking) -> Sequence[AskedRow]:
-        texts = [{name: " ".join(text.split()[::-1]) for name, text in row.example.texts.items()} for row in asking.evaluated]
-        examples = [replace(row.example, inputs=inputs) for row, inputs in zip(asking.evaluated, texts, strict=True)]
+    def further_rows(cls, needs: Sequence[Self], need_context: NeedContext) -> Sequence[PromptedRow]:
+        rows = need_context.evaluated
+        texts = [{name: " ".join(text.split()[::-1]) for name, text in row.example.texts.items()} for row in rows]
+        examples = [replace(row.example, inputs=inputs) for row, inputs in zip(rows, texts, strict=True)]
         return [
-            AskedRow(id=f"reversed {row.id}", example=example, rendered=rendered)
-            for row, example, rendered in zip(asking.evaluated, examples, asking.encode(examples), strict=True)
+            PromptedRow(id=f"reversed {row.id}", example=example, rendered=rendered)
+            for row, example, rendered in zip(rows, examples, need_context.encode(examples), strict=True)
         ]
 
     def load(self, stored: Stored) -> None: ...

@@ -1,4 +1,4 @@
-"""What a need may use while it is checked and collected, and the requests that it plans."""
+"""What a need may use while it plans its requests, and the requests that it plans."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedRow:
+class PromptedRow:
     """A row that the model answers: an evaluated row, or a further one."""
 
     id: str
@@ -78,16 +78,16 @@ class AskedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class NeedContext:
     """What a need may use while it plans its requests."""
 
     encode: Encode
     """Renders rows."""
     ask: Ask
     """The model, which may be queried immediately."""
-    evaluated: Sequence[AskedRow]
+    evaluated: Sequence[PromptedRow]
     """The evaluated rows. Their labels are unknown."""
-    fit_rows: Sequence[AskedRow]
+    fit_rows: Sequence[PromptedRow]
     """The selected rows of the fit part, with the labels that may be used."""
     fit: Sequence[LabeledExample]
     """All rows of the fit part."""
@@ -100,7 +100,7 @@ class Asking:
     metadata: Mapping[str, object] = field(default_factory=dict)
     """The metadata of the reads that were planned before, including the reads of required needs."""
 
-    def with_metadata(self, metadata: Mapping[str, object]) -> Asking:
+    def with_metadata(self, metadata: Mapping[str, object]) -> NeedContext:
         """Returns a copy with the metadata of further reads."""
         return replace(self, metadata={**self.metadata, **metadata})
 
