@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.base import GENERATED, Interval
-from promptkit.metrics.overlap import corpus_statistic, missing
+from promptkit.metrics.overlap import CorpusScore
 
 if TYPE_CHECKING:
-    from promptkit.metrics.intervals import Statistic
+    from sacrebleu.metrics.base import Metric as Scorer
 
 
-class ChrF:
+class ChrF(CorpusScore):
     """The F-score of character n-grams, from 0 to 100: the score of sacrebleu with its defaults.
 
     It is computed from the counts of all rows, not as a mean over rows. A row without an answer has the empty text.
@@ -20,23 +18,9 @@ class ChrF:
 
     name: ClassVar[str] = "chrf"
     title: ClassVar[str] = "chrF"
-    is_default: ClassVar[bool] = False
-    interval: ClassVar[Interval] = "bootstrap"
-    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
-    higher_is_better: ClassVar[bool] = True
 
-    def applies_to(self, rows: MetricInput) -> bool:
-        """Returns whether texts were generated."""
-        return rows.kind in GENERATED
+    def scorer(self) -> Scorer:
+        """Returns the chrF of sacrebleu."""
+        from sacrebleu.metrics.chrf import CHRF
 
-    def values(self, rows: MetricInput) -> Statistic:
-        """Returns the score of each resample of the rows.
-
-        Raises:
-            MissingPackage: sacrebleu is not installed.
-        """
-        try:
-            from sacrebleu.metrics.chrf import CHRF
-        except ImportError:
-            raise missing("sacrebleu", self.name) from None
-        return corpus_statistic(CHRF(), rows)
+        return CHRF()

@@ -40,7 +40,7 @@ class EvaluatedRows(Need[Outputs]):
 
     @property
     def uses_other_rows(self) -> bool:
-        """True: all evaluated rows together determine the value."""
+        """Whether other rows have an effect: always, because all evaluated rows together determine the value."""
         return True
 
     def check(self, counts: Counts, aligner: str) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.log_odds import LogOddsCalibration, ShiftedLogOdds
+from promptkit.align.calibrate.checks import check_rows
+from promptkit.align.calibrate.log_odds import ShiftedLogOdds
+from promptkit.core.arguments import checked
 from promptkit.core.errors import TaskError
 from promptkit.core.needs import FitData, Needs
 from promptkit.needs.label_sets import FitLabelSets
@@ -20,14 +22,29 @@ MARGIN = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelThreshold(LogOddsCalibration):
+class LabelThreshold:
     """A threshold for each label, which maximizes its F1 on labeled rows; the log-odds are shifted so that it becomes 0.
 
     Among thresholds with the same F1 the one nearest to a probability of 0.5 is chosen. A label that applies to none of the
     rows therefore keeps the threshold of 0.5.
+
+    Raises:
+        InputError: `rows` is less than 1.
     """
 
+    rows: int = 128
+    """Maximum number of rows of the fit part."""
     name: ClassVar[str] = "label-threshold"
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        checked(self)
+        check_rows(self.name, self.rows)
+
+    @property
+    def reads_log_odds(self) -> bool:
+        """Whether it reads the log-odds of each label: always."""
+        return True
 
     @property
     def needs(self) -> Needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.align.calibrate.unlabeled import check_rows
+from promptkit.align.calibrate.checks import check_rows
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.arguments import checked
 from promptkit.core.errors import TaskError

@@ -1,40 +1,15 @@
-"""Base class of calibrations of multi-label tasks, and their form after fitting: log-odds are shifted, label by label."""
+"""Calibrations of multi-label tasks after fitting: the log-odds of each label are shifted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from promptkit.align.calibrate.unlabeled import check_rows
-from promptkit.core.arguments import checked
 from promptkit.core.needs import Outputs
 from promptkit.core.state import stateful
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogOddsCalibration:
-    """A calibration that reads the log-odds of each label.
-
-    Raises:
-        InputError: `rows` is less than 1.
-    """
-
-    rows: int = 128
-    """Maximum number of rows of the fit part."""
-    name: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        """Checks the settings."""
-        checked(self)
-        check_rows(self.name, self.rows)
-
-    @property
-    def reads_log_odds(self) -> bool:
-        """Whether it reads the log-odds of each label: always."""
-        return True
 
 
 @stateful("shifted-log-odds")

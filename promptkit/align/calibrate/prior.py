@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
-from promptkit.align.calibrate.unlabeled import (
-    ROWS,
-    EstimateOn,
-    check_all_evaluated,
-    check_rows,
-    unlabeled_logprobs,
-    unlabeled_rows,
-)
-from promptkit.core.arguments import checked
+from promptkit.align.calibrate.unlabeled import UnlabeledCalibration
 from promptkit.core.errors import InputError
-from promptkit.core.needs import FitData, Need, Needs, Outputs
+from promptkit.core.needs import FitData, Needs
 from promptkit.needs.label_count import LabelCount
 
 if TYPE_CHECKING:
@@ -34,26 +26,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prior:
+class Prior(UnlabeledCalibration):
     """Prior matching: log q = log p + log a, with the weights a that make the mean of q over unlabeled rows the target.
 
     Raises:
-        InputError: `rows` is less than 1, or the target is not a distribution.
+        InputError: The target is not a distribution.
     """
 
-    estimate_on: EstimateOn = "fit"
-    """Rows on which the weights are estimated: the fit part of the train split, or all evaluated rows (transductive)."""
-    rows: int = ROWS
-    """Maximum number of rows of the fit part."""
     target: tuple[float, ...] = ()
     """Probability of each label in the declared order, written as `0.2|0.8`; uniform by default."""
     name: ClassVar[str] = "prior"
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        checked(self)
-        check_rows(self.name, self.rows)
-        check_all_evaluated(self.name, self.estimate_on, self.rows)
+        super().__post_init__()
         if self.target and not (min(self.target) > 0 and isclose(sum(self.target), 1, abs_tol=1e-6)):
             raise InputError(
                 "The target of prior matching must be probabilities greater than 0 that sum to 1",
@@ -64,21 +50,17 @@ class Prior:
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, or the evaluated rows; and as many labels as the target has probabilities."""
-        return (*([LabelCount(len(self.target))] if self.target else []), self._rows)
+        """The unlabeled rows, and as many labels as the target has probabilities."""
+        return (*([LabelCount(len(self.target))] if self.target else []), self.unlabeled)
 
     @property
     def assumes_equal_classes(self) -> bool:
         """Whether the target is uniform by default."""
         return not self.target
 
-    @property
-    def _rows(self) -> Need[Outputs]:
-        return unlabeled_rows(self.estimate_on, self.rows)
-
     def fit(self, data: FitData) -> PriorCorrection:
         """Estimates one weight for each label."""
-        logprobs = unlabeled_logprobs(data, self._rows)
+        logprobs = self.unlabeled_logprobs(data)
         size = len(data.labels)
         return PriorCorrection(log_prior=-label_log_weights(logprobs, np.array(self.target or np.full(size, 1 / size)))[None])
 

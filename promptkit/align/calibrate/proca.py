@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_rows
+from promptkit.align.calibrate.unlabeled import UnlabeledCalibration
 from promptkit.align.logprobs import normalize_logprobs
-from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import sha256_int
-from promptkit.core.needs import FitData, Need, Needs, Outputs
+from promptkit.core.needs import FitData, Need, Outputs
 from promptkit.core.state import stateful
+from promptkit.needs.fit_rows import EvaluatedRows, FitRows
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -59,17 +59,15 @@ class Clusters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProCa:
+class ProCa(UnlabeledCalibration):
     """Prototypical calibration: predicts the label whose cluster of predictions is the most likely for the row.
 
     Raises:
-        InputError: `rows` or `restarts` is less than 1.
+        InputError: `restarts` is less than 1.
     """
 
-    estimate_on: EstimateOn = "fit"
-    """Rows to which the clusters are fitted: the fit part of the train split, or the evaluated rows (transductive)."""
     rows: int = 500
-    """Maximum number of rows; the paper finds about 500 to be sufficient."""
+    """Maximum number of rows, also of the evaluated ones; the paper finds about 500 to be sufficient."""
     restarts: int = 20
     """Number of random initializations."""
     seed: int = 0
@@ -78,8 +76,7 @@ class ProCa:
 
     def __post_init__(self) -> None:
         """Checks the settings."""
-        checked(self)
-        check_rows(self.name, self.rows)
+        super().__post_init__()
         if self.restarts < 1:
             raise InputError(
                 "Prototypical calibration needs at least one restart",
@@ -90,22 +87,15 @@ class ProCa:
             )
 
     @property
-    def needs(self) -> Needs:
-        """Rows of the fit part, or the evaluated rows; enough of them for one cluster for each label."""
-        return (self._rows,)
-
-    @property
-    def assumes_equal_classes(self) -> bool:
-        """Whether it assumes equal classes: always, because all clusters have the same weight."""
-        return True
-
-    @property
-    def _rows(self) -> Need[Outputs]:
-        return unlabeled_rows(self.estimate_on, self.rows, MIN_ROWS_PER_LABEL, most_evaluated=self.rows)
+    def unlabeled(self) -> Need[Outputs]:
+        """Rows of the fit part, or evaluated rows; enough of them for one cluster for each label."""
+        if self.estimate_on == "fit":
+            return FitRows(self.rows, MIN_ROWS_PER_LABEL)
+        return EvaluatedRows(self.rows, MIN_ROWS_PER_LABEL)
 
     def fit(self, data: FitData) -> Clusters:
         """Fits the clusters from all initializations and returns those that match the labels best."""
-        points = unlabeled_logprobs(data, self._rows)
+        points = self.unlabeled_logprobs(data)
         candidates = (self._fit_once(points, number) for number in range(self.restarts))
         return max(candidates, key=lambda clusters: np.diagonal(clusters.means).sum())
 

@@ -1,18 +1,19 @@
-"""Unlabeled rows on which a prior is estimated: rows of the fit part, or the evaluated rows themselves."""
+"""Base class of calibrations that are estimated on unlabeled rows: rows of the fit part, or the evaluated rows themselves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from promptkit.align.calibrate.checks import check_rows
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.align.unused import check_unused
-from promptkit.core.errors import InputError
-from promptkit.core.needs import Need, Outputs
+from promptkit.core.arguments import checked
+from promptkit.core.needs import FitData, Need, Needs, Outputs
 from promptkit.needs.fit_rows import EvaluatedRows, FitRows
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
-    from promptkit.core.needs import FitData
 
 ROWS = 128
 """The default number of rows of the fit part."""
@@ -20,34 +21,42 @@ EstimateOn = Literal["fit", "test"]
 """The fit part, or the evaluated rows (transductive: the prediction for a row then depends on the other rows)."""
 
 
-def unlabeled_rows(
-    estimate_on: EstimateOn, rows: int, per_label: int = 0, *, most_evaluated: int | None = None
-) -> Need[Outputs]:
-    """Returns the need for the rows.
+@dataclass(frozen=True, kw_only=True)
+class UnlabeledCalibration:
+    """A calibration that is estimated on unlabeled rows.
 
-    Args:
-        estimate_on: Which rows.
-        rows: The maximum number of rows of the fit part.
-        per_label: The minimum number of rows for each label.
-        most_evaluated: The maximum number of evaluated rows; all of them if None.
+    Raises:
+        InputError: `rows` is less than 1, or is given for the evaluated rows, all of which are used.
     """
-    return FitRows(rows, per_label) if estimate_on == "fit" else EvaluatedRows(most_evaluated, per_label)
 
+    estimate_on: EstimateOn = "fit"
+    """The rows: the fit part of the train split, or all evaluated rows (transductive)."""
+    rows: int = ROWS
+    """Maximum number of rows of the fit part."""
+    name: ClassVar[str]
 
-def unlabeled_logprobs(data: FitData, rows: Need[Outputs]) -> Floats:
-    """Returns the normalized label log-probabilities of the rows, shape (rows, K)."""
-    return normalize_logprobs(data[rows].logprobs)
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        checked(self)
+        check_rows(self.name, self.rows)
+        if self.unlabeled == EvaluatedRows():  # all of them, whatever `rows` is
+            check_unused(self.name, "estimate_on=test", rows=(self.rows, ROWS))
 
+    @property
+    def needs(self) -> Needs:
+        """The unlabeled rows."""
+        return (self.unlabeled,)
 
-def check_all_evaluated(name: str, estimate_on: EstimateOn, rows: int) -> None:
-    """Raises InputError for a number of rows of a calibration that is estimated on all evaluated rows."""
-    if estimate_on == "test":
-        check_unused(name, "estimate_on=test", rows=(rows, ROWS))
+    @property
+    def unlabeled(self) -> Need[Outputs]:
+        """The rows of the fit part, or the evaluated rows."""
+        return FitRows(self.rows) if self.estimate_on == "fit" else EvaluatedRows()
 
+    @property
+    def assumes_equal_classes(self) -> bool:
+        """Whether it assumes that the classes are about equal in these rows."""
+        return True
 
-def check_rows(name: str, rows: int) -> None:
-    """Raises InputError for fewer than one row."""
-    if rows < 1:
-        raise InputError(
-            f"The calibration {name} needs at least one row", code="out-of-range", got=f"rows={rows}", aligner=name, rows=rows
-        )
+    def unlabeled_logprobs(self, data: FitData) -> Floats:
+        """Returns the normalized label log-probabilities of the rows, shape (rows, K)."""
+        return normalize_logprobs(data[self.unlabeled].logprobs)
