@@ -21,8 +21,8 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
+from promptkit.display.progress import Progress
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.execution import Progress
 from promptkit.metrics.asked import Asked, MetricLike, ask_for, chosen
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import mcnemar, mean_share, paired_difference

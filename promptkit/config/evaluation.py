@@ -24,7 +24,7 @@ from promptkit.tasks.strict_model import StrictModel
 if TYPE_CHECKING:
     from promptkit.core.model import Model
     from promptkit.core.output_reader import OutputReader
-    from promptkit.evaluation.execution import Progress
+    from promptkit.display.progress import Progress
     from promptkit.predictor.predictor import Predictor
     from promptkit.runs.run import Run
     from promptkit.runs.shard import Shard

@@ -12,7 +12,8 @@ from promptkit.config.options import Options
 from promptkit.config.values import Metavar, RelativePath
 
 if TYPE_CHECKING:
-    from promptkit.predictor.stream import PredictedFile, Progress
+    from promptkit.display.progress import Progress
+    from promptkit.predictor.stream import PredictedFile
 
 
 class PredictConfig(EngineOptions, Options):

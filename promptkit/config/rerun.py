@@ -16,7 +16,7 @@ from promptkit.config.prompt import FILE
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded, names
-from promptkit.evaluation.execution import Progress
+from promptkit.display.progress import Progress
 from promptkit.runs.baseline_files import SUMMARY as BASELINES
 from promptkit.runs.files import read_json
 from promptkit.runs.finished import read_summary

@@ -13,7 +13,7 @@ from promptkit.core.errors import InputError
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.execution import Progress
+    from promptkit.display.progress import Progress
 
 MAX_SEEDS = 1000
 """The most seeds of one evaluation."""

@@ -106,12 +106,12 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-Report = Callable[[int, int], None]
-"""Called with the number of finished units and the number of all units."""
+Progress = Callable[[int, int], None]
+"""Called with the number of finished units, such as rows or requests, and the number of all units."""
 
 
 @contextmanager
-def reporting(progress: Report | Literal[False] | None) -> Iterator[Report]:
+def reporting(progress: Progress | Literal[False] | None) -> Iterator[Progress]:
     """Context manager that shows how many rows are done.
 
     Args:

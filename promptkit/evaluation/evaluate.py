@@ -12,9 +12,9 @@ from promptkit.collect.collected import Collected
 from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
-from promptkit.display.progress import reporting
+from promptkit.display.progress import Progress, reporting
 from promptkit.evaluation.baselines import with_baselines
-from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
+from promptkit.evaluation.execution import CompletedRun, execute, read_completed
 from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
 from promptkit.evaluation.identity import run_settings
 from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked

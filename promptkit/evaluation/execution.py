@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,6 +12,7 @@ from promptkit.collect.read_records import ReadQuery, is_complete_read, read_rec
 from promptkit.collect.records import Query, is_complete, row_record, skipped_record
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord, record_key
 from promptkit.core.requests import GenerateOutput, Output, Request
+from promptkit.display.progress import Progress
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.queries import RunQueries, run_queries
 from promptkit.evaluation.untrained import untrained_notes
@@ -21,9 +22,6 @@ from promptkit.runs.executor import Executor
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
-
-Progress = Callable[[int, int], None]
-"""Called with the number of finished requests and the number of all requests."""
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.hashing import file_sha256_hex, short_hash
 from promptkit.core.version import __version__
-from promptkit.display.progress import reporting
+from promptkit.display.progress import Progress, reporting
 from promptkit.predictor.decide.drift import Drift
 from promptkit.predictor.decide.rule import Rule
 from promptkit.predictor.journal import JournaledFile
@@ -31,8 +31,6 @@ from promptkit.predictor.table_writer import DIGITS, TableWriter, suffix_of
 from promptkit.predictor.tables import chunks
 from promptkit.tasks.readers import Row
 
-Progress = Callable[[int, int], None]
-"""Called with the number of predicted rows and the number of all rows."""
 PREDICTED = "predicted "
 """The prefix of a count's name: the number of rows for which a label is predicted."""
 

@@ -20,7 +20,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
-from promptkit.evaluation.execution import Progress
+from promptkit.display.progress import Progress
 from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
