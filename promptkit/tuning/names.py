@@ -11,10 +11,10 @@ from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import Named, spelling
+from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.demos import Selector
 from promptkit.manipulate.prompt import Prompt
 from promptkit.predictor.predictor import Predictor
-from promptkit.predictor.saved_stages import first_of
 
 LONGEST = 40
 """The most characters of an instruction in a name."""
@@ -56,7 +56,7 @@ def _name(description: Mapping[str, str], differing: set[str]) -> str:
 
 def _description(model: Model, manipulation: Manipulation, reader: OutputReader) -> dict[str, str]:
     """Returns what distinguishes a prompt, in the order of a name."""
-    first = first_of(manipulation)
+    first = without_modifiers(manipulation)
     of_prompt = _of_prompt(first) if isinstance(first, Prompt) else {"demos": ""}
     modifiers = " + ".join(_spelled(modifier) for modifier in manipulation.modifiers)
     answer = ", ".join(f"{key}={value}" for key, value in reader.settings().items() if isinstance(value, str | int | float))

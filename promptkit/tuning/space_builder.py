@@ -14,10 +14,9 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
-from promptkit.manipulate.compose import Manipulations, composed
+from promptkit.manipulate.compose import Manipulations, composed, without_modifiers
 from promptkit.manipulate.prompt import Prompt
 from promptkit.predictor.predictor import Predictor
-from promptkit.predictor.saved_stages import first_of
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
 from promptkit.tuning.alignments import Answered, default_alignments, suitable_chains
@@ -170,7 +169,7 @@ class SpaceBuilder:
 
 def _has_one_context(manipulation: Manipulation) -> bool:
     """Returns whether all rows of a fold have the same demonstrations, or none."""
-    first = first_of(manipulation)
+    first = without_modifiers(manipulation)
     return not isinstance(first, Prompt) or first.selector.is_shared or first.selector.k == 0
 
 
