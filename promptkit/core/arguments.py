@@ -45,6 +45,8 @@ MAX_SHOWN = 200
 _EXPECTED = "Input should be "
 _NOT_AN_OBJECT = "not_an_object"
 """The type of pydantic's error for a value that is not an instance of a class."""
+_TEXT_AS_SEQUENCE = "sequence_str"
+"""The type of pydantic's error for a text where a sequence of texts is expected."""
 _OBJECTS: Mapping[str, tuple[str, str]] = {
     "Baselines": ("a table of baselines", "pk.baselines(task)"),
     "Cot": ("a chain of thought", "pk.cot.ZeroShot(), with parentheses"),
@@ -179,6 +181,8 @@ def _invalid_value(name: str, value: object, errors: list[ErrorDetails], of: str
     hint = ""
     if error["type"] == _NOT_AN_OBJECT:
         value, hint = error["input"], error["ctx"]["hint"]
+    elif error["type"] == _TEXT_AS_SEQUENCE:
+        hint = f"Write {name}=[{shortened(value)}]"
     elif (python_value := as_python(value)) is not value:
         hint = f"Convert it with {type(python_value).__name__}(...)"
     return InputError(
@@ -198,10 +202,16 @@ def _code_of(details: ErrorDetails) -> str:
 
 def _alternatives(errors: list[ErrorDetails]) -> str:
     """Returns a description of the expected value; for a union of types, of all its members."""
-    messages = list(dict.fromkeys(details["msg"].replace("an instance of Sequence", "a sequence") for details in errors))
+    messages = list(dict.fromkeys(_message_of(details) for details in errors))
     if all(message.startswith(_EXPECTED) for message in messages):
         return _EXPECTED + " or ".join(message.removeprefix(_EXPECTED) for message in messages)
     return messages[0]
+
+
+def _message_of(details: ErrorDetails) -> str:
+    if details["type"] == _TEXT_AS_SEQUENCE:
+        return "Input should be a list of texts, not a single text"
+    return details["msg"].replace("an instance of Sequence", "a sequence")
 
 
 def error_code(pydantic_type: str) -> str:

@@ -12,8 +12,9 @@ from promptkit.core.arguments import shortened
 from promptkit.core.arrays import Array, as_array, as_uint8_array
 from promptkit.core.errors import InputError, TaskError
 from promptkit.predictor.columns import Columns
-from promptkit.tasks.frames import is_frame, table_in_memory
+from promptkit.tasks.frames import IN_MEMORY, column_in_memory, is_column, is_frame, table_in_memory
 from promptkit.tasks.readers import Row
+from promptkit.tasks.typed_columns import typed_value
 
 T = TypeVar("T")
 
@@ -23,15 +24,21 @@ def rows_of(data: object, columns: Columns) -> Iterator[Row]:
 
     Args:
         data: Rows in any container that `pk.task` accepts. If the predictor reads one column, a row may also be the value of
-            that column alone: a text, the path of an image, or the pixels of an image.
+            that column alone: a text, the path of an image, or the pixels of an image; a missing value is a row without one.
         columns: The columns that the predictor reads.
 
     Raises:
         InputError: The data are not rows.
+        TaskError: A data frame lacks a column.
     """
     if is_frame(data):
-        yield from _frame_rows(data)
+        rows = _frame_rows(data)
+        if rows:
+            columns.check(rows[0], IN_MEMORY)
+        yield from rows
         return
+    if is_column(data):
+        data = column_in_memory(data)
     if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
         raise _not_rows(data, columns)
     for row in data:
@@ -58,10 +65,15 @@ def _single(value: object, columns: Columns) -> Row:
     """Returns the row of a value of the only column that is read."""
     if len(columns.names) == 1 and columns.choices is None:
         (name,) = columns.names
-        if isinstance(value, str | bytes | Array):
-            return {name: value}
         if isinstance(value, np.ndarray) and columns.modality == "image":
             return {name: as_uint8_array(value) if value.dtype.kind in "iu" else as_array(value)}
+        cell = typed_value(value, None)
+        if (
+            cell is None
+            or isinstance(cell, str | bytes | Array)
+            or (columns.modality == "text" and isinstance(cell, int | float))
+        ):
+            return {name: cell}
     raise _not_rows(value, columns)
 
 

@@ -82,7 +82,7 @@ def input_columns(rows: Rows, label: str, *, is_label: bool, where: str) -> tupl
         where: What to call the data in error messages.
 
     Returns:
-        The chosen columns, and each column that is left out with the reason.
+        The chosen columns, and each column that is unsuitable with the reason; these are chosen only if there are no others.
 
     Raises:
         TaskError: There is no other column than the label's.
@@ -97,7 +97,7 @@ def input_columns(rows: Rows, label: str, *, is_label: bool, where: str) -> tupl
     chosen = [column for column in others if not reasons[column]]
     if not chosen:  # a table of nothing but numbers and ids
         chosen = [column for column in others if reasons[column] in (_ID, _DATES)] or others
-    return chosen, {column: reason for column, reason in reasons.items() if reason and column not in chosen}
+    return chosen, {column: reason for column, reason in reasons.items() if reason}
 
 
 def image_column(rows: Rows, columns: Sequence[str]) -> str | None:

@@ -59,7 +59,7 @@ def table_in_memory(data: object) -> Table:
         return _checked(_pandas_rows(cast("pandas.DataFrame", data)))
     if _is_instance(data, "datasets", "Dataset"):
         return _table_of_dataset(cast("datasets.Dataset", data))
-    if isinstance(data, _ArrowStream):
+    if isinstance(data, _ArrowStream) and not is_column(data):
         import pyarrow
 
         return _checked(rows_of_table(pyarrow.table(data), IN_MEMORY))
@@ -79,7 +79,21 @@ def table_in_memory(data: object) -> Table:
 def is_frame(data: object) -> bool:
     """Returns whether data are a data frame, a dataset or an Arrow table, and not a plain sequence of rows."""
     is_known = _is_instance(data, "pandas", "DataFrame") or _is_instance(data, "datasets", "Dataset")
-    return is_known or isinstance(data, _ArrowStream)
+    return is_known or (isinstance(data, _ArrowStream) and not is_column(data))
+
+
+def is_column(data: object) -> bool:
+    """Returns whether data are a single column of pandas, polars or Arrow, which has an Arrow stream, too."""
+    return any(_is_instance(data, *kind) for kind in (("pandas", "Series"), ("polars", "Series"), ("pyarrow", "ChunkedArray")))
+
+
+def column_in_memory(data: object) -> Sequence[object]:
+    """Returns the values of a single column as they are in a table."""
+    if _is_instance(data, "pandas", "Series"):
+        return _pandas_values(cast("pandas.Series", data))
+    import pyarrow
+
+    return column_values(pyarrow.chunked_array(data))
 
 
 def _is_instance(data: object, package: str, name: str) -> bool:

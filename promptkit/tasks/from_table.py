@@ -158,15 +158,15 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     if label in columns.inputs:
         raise _shows_answer(label, "answers" if columns.answer else "labels")
     shown = [{column: value for column, value in row.items() if column != columns.id} for row in rows]
-    chosen, left_out = input_columns(shown, label, is_label=not (columns.answer or columns.multi_label), where=where)
+    chosen, unsuitable = input_columns(shown, label, is_label=not (columns.answer or columns.multi_label), where=where)
     if columns.inputs:
-        chosen, left_out = [*columns.inputs], {}
+        chosen, unsuitable = [*columns.inputs], {}
     if not columns.answer and not columns.multi_label and (image := image_column(rows, chosen)):
         return TableLayout(label=label, variables={"image": image}, labels=labels, template="", notes=notes)
     variables = {variable: column for column, variable in variable_names(chosen).items()}
     template = default_template(name, variables, has_labels=not columns.answer, several=columns.multi_label)
-    all_notes = (*notes, *([_left_out_note(left_out)] if left_out else []))
-    return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=all_notes)
+    notes = (*notes, *_notes_on_columns(chosen, unsuitable))
+    return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=notes)
 
 
 def words_of(labels: Sequence[str]) -> dict[str, str]:
@@ -185,9 +185,19 @@ def _note_on_unlabeled_rows(rows: Rows, label: str) -> list[str]:
     return [f"{count} of {len(rows)} rows have no label: their cell of the column {label} is empty."] if count else []
 
 
-def _left_out_note(left_out: Mapping[str, str]) -> str:
-    listing = ", ".join(f"{column or repr(column)} ({reason})" for column, reason in left_out.items())
-    return f"The template leaves out {listing}; choose columns with --inputs (in Python inputs=), or give a template."
+def _notes_on_columns(chosen: Sequence[str], unsuitable: Mapping[str, str]) -> list[str]:
+    """The notes on unsuitable columns: those that the template leaves out, and those that it shows for lack of others."""
+
+    def listed(columns: Sequence[str]) -> str:
+        return ", ".join(f"{column or repr(column)} ({unsuitable[column]})" for column in columns)
+
+    left_out = [column for column in unsuitable if column not in chosen]
+    shown = [column for column in chosen if column in unsuitable]
+    choice = "choose columns with --inputs (in Python inputs=), or give a template."
+    return [
+        *([f"The template leaves out {listed(left_out)}; {choice}"] if left_out else []),
+        *([f"There is no better column than {listed(shown)}, which the template shows; {choice}"] if shown else []),
+    ]
 
 
 def _variables_of_template(columns: Columns, rows: Rows, label: str, where: str) -> dict[str, str]:

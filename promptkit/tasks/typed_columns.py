@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from promptkit.core.arguments import as_python
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MISSING = ("NAType", "NaTType")
 """The types of pandas for missing values."""
@@ -97,6 +100,8 @@ def _plain(value: object) -> object:
     if type(value).__name__ == "float32":  # its shortest text, not that of the nearest float64
         value = float(str(value))
     value = as_python(value)
+    if type(value).__name__ == "ndarray":
+        return cast("np.ndarray", value).tolist()
     if value is None or type(value).__name__ in _MISSING or value != value:  # noqa: PLR0124 - NaN
         return None
     if isinstance(value, tuple):

@@ -7,16 +7,21 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pandas
+import pandas as pd
 import pyarrow
 import pytest
 from PIL import Image
 
 import promptkit as pk
-from promptkit.core.errors import InputError, TemplateError, Unsupported
+from promptkit.core.errors import InputError, TaskError, TemplateError, Unsupported
 from promptkit.predictor import predictor as module
 from tests.models.vision.tiny import NAMES, convolutional
 from tests.support.errors import refused
+
+try:
+    import polars
+except ImportError:
+    polars = None  # type: ignore[assignment]
 
 WORDS = {"no": "bad", "yes": "good"}
 TEXTS = [f"a film number {number} " * (1 + number % 4) for number in range(20)]
@@ -36,14 +41,44 @@ def test_mappings_and_texts_give_the_same_predictions() -> None:
     assert len({*texts.confidence.tolist()}) > 10
 
 
-@pytest.mark.parametrize("data", ["text", 5, {"text": ["a"]}, [5], [["a"]]])
+@pytest.mark.parametrize("data", ["text", 5, {"text": ["a"]}, [{5}], [["a"]], pd.Series([["a"]])])
 def test_other_data_are_refused(data: Any) -> None:
     with refused(InputError, "not-rows", columns=("text",)):
         predictor().predict(data)
 
 
+@pytest.mark.parametrize("column", [pd.Series, *([polars.Series] if polars else []), pyarrow.chunked_array, list, np.array])
+def test_a_single_column_is_the_values_of_its_rows(column: Any) -> None:
+    expected = predictor().predict([{"text": text} for text in TEXTS])
+    predictions = predictor().predict(column([TEXTS] if column is pyarrow.chunked_array else TEXTS))
+    assert predictions.predictions == expected.predictions
+    assert np.array_equal(predictions.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize(
+    "data", [["fine", None, 7], pd.Series(["fine", None, 7]), pd.Series(["fine", np.nan, 7]), ["fine", pd.NA, 7]]
+)
+def test_a_missing_value_of_a_single_column_is_an_error_of_its_row(data: Any) -> None:
+    predictions = predictor().predict(data)
+    assert [error is None for error in predictions.errors] == [True, False, True]
+    assert predictions[2] == predictor().predict(["7"])[0]
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pyarrow.table])
+def test_a_data_frame_without_the_columns_of_the_predictor_is_refused(frame: Any) -> None:
+    with refused(TaskError, "unknown-name", name="text"):
+        predictor().predict(frame({"texts": TEXTS}))
+
+
 def test_a_row_that_cannot_be_read_has_an_error() -> None:
-    rows = [{"text": "fine"}, {"text": None}, {"other": "fine"}, {"text": ["a", "b"]}, {"text": LONG}, {"text": "bad"}]
+    rows = [
+        {"text": "fine"},
+        {"text": None},
+        {"other": "fine"},
+        {"text": np.array(["a", "b"])},
+        {"text": LONG},
+        {"text": "bad"},
+    ]
     predictions = predictor().predict(rows)
     good = predictor().predict([rows[0], rows[-1]])
     assert [error is None for error in predictions.errors] == [True, False, False, False, False, True]
@@ -142,7 +177,7 @@ def test_generated_texts_have_predictions_and_no_probabilities() -> None:
 def test_frames_and_datasets_give_the_same_predictions_as_mappings() -> None:
     rows = [{"id": number, "text": text} for number, text in enumerate(TEXTS)]
     expected = predictor().predict(rows)
-    frame, dataset, table = pandas.DataFrame(rows), datasets.Dataset.from_list(rows), pyarrow.Table.from_pylist(rows)
+    frame, dataset, table = pd.DataFrame(rows), datasets.Dataset.from_list(rows), pyarrow.Table.from_pylist(rows)
     for data in (frame, dataset, table):
         predictions = predictor().predict(data)
         assert predictions.predictions == expected.predictions

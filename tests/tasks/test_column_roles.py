@@ -75,6 +75,7 @@ def test_numbers_of_rows_are_left_out_if_rows_are_repeated() -> None:
 def test_a_table_of_numbers_shows_them() -> None:
     data = [{"number": number, "kind": WORDS[number % 3]} for number in range(30)]
     assert shown(data) == {"number"}
+    assert ["number (identifies the row)" in note for note in pk.task(data, label="kind").notes] == [True]
 
 
 def test_the_label_column_is_found_if_only_one_column_can_be_it() -> None:

@@ -209,7 +209,7 @@ def test_the_text_of_a_value_does_not_depend_on_its_container(values: list[Any],
         assert [found[f"t{number}"] for number in range(3)] == texts
 
 
-@pytest.mark.parametrize("data", [5, True, None, object(), [1], [{1: "a"}], {"test": "x"}])
+@pytest.mark.parametrize("data", [5, True, None, object(), [1], [{1: "a"}], {"test": "x"}, pd.Series(["a"])])
 def test_other_objects_are_refused(data: object) -> None:
     with refused(InputError, "not-a-table"):
         pk.task(data)
