@@ -1,5 +1,5 @@
 """`python -m promptkit` is the command `promptkit`."""
 
-from promptkit.cli.main import main
+from promptkit.cli.main import run
 
-main()
+run()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,6 +27,7 @@ from promptkit.cli.rerun import rerun
 from promptkit.cli.search import search
 from promptkit.cli.study import study
 from promptkit.cli.train import train
+from promptkit.core.background import is_computing
 from promptkit.core.distributed import processes
 from promptkit.core.errors import PromptkitError
 from promptkit.core.version import __version__
@@ -109,3 +111,23 @@ def main() -> None:
         hint = "Check the path, its permissions and the free space of the disk"
         print(f"{name}: {file} cannot be read or written: {error.strerror or error}. {hint}.", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def run() -> None:
+    """Runs the command, and ends the process even if weights are still loading: an error does not wait for them."""
+    try:
+        main()
+    except SystemExit as ended:
+        if is_computing():
+            _exit_at_once(ended.code)
+        raise
+
+
+def _exit_at_once(code: str | int | None) -> NoReturn:
+    """Ends the process without waiting for its threads."""
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code or 0)

@@ -116,10 +116,12 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         from promptkit.evaluation.evaluate import evaluate
 
         rows, metrics = self.selected_rows(), self.metric or None
-        run = evaluate(predictors, task, **rows, metrics=metrics, baselines=False, out=out, cache=cache, progress=progress)
+        run = evaluate(
+            predictors, task, **rows, metrics=metrics, baselines=self.baselines, out=out, cache=cache, progress=progress
+        )
         if key is not None:
             remember(run.path, key)
-        run = self._completed(run, task, predictors[0].reader)
+        self._record(run.path)
         return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
 
     def _completed(self, run: Run, task: Task, reader: OutputReader) -> Run:
@@ -168,7 +170,9 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
                 predictors = predictor_builder(config, task, stages)(model) if model else build_predictors(config, task, stages)
                 model = predictors[0].model
                 of_seed = of_part(progress, number, len(self.seed_values()))
-                run = evaluate(predictors, task, **self.selected_rows(), out=out, cache=cache, progress=of_seed)
+                run = evaluate(
+                    predictors, task, **self.selected_rows(), baselines=self.baselines, out=out, cache=cache, progress=of_seed
+                )
                 if key is not None:
                     remember(run.path, key)
             known = next((other for other in runs if other.path == run.path), None)

@@ -64,6 +64,8 @@ class Capabilities:
     """Whether attention heads can be read and replaced individually."""
     gradients: bool = False
     """Whether scores can be differentiated with respect to interventions, so that manipulations are trained by gradients."""
+    background_loading: bool = False
+    """Whether weights can load in a background thread, while the main thread renders prompts."""
 
     def __contains__(self, feature: Feature) -> bool:
         """Returns whether it supports a feature."""
@@ -94,4 +96,5 @@ def union(values: Iterable[Capabilities]) -> Capabilities:
         hidden_states=any(value.hidden_states for value in given),
         heads=any(value.heads for value in given),
         gradients=any(value.gradients for value in given),
+        background_loading=any(value.background_loading for value in given),
     )

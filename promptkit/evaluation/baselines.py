@@ -7,8 +7,10 @@ inputs are also evaluated. In a run with folds, each row is predicted from the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Protocol, cast
 
 from promptkit.classical.baseline import AnyBaseline, Rows
 from promptkit.classical.table import baselines_for
@@ -20,6 +22,7 @@ from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import record_head
 from promptkit.core.version import __version__
 from promptkit.evaluation.baseline_records import predicted_records
+from promptkit.evaluation.plan import RunPlan
 from promptkit.metrics.table import rounded_estimates
 from promptkit.runs.baseline_files import (
     BaselineKind,
@@ -42,6 +45,40 @@ OUTPUTS: Mapping[str, BaselineKind] = {
 """Kind of a task -> what its baselines predict."""
 FORMAT = "5"
 """Changes if baselines are computed or stored in another way."""
+
+
+class EvaluatedRun(Protocol):
+    """What baselines need to know of a run."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """The evaluated split."""
+        ...
+
+    @property
+    def folds(self) -> int:
+        """The number of folds; 0 without folds."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the evaluated rows, in the run's order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlannedRun:
+    """A run whose rows are not answered yet."""
+
+    path: Path
+    split: str
+    folds: int
+    ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +108,31 @@ def with_baselines(run: Run, task: Task, reader: OutputReader) -> Run:
     return run.with_baselines(baselines)
 
 
+def prepare_baselines(plan: RunPlan, folder: Path) -> None:
+    """Writes the results of baselines into the folder of a run before it is finished, where `with_baselines` finds them.
+
+    An error is left to `with_baselines`.
+
+    Args:
+        plan: The run.
+        folder: Its folder.
+    """
+    planned = _PlannedRun(path=folder, split=plan.split, folds=plan.of, ids=[row.id for row in plan.rows])
+    with suppress(PromptkitError):
+        evaluate_baselines(planned, plan.task, plan.reader)
+
+
 def missing_baselines(run: Run, error: PromptkitError) -> Run:
     """Returns a run with a note that says why it has no baselines."""
     write_missing(run.path, str(error))
     return run.without_baselines(str(error))
 
 
-def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
+def evaluate_baselines(run: EvaluatedRun, task: Task, reader: OutputReader) -> Baselines:
     """Returns the results of baselines on the rows of a run, and writes them into its folder.
 
     Args:
-        run: The finished run.
+        run: The run.
         task: The task that was evaluated.
         reader: The first aligner of its branches, which judges free answers.
 
@@ -107,7 +158,7 @@ def evaluate_baselines(run: Run, task: Task, reader: OutputReader) -> Baselines:
     return evaluated
 
 
-def _divide(run: Run, task: Task) -> list[_Division]:
+def _divide(run: EvaluatedRun, task: Task) -> list[_Division]:
     """Returns the evaluated rows of each fold of a run, and the rows that its predictors can be fitted on."""
     rows = {row.id: row for row in (task.labeled_rows(run.split) if run.folds else task.rows(run.split))}
     if missing := [row for row in run.ids if row not in rows]:

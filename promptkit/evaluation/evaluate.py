@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,8 @@ from promptkit.collect.read_outputs import outputs_by_fold
 from promptkit.core.arguments import check_arguments
 from promptkit.core.paths import OUT
 from promptkit.display.progress import Progress, reporting
-from promptkit.evaluation.baselines import with_baselines
+from promptkit.evaluation.baselines import prepare_baselines, with_baselines
+from promptkit.evaluation.early_loading import EarlyLoading, can_load_early
 from promptkit.evaluation.execution import CompletedRun, execute, read_completed
 from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
 from promptkit.evaluation.identity import run_settings
@@ -91,9 +93,9 @@ def evaluate(
         if folder.finished():
             run = replace(read_run(Run, folder.path, baselines=False), examples_per_second=0.0, resumed=len(plan.rows))
         else:
-            engine = executor or InProcess(plan.model)
+            meanwhile = partial(prepare_baselines, plan, folder.path) if baselines else _nothing
             with reporting(progress) as report:
-                completed = execute(plan, folder, settings["model"], cache=_cache(cache), progress=report, executor=engine)
+                completed = _execute(plan, folder, settings["model"], _cache(cache), report, executor, meanwhile)
             run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
         run = with_asked(run, asked)
     run = replace(run, seconds=time.perf_counter() - started)
@@ -190,6 +192,25 @@ def dry_run(
         bound.encode([example])
     except NeedsAnswer:
         return
+
+
+def _execute(
+    plan: RunPlan,
+    folder: RunFolder,
+    identity: Mapping[str, object],
+    cache: ScoreCache | None,
+    progress: Progress,
+    executor: Executor | None,
+    meanwhile: Callable[[], None],
+) -> CompletedRun:
+    """Executes a whole run. Without an executor its weights load in the background, where that is possible."""
+    own = InProcess(plan.model)
+    early = EarlyLoading(executor=own, meanwhile=meanwhile) if executor is None and can_load_early(plan) else None
+    return execute(plan, folder, identity, cache=cache, progress=progress, executor=executor or own, early=early)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _finish(plan: RunPlan, folder: RunFolder, completed: CompletedRun, title: RunTitle) -> Run:

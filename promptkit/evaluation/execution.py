@@ -13,11 +13,13 @@ from promptkit.collect.records import Query, is_complete, row_record, skipped_re
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord, record_key
 from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.display.progress import Progress
-from promptkit.evaluation.plan import RunPlan
+from promptkit.evaluation.early_loading import EarlyLoading, FirstPrompt
+from promptkit.evaluation.plan import FoldPlan, RunPlan
 from promptkit.evaluation.queries import RunQueries, run_queries
 from promptkit.evaluation.untrained import untrained_notes
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
+from promptkit.predictor.bound import BoundPredictor
 from promptkit.runs.executor import Executor
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.schema import Timing
@@ -67,6 +69,7 @@ def execute(
     progress: Progress,
     executor: Executor,
     shard: Shard | None = None,
+    early: EarlyLoading | None = None,
 ) -> CompletedRun:
     """Computes the missing records of a run or shard.
 
@@ -78,17 +81,26 @@ def execute(
         progress: Called after each batch.
         executor: Computes the batches.
         shard: The shard that is computed; None for the whole run.
+        early: Loads the weights while prompts are rendered; None to load them afterwards.
     """
     started = time.perf_counter()
     earlier = [*folder.lines("samples"), *folder.lines("support"), *folder.lines("outputs")]
     resumed = _count_resumed(plan, earlier)
     if resumed:
         _log.warning("Continuing %s: %d of %d rows are already computed.", folder.path, resumed, len(plan.rows))
-    ask = CachedModel(plan.model, cache)
-    queries = run_queries(plan, ask, cache)
+    ask, answered = CachedModel(plan.model, cache), {record["id"] for record in earlier}
+
+    def begin(fold: FoldPlan, bound: BoundPredictor) -> None:
+        if early is not None:
+            first = FirstPrompt(fold=fold, bound=bound, ask=ask, answered=answered, cache=cache, model_identity=model_identity)
+            early.start_if_needed(first)
+
+    queries = run_queries(plan, ask, cache, begin)
     execution = _Execution(plan, folder, model_identity, queries, cache, progress, executor, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()
+    if early is not None:
+        early.use_time()
     rate = execution.compute()
     notes = [*untrained_notes(plan.predictor.manipulate), *plan.model.notes(), *ask.notes()]
     if recalled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.collect.queries import Pass, Queries, build_queries, other_models_of
@@ -14,6 +14,10 @@ from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, Rec
 from promptkit.core.requests import Request
 from promptkit.evaluation.plan import FoldPlan, RunPlan
 from promptkit.models.cache import ScoreCache
+from promptkit.predictor.bound import BoundPredictor
+
+Started = Callable[[FoldPlan, BoundPredictor], None]
+"""Called for each fold before its prompts are rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +46,21 @@ class RunQueries:
         return order
 
 
-def run_queries(plan: RunPlan, ask: Ask, cache: ScoreCache | None) -> RunQueries:
+def run_queries(plan: RunPlan, ask: Ask, cache: ScoreCache | None, started: Started) -> RunQueries:
     """Renders every row of a run and returns its requests.
 
     Args:
         plan: The run.
         ask: The model, which may be queried while prompts are rendered.
         cache: The score cache for other models that prompts and needs query.
+        started: Called for each fold before its prompts are rendered.
     """
     other_models = other_models_of(plan.needs, cache)
-    folds = [(fold, _fold_queries(plan, fold, ask, cache, other_models)) for fold in plan.folds]
+    folds: list[tuple[FoldPlan, Queries]] = []
+    for fold in plan.folds:
+        bound = plan.predictor.bind(fold.task, ask=ask, cache=cache)
+        started(fold, bound)
+        folds.append((fold, _fold_queries(plan, fold, bound, ask, other_models)))
     evaluated = {query.id: query for _, queries in folds for query in queries.evaluated}
     return RunQueries(
         queries=[query for _, queries in folds for query in queries.queries],
@@ -61,10 +70,7 @@ def run_queries(plan: RunPlan, ask: Ask, cache: ScoreCache | None) -> RunQueries
     )
 
 
-def _fold_queries(
-    plan: RunPlan, fold: FoldPlan, ask: Ask, cache: ScoreCache | None, other_models: Mapping[str, Ask]
-) -> Queries:
-    bound = plan.predictor.bind(fold.task, ask=ask, cache=cache)
+def _fold_queries(plan: RunPlan, fold: FoldPlan, bound: BoundPredictor, ask: Ask, other_models: Mapping[str, Ask]) -> Queries:
     examples = [row.unlabeled() for row in fold.rows]
     evaluated = [
         Query(file="samples", id=example.id, example=example, rendered=rendered, gold=row, fold=fold.number)

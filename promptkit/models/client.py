@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
@@ -44,6 +45,7 @@ class CachedModel:
         self._card = card
         self._purpose = purpose
         self._next_log = LOG_EVERY
+        self._refuses = False
         self.computed = 0
         """Number of requests that the model has computed."""
         self.cached = 0
@@ -63,6 +65,7 @@ class CachedModel:
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         """Returns the outputs of the requests; equal requests are computed once."""
+        self._check_refusal(requests)
         distinct = [*dict.fromkeys(requests)]
         known = self._cache.find(self._identity, distinct) if self._cache is not None and distinct else {}
         self.cached += len(known)
@@ -73,11 +76,26 @@ class CachedModel:
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns the model's embeddings of the tokens; see `Model.embed`."""
+        self._check_refusal(ids)
         return self._model.embed(ids)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Returns the model's keys and values of the tokens; see `Model.keys_values`."""
+        self._check_refusal(ids)
         return self._model.keys_values(ids)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Context manager in which everything that needs the model raises `NeedsAnswer`, as in a dry run."""
+        self._refuses = True
+        try:
+            yield
+        finally:
+            self._refuses = False
+
+    def _check_refusal(self, asked: Sequence[object]) -> None:
+        if self._refuses and asked:
+            raise NeedsAnswer
 
     def _compute(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
         """Computes every batch that contains an unknown request.

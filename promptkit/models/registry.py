@@ -139,6 +139,7 @@ _CAUSAL = Capabilities(
     hidden_states=True,
     heads=True,
     gradients=True,
+    background_loading=True,
 )
 _ENCODER_DECODER = replace(_CAUSAL, interventions=frozenset({"vectors"}), json_schema=False, heads=False)
 
@@ -204,6 +205,7 @@ ENGINES = EngineTable(
                     interventions=frozenset({"operations"}),
                     hidden_states=True,
                     gradients=True,
+                    background_loading=True,
                 )
             },
             names="a hub id, a folder, or demo (EfficientNet-Lite0)",

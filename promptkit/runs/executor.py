@@ -7,8 +7,10 @@ which order its batches are computed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
+from promptkit.core.background import in_background
 from promptkit.core.model import Model
 from promptkit.core.requests import Output, Request
 from promptkit.runs.shard import Shard
@@ -57,6 +59,7 @@ class InProcess:
             shard: The shard to compute; the whole run if None.
         """
         self._model, self._shard = model, shard
+        self._loading: Future[None] | None = None
 
     def assigned(self, requests: Sequence[Request]) -> frozenset[int]:
         """Returns the indices of all requests, or of the requests in every n-th batch."""
@@ -65,9 +68,21 @@ class InProcess:
         batches = self._model.batches(requests)[self._shard.number - 1 :: self._shard.of]
         return frozenset(index for batch in batches for index in batch)
 
+    @property
+    def has_started(self) -> bool:
+        """Whether `start_loading` was called."""
+        return self._loading is not None
+
+    def start_loading(self) -> None:
+        """Starts to load the model in a background thread; `load` waits for it."""
+        self._loading = in_background(self._model.load)
+
     def load(self) -> None:
         """Loads the model."""
-        self._model.load()
+        if self._loading is None:
+            self._model.load()
+        else:
+            self._loading.result()
 
     def execute(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Iterator[Computed]:
         """Yields the indices and the outputs of one batch at a time, in the order of the model's batches."""

@@ -16,6 +16,7 @@ import torch
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
 from promptkit.core.interventions import KVPrefix
+from promptkit.core.locked_property import locked_property
 from promptkit.core.model import Precision, TextCard
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
@@ -248,7 +249,7 @@ class TransformersModel(BaseEngine):
         hint = "Use fewer shots, a smaller model, or --set dtype=bfloat16"
         return reporting_out_of_memory(what, model=self.name, device=self._device, hint=hint, **fields)
 
-    @cached_property
+    @locked_property
     def _forward(self) -> Forward:
         import transformers
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.locked_property import locked_property
 from promptkit.core.model import LOADER, ImageCard, Precision
 from promptkit.core.requests import Output, Request
 from promptkit.models import registry
@@ -153,7 +154,7 @@ class VisionModel(BaseEngine):
         self.load()
         return self._structure
 
-    @cached_property
+    @locked_property
     def _classifier(self) -> Classifier:
         module = self._source.module().eval().requires_grad_(False)
         with self._reporting_out_of_memory(f"The model {self.name}"):

@@ -1,0 +1,31 @@
+"""Computes something in a background thread that the main thread needs later, such as a model with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_running: set[object] = set()
+"""What is computed now."""
+
+
+def in_background(compute: Callable[[], T]) -> Future[T]:
+    """Starts a thread that computes a value and then ends.
+
+    Args:
+        compute: Returns the value. `Future.result` waits for it, and raises the error if it failed.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="promptkit-background")
+    future: Future[T] = pool.submit(compute)
+    pool.shutdown(wait=False)
+    _running.add(future)
+    future.add_done_callback(_running.discard)
+    return future
+
+
+def is_computing() -> bool:
+    """Returns whether a thread that `in_background` started is still running, so that the process cannot end."""
+    return bool(_running)
