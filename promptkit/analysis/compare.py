@@ -22,6 +22,7 @@ from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import OUT
 from promptkit.display.progress import Progress
+from promptkit.evaluation.checks import share_pass
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.asked import Asked, MetricLike, ask_for, chosen
 from promptkit.metrics.base import Metric
@@ -131,7 +132,7 @@ def _shared_passes(predictors: Mapping[str, Predictor]) -> list[list[str]]:
     for name, predictor in predictors.items():
         for names in passes:
             repeated = any(predictor.name == predictors[other].name for other in names)
-            if predictor.shares_pass_with(predictors[names[0]]) and not repeated:
+            if share_pass(predictor, predictors[names[0]]) and not repeated:
                 names.append(name)
                 break
         else:

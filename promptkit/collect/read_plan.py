@@ -83,7 +83,11 @@ class ReadPlan:
             )
         of_rows = [
             ReadQuery(
-                id=row_read_id(number, row.id), request=row.rendered.request(request.verb), widths=request.widths, fold=fold
+                id=row_read_id(number, row.id),
+                request=row.rendered.request(request.verb),
+                widths=request.widths,
+                fold=fold,
+                row=row.id,
             )
             for number, request in enumerate(self.rows)
             for row in rows

@@ -42,6 +42,8 @@ class ReadQuery:
     """The number of stored values of each field."""
     fold: int = 0
     """The fold, from 1; 0 without folds."""
+    row: str | None = None
+    """Id of the record of the row that is read; None for an input that a need defines."""
 
     file: ClassVar[RecordFile] = "outputs"
 

@@ -14,10 +14,16 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
 
 
+def share_pass(one: Predictor, other: Predictor) -> bool:
+    """Returns whether two predictors send the same requests, so that one pass of the model serves both."""
+    first, second = ((each.manipulate.settings(), each.reader.settings()) for each in (one, other))
+    return one.model is other.model and first == second
+
+
 def check_predictors(predictors: Sequence[Predictor]) -> None:
     """Refuses predictors that cannot share one pass of the model, and two with the same name."""
     names = tuple(predictor.name for predictor in predictors)
-    if not predictors or not all(predictor.shares_pass_with(predictors[0]) for predictor in predictors):
+    if not predictors or not all(share_pass(predictor, predictors[0]) for predictor in predictors):
         raise InputError(
             "The predictors of one run must share their model, manipulation and first aligner",
             code="predictors-differ",

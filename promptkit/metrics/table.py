@@ -35,6 +35,7 @@ from promptkit.metrics.intervals import (
 )
 from promptkit.metrics.jaccard import Jaccard
 from promptkit.metrics.kappa import QuadraticKappa
+from promptkit.metrics.log_loss import LogLoss
 from promptkit.metrics.macro_f1 import MacroF1
 from promptkit.metrics.mae import MAE
 from promptkit.metrics.micro_f1 import MicroF1
@@ -83,7 +84,7 @@ class MetricTable(Registry[Metric]):
 METRICS = MetricTable(
     "metric",
     (
-        *(Accuracy, MicroF1, MacroF1, Jaccard, SubsetAccuracy, ECE, Brier),
+        *(Accuracy, MicroF1, MacroF1, Jaccard, SubsetAccuracy, ECE, Brier, LogLoss),
         *(ExactMatch, FieldMean, ValidJson, SquadExactMatch, TokenF1, BLEU, ChrF, Rouge1, Rouge2, RougeL),
         *(MAE, QuadraticKappa, Spearman),
         *(NoAnswer, NoAnswerSamples),

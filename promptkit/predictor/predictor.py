@@ -91,12 +91,7 @@ class Predictor:
 
     @check_arguments("Predictor.with_estimate")
     def with_estimate(self, estimate: Estimate, out_of_fold: OutOfFold | None = None) -> Predictor:
-        """Returns the predictor with its results on labeled rows that it was not fitted on.
-
-        Args:
-            estimate: The results.
-            out_of_fold: The probabilities of these rows; None for generated texts and answer choices.
-        """
+        """Returns the predictor with its results on labeled rows that it was not fitted on, and their probabilities if any."""
         predictor = copy(self)
         predictor.estimate, predictor.out_of_fold = estimate, out_of_fold
         return predictor
@@ -121,11 +116,14 @@ class Predictor:
         """Returns the labeled rows that its prompts depend on: the rows it contains, and the parts of a task that it reads."""
         return self.fitted_on.union(row.content for part in self.manipulate.parts for row in task.part(part))
 
-    @check_arguments("Predictor.shares_pass_with")
-    def shares_pass_with(self, other: Predictor) -> bool:
-        """Whether two predictors send the same requests, so that one pass of the model serves both."""
-        mine, others = ((each.manipulate.settings(), each.reader.settings()) for each in (self, other))
-        return self.model is other.model and mine == others
+    def identity(self) -> Mapping[str, object]:
+        """Returns everything that determines its predictions."""
+        prompt, aligners = dict(self.manipulate.settings()), self.chain.settings()
+        return {"model": dict(self.model.identity()), "manipulate": prompt, "align": aligners}
+
+    def notes(self) -> Sequence[str]:
+        """Returns notes of its model for readers of the predictions."""
+        return self.model.notes()
 
     # ---- prediction ----------------------------------------------------------------------------------
 
@@ -154,9 +152,9 @@ class Predictor:
         task = fitting_task(task, split=split, folds=folds, parts=self.manipulate.parts)
         scores = ScoreCache() if cache else None
         manipulation = self.manipulate.fit(self.bind_context(task, cache=scores))
-        fitted = self._replaced(manipulation, self.chain, Columns.of_task(task))
+        fitted = self.with_stages(manipulation, self.chain, Columns.of_task(task))
         chain = fit_chain(self.chain, self.model, fitted.bind(task, cache=scores).encode, task, scores)
-        return fitted._replaced(manipulation, chain, fitted.columns)
+        return fitted.with_stages(manipulation, chain, fitted.columns)
 
     @check_arguments("Predictor.predict")
     def predict(
@@ -266,7 +264,8 @@ class Predictor:
     def _other_models(self, cache: ScoreCache | None, load_model: Callable[[str], Model] = load) -> dict[str, Ask]:
         return {name: CachedModel(load_model(name), cache) for name in self.manipulate.models}
 
-    def _replaced(self, manipulation: Manipulation, chain: Chain, columns: Columns) -> Predictor:
+    @check_arguments("Predictor.with_stages")
+    def with_stages(self, manipulation: Manipulation, chain: Chain, columns: Columns) -> Predictor:
         """Returns a predictor with the same model and other stages, which are not checked again."""
         predictor = copy(self)
         vars(predictor).pop("_session", None)

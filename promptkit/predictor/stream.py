@@ -24,8 +24,9 @@ from promptkit.predictor.decide.drift import Drift
 from promptkit.predictor.decide.rule import Rule
 from promptkit.predictor.journal import JournaledFile
 from promptkit.predictor.predictions import Predictions
-from promptkit.predictor.predictor import CHUNK, Predictor
-from promptkit.predictor.session import Session, Unreadable
+from promptkit.predictor.predictor import CHUNK
+from promptkit.predictor.row_predictor import RowPredictor, RowSession
+from promptkit.predictor.session import Unreadable
 from promptkit.predictor.table_reader import InputRow, TableSize, measure, open_table
 from promptkit.predictor.table_writer import DIGITS, TableWriter, suffix_of
 from promptkit.predictor.tables import chunks
@@ -62,7 +63,7 @@ class PredictedFile:
 
 
 def predict_file(
-    predictor: Predictor,
+    predictor: RowPredictor,
     source: Path,
     target: Path,
     *,
@@ -113,12 +114,12 @@ def predict_file(
         path=target,
         rows=size.rows,
         resumed=resumed,
-        predicted={label: file.counts.get(f"{PREDICTED}{label}", 0) for label in predictor.reader.labels},
+        predicted={label: file.counts.get(f"{PREDICTED}{label}", 0) for label in predictor.predict([]).labels},
         abstained=file.counts.get("abstained", 0),
         errors=file.counts.get("errors", 0),
         seconds=seconds,
         rows_per_second=(size.rows - resumed) / seconds,
-        notes=(*(rule.notes() if rule else ()), *(drift.notes() if drift else ()), *predictor.model.notes()),
+        notes=(*(rule.notes() if rule else ()), *(drift.notes() if drift else ()), *predictor.notes()),
     )
 
 
@@ -136,7 +137,7 @@ def _add(counts: Mapping[str, int], predictions: Predictions, drift: Drift | Non
     return {**total, **drift.counts()}
 
 
-def _predict(predictor: Predictor, session: Session, rows: Sequence[InputRow], first: int, folder: Path) -> Predictions:
+def _predict(predictor: RowPredictor, session: RowSession, rows: Sequence[InputRow], first: int, folder: Path) -> Predictions:
     examples: list[Example | Unreadable] = []
     for number, row in enumerate(rows, start=first):
         if row.problem is None:
@@ -155,9 +156,9 @@ def _values(predictions: Predictions, prefix: str) -> list[Row]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _added_columns(predictor: Predictor, rule: Rule | None, prefix: str, size: TableSize) -> list[str]:
+def _added_columns(predictor: RowPredictor, rule: Rule | None, prefix: str, size: TableSize) -> list[str]:
     """Returns the names of the columns of the predictions; raises InputError if the source has one of them."""
-    empty = Predictions.empty(predictor.reader)
+    empty = predictor.predict([])
     names = [f"{prefix}{name}" for name in (empty if rule is None else empty.decided(rule)).to_columns()]
     taken = tuple(name for name in names if name in size.columns)
     if taken:
@@ -181,14 +182,12 @@ def _check_same_file(source: Path, target: Path) -> None:
         )
 
 
-def _key(predictor: Predictor, source: Path, suffix: str, rule: Rule | None, prefix: str) -> str:
+def _key(predictor: RowPredictor, source: Path, suffix: str, rule: Rule | None, prefix: str) -> str:
     """Returns a hash of everything that determines the content of the target."""
     settings = {
         "promptkit": __version__,
         "source": file_sha256_hex(source),
-        "model": dict(predictor.model.identity()),
-        "manipulate": dict(predictor.manipulate.settings()),
-        "align": predictor.chain.settings(),
+        **predictor.identity(),
         "columns": repr(predictor.columns),
         "chunk": CHUNK,
         "suffix": suffix,

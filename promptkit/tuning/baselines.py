@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.align.chain import reader_for
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.align.probes.linear import fit_probe
+from promptkit.align.verbalizer import Verbalizer
 from promptkit.classical.baseline import Baseline, NumberBaseline, Rows, Scores, scores_of
-from promptkit.classical.table import baselines_for
+from promptkit.classical.table import BASELINES, baselines_for
+from promptkit.core.errors import unknown
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
@@ -25,6 +26,7 @@ from promptkit.manipulate.prompting.similarity import embed_texts
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
+from promptkit.tasks.default_template import default_template
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 ENCODER = "encoder:sentence-transformers/all-MiniLM-L6-v2"
 """The sentence encoder that is used if its files are on this machine."""
+REGRESSION = " · linear"
+"""The end of the name of the regression on an encoder."""
 NEIGHBORS = 8
 """The number of nearest rows that vote."""
 
@@ -40,7 +44,7 @@ NEIGHBORS = 8
 def free_baselines(task: Task) -> list[Baseline]:
     """Returns the baselines without a pretrained model: those of an evaluation, and the vote of the nearest rows."""
     found: list[Baseline] = [each for each in baselines_for(task.spec) if not isinstance(each, NumberBaseline)]
-    vote = NeighborVote(task)
+    vote = NeighborVote()
     return [*found, vote] if vote.applies_to(task.spec) else found
 
 
@@ -52,8 +56,6 @@ class NeighborVote:
     the labels, and one among the neighbors by the inverse of their rank, so that the nearest row decides ties.
     """
 
-    task: Task
-    """The task of the rows."""
     k: int = NEIGHBORS
     """The number of neighbors."""
     name: str = "neighbors"
@@ -65,8 +67,10 @@ class NeighborVote:
 
     def predict(self, rows: Rows, items: Sequence[Example], labels: Sequence[str]) -> list[Scores]:
         """Returns the log-probabilities of the labels for each item."""
-        neighbors = Prompt(self.task.spec.template, demos=BM25(k=min(self.k, count_distinct(rows) - 1)))
-        context = BindContext(ask=DryRunModel(load("fake").card), reader=reader_for(self.task), rows={"pool": rows})
+        template = default_template("rows", {variable: variable for variable in rows[0].inputs}, has_labels=False)
+        neighbors = Prompt(template, demos=BM25(k=min(self.k, count_distinct(rows) - 1)))
+        reader = Verbalizer({label: label for label in labels})
+        context = BindContext(ask=DryRunModel(load("fake").card), reader=reader, rows={"pool": rows})
         return [self._scores(chosen, labels) for chosen in neighbors.bind(context).choose(items)]
 
     @staticmethod
@@ -114,11 +118,27 @@ class EncoderRegression:
         return np.stack([self._vectors[inputs_text(row)] for row in examples])
 
 
+def baseline_named(name: str) -> Baseline:
+    """Returns the baseline with a name, as tuning has saved it.
+
+    Raises:
+        InputError: There is no such baseline.
+    """
+    if name.endswith(REGRESSION):
+        return encoder_baseline(name.removesuffix(REGRESSION))
+    known: dict[str, Baseline] = {each.name: each for each in BASELINES if not isinstance(each, NumberBaseline)}
+    vote = NeighborVote()
+    known[vote.name] = vote
+    if name not in known:
+        raise unknown("baseline", name, known)
+    return known[name]
+
+
 def encoder_baseline(encoder: str | Model) -> EncoderRegression:
     """Returns the regression on a sentence encoder, which loads at the first prediction if it is given by its name."""
     if isinstance(encoder, str):
-        return EncoderRegression(f"{encoder} · linear", lambda: load(encoder))
-    return EncoderRegression(f"{encoder.name} · linear", lambda: encoder)
+        return EncoderRegression(f"{encoder}{REGRESSION}", lambda: load(encoder))
+    return EncoderRegression(f"{encoder.name}{REGRESSION}", lambda: encoder)
 
 
 def encoder_at_hand() -> str | None:

@@ -24,14 +24,14 @@ ITEMS = [row.unlabeled() for row in by_hash(TASK.rows("test"), 20)]
 
 def test_the_neighbors_vote_as_in_a_study() -> None:
     task = TASK.with_parts(pool=1.0)
-    scores = NeighborVote(task).predict(task.pool(), [row.unlabeled() for row in by_hash(task.rows("test"), 20)], task.labels)
+    scores = NeighborVote().predict(task.pool(), [row.unlabeled() for row in by_hash(task.rows("test"), 20)], task.labels)
     study = {each.name: each for each in baselines(task, pk.demos.BM25(k=NEIGHBORS), limit=20).baselines}
     assert [*map(predicted, scores)] == [*study["vote of bm25"].predictions]
 
 
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:3]])
 def test_the_probabilities_of_the_neighbors_sum_to_1(rows: Sequence[LabeledExample]) -> None:
-    for scores in NeighborVote(TASK).predict(rows, ITEMS, TASK.labels):
+    for scores in NeighborVote().predict(rows, ITEMS, TASK.labels):
         assert math.fsum(map(math.exp, scores.values())) == pytest.approx(1)
         assert scores.keys() == {*TASK.labels}
 

@@ -1,1 +1,0 @@
-"""Tuning: finds the best manipulation and alignment for labeled rows, and estimates its quality honestly."""

@@ -1,0 +1,241 @@
+"""A baseline as a predictor of new rows: what tuning recommends if no model beats it.
+
+    baseline.json           the baseline, the columns, the labels, the estimate, and the hash of the rows
+    demonstrations.jsonl    the labeled rows, on which it is fitted when it is loaded
+
+A baseline is a function of its labeled rows, so it is fitted again when it is loaded, which takes a second or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from promptkit.classical.baseline import Baseline, Scores, predicted
+from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import CheckpointError
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.files import write_folder
+from promptkit.core.hashing import sha256_hex
+from promptkit.core.output_reader import Answers
+from promptkit.core.paths import expanded
+from promptkit.core.version import __version__
+from promptkit.predictor.columns import Columns
+from promptkit.predictor.decide.rule import Rule, rule_for
+from promptkit.predictor.estimate import Estimate
+from promptkit.predictor.out_of_fold import OutOfFold
+from promptkit.predictor.predictions import Predictions
+from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.saved_files import check_new
+from promptkit.predictor.saved_format import ROWS
+from promptkit.predictor.saved_rows import read_rows as parse_rows
+from promptkit.predictor.saved_rows import write_rows
+from promptkit.predictor.session import Unreadable, read_rows
+from promptkit.predictor.tables import rows_of
+from promptkit.tasks.readers import Row
+from promptkit.tuning.baselines import baseline_named
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+BASELINE = "baseline.json"
+
+
+class _Saved(BaseModel):
+    """The content of `baseline.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    promptkit: str
+    """The version that wrote it."""
+    baseline: str
+    """The name of the baseline."""
+    labels: tuple[str, ...]
+    columns: Columns
+    estimate: Estimate | None
+    gold: tuple[int, ...] = ()
+    probabilities: tuple[tuple[float, ...], ...] = ()
+    folds: int = 0
+    rows: int
+    """The number of labeled rows."""
+    sha256: str
+    """The hash of their file."""
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinePredictor:
+    """Predicts labels with a baseline that is fitted on labeled rows. It is used like `pk.Predictor`."""
+
+    baseline: Baseline
+    labels: tuple[str, ...]
+    """The labels in the declared order."""
+    columns: Columns
+    """The columns that rows are read from."""
+    fitted_on_rows: tuple[LabeledExample, ...] = field(repr=False)
+    """The labeled rows."""
+    estimate: Estimate | None = None
+    """Its results on labeled rows that it was not fitted on, if they are known."""
+    out_of_fold: OutOfFold | None = field(default=None, repr=False)
+    """The probabilities of these rows."""
+
+    def with_estimate(self, estimate: Estimate, out_of_fold: OutOfFold | None = None) -> BaselinePredictor:
+        """Returns the predictor with its results on labeled rows that it was not fitted on, and their probabilities if any."""
+        return replace(self, estimate=estimate, out_of_fold=out_of_fold)
+
+    @property
+    def name(self) -> str:
+        """The name of the baseline."""
+        return self.baseline.name
+
+    @check_arguments("BaselinePredictor.predict")
+    def predict(
+        self, rows: object, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None
+    ) -> Predictions:
+        """Predicts rows without labels; the arguments are those of `pk.Predictor.predict`."""
+        rule = self.rule(threshold=threshold, risk=risk, sets=sets)
+        predictions = self.session().predict(self.read_rows([*rows_of(rows, self.columns)]))
+        return predictions if rule is None else predictions.decided(rule)
+
+    def predict_proba(self, rows: object) -> Floats:
+        """Returns the probability of each label for rows without labels, shape (rows, K)."""
+        return self.predict(rows).probabilities
+
+    def rule(self, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None) -> Rule | None:
+        """Returns the rule that decides which rows are answered; None if every row is."""
+        if threshold is None and risk is None and sets is None:
+            return None
+        return rule_for(self.out_of_fold, threshold=threshold, risk=risk, sets=sets)
+
+    def read_rows(self, rows: Sequence[Row], *, first: int = 1, folder: Path | None = None) -> list[Example | Unreadable]:
+        """Returns rows as examples; one that cannot be read is `Unreadable`."""
+        return read_rows(self.columns, rows, first, folder or Path())
+
+    def session(self) -> BaselineSession:
+        """Returns a session, which predicts rows chunk by chunk."""
+        return BaselineSession(self)
+
+    def identity(self) -> Mapping[str, object]:
+        """Returns everything that determines its predictions."""
+        return {"baseline": self.name, "labels": list(self.labels), "rows": sha256_hex(self._rows)}
+
+    def notes(self) -> Sequence[str]:
+        """Returns a note on what it is."""
+        return (f"predicted by a baseline without a language model: {self.baseline.description}",)
+
+    # ---- files ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _rows(self) -> bytes:
+        return write_rows({"fit": self.fitted_on_rows})
+
+    @check_arguments("BaselinePredictor.save")
+    def save(self, folder: str | Path, *, command: str = "") -> Path:
+        """Saves the predictor with its labeled rows as a folder of plain files.
+
+        Args:
+            folder: A new or empty folder.
+            command: The command that made the predictor.
+
+        Raises:
+            CheckpointError: The folder is not empty, or cannot be written.
+        """
+        path, known = expanded(folder), self.out_of_fold
+        check_new(path)
+        saved = _Saved(
+            promptkit=__version__,
+            baseline=self.name,
+            labels=self.labels,
+            columns=self.columns,
+            estimate=self.estimate,
+            gold=() if known is None else tuple(known.gold.tolist()),
+            probabilities=() if known is None else tuple(map(tuple, known.probabilities.tolist())),
+            folds=0 if known is None else known.folds,
+            rows=len(self.fitted_on_rows),
+            sha256=sha256_hex(self._rows),
+            command=command,
+        )
+        write_folder(path, {ROWS: self._rows, BASELINE: (saved.model_dump_json(indent=1) + "\n").encode()})
+        return path
+
+    @classmethod
+    @check_arguments("BaselinePredictor.load")
+    def load(cls, folder: str | Path) -> BaselinePredictor:
+        """Loads a saved baseline.
+
+        Raises:
+            CheckpointError: A file is missing or was changed.
+        """
+        path = expanded(folder)
+        try:
+            saved = _Saved.model_validate_json((path / BASELINE).read_bytes())
+            rows = (path / ROWS).read_bytes()
+        except (OSError, ValidationError) as error:
+            raise _damaged(path, BASELINE, str(error).partition("\n")[0]) from None
+        if sha256_hex(rows) != saved.sha256:
+            raise _damaged(path, ROWS, "it was changed")
+        known = None
+        if saved.gold:
+            gold, probabilities = np.array(saved.gold), np.array(saved.probabilities)
+            known = OutOfFold(labels=saved.labels, gold=gold, probabilities=probabilities, folds=saved.folds)
+        return cls(
+            baseline=baseline_named(saved.baseline),
+            labels=saved.labels,
+            columns=saved.columns,
+            fitted_on_rows=parse_rows(rows, {"fit": saved.rows})["fit"],
+            estimate=saved.estimate,
+            out_of_fold=known,
+        )
+
+
+class BaselineSession:
+    """Predicts rows with a baseline.
+
+    Args:
+        predictor: The baseline with its labeled rows.
+    """
+
+    def __init__(self, predictor: BaselinePredictor) -> None:
+        self._predictor = predictor
+
+    def predict(self, rows: Sequence[Example | Unreadable]) -> Predictions:
+        """Returns the predictions for rows; unreadable ones have an error instead."""
+        items, labels = [row for row in rows if isinstance(row, Example)], self._predictor.labels
+        scores = self._predictor.baseline.predict(self._predictor.fitted_on_rows, items, labels) if items else []
+        answers = Answers(
+            predictions=tuple(map(predicted, scores)),
+            candidates=(labels,) * len(items),
+            logprobs=np.array([_logprobs(each, labels) for each in scores]).reshape(len(items), len(labels)),
+        )
+        errors = [row.reason if isinstance(row, Unreadable) else None for row in rows]
+        return Predictions.of_answers(answers, labels, errors)
+
+
+AnyPredictor = Predictor | BaselinePredictor
+"""What predicts new rows: a frozen model with a manipulation and an alignment, or a baseline."""
+
+
+def load_predictor(folder: str | Path) -> AnyPredictor:
+    """Loads a saved predictor, or a saved baseline."""
+    path = expanded(folder)
+    return BaselinePredictor.load(path) if (path / BASELINE).is_file() else Predictor.load(folder)
+
+
+def _logprobs(scores: Scores, labels: Sequence[str]) -> list[float]:
+    return [scores.get(label, -np.inf) for label in labels]
+
+
+def _damaged(path: Path, file: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path / file} is damaged: {reason}",
+        code="damaged-file",
+        hint="Restore it, or run promptkit tune again",
+        file=str(path / file),
+        reason=reason,
+    )

@@ -1,0 +1,92 @@
+"""What tuning may spend, what it has spent, and what the next block of rows will cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = Literal["seconds", "requests", "tokens"]
+"""What a budget counts. Requests and tokens that the score cache answers count too, so that a repeated run is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on what tuning may spend."""
+
+    amount: float
+    unit: Unit = "seconds"
+
+    def __str__(self) -> str:
+        if self.unit != "seconds":
+            return f"{self.amount:,.0f} {self.unit}"
+        minutes, seconds = divmod(round(self.amount), 60)
+        return f"{minutes} min {seconds} s" if minutes and seconds else f"{minutes} min" if minutes else f"{seconds} s"
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a prompt has cost so far."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    requests: int = 0
+    tokens: int = 0
+
+    def add(self, *, rows: int, seconds: float, requests: int, tokens: int) -> None:
+        """Adds the costs of further rows."""
+        self.rows += rows
+        self.seconds += seconds
+        self.requests += requests
+        self.tokens += tokens
+
+    def per_row(self, unit: Unit) -> float:
+        """The mean cost of a row."""
+        costs: Mapping[Unit, float] = {"seconds": self.seconds, "requests": self.requests, "tokens": self.tokens}
+        return costs[unit] / max(1, self.rows)
+
+    def total(self, unit: Unit) -> float:
+        """The cost of all rows."""
+        return self.per_row(unit) * self.rows
+
+
+@dataclass(slots=True)
+class Meter:
+    """Compares what has been spent with budgets. A race asks it whether the next block fits."""
+
+    budgets: Sequence[Budget]
+    """The limits; all of them hold. Without any, everything fits."""
+    before: float = 0.0
+    """The seconds that an interrupted tuning run had taken."""
+    clock: Callable[[], float] = time.perf_counter
+    spent: dict[int, Spent] = field(default_factory=dict)
+    """Number of a prompt -> what it has cost."""
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """The wall time so far, including that before an interruption."""
+        return self.before + self.clock() - self._started
+
+    def total(self, unit: Unit) -> float:
+        """What has been spent so far, in one unit."""
+        return self.seconds if unit == "seconds" else sum(each.total(unit) for each in self.spent.values())
+
+    def share(self) -> float:
+        """The largest share of a budget that is spent."""
+        return max((self.total(budget.unit) / budget.amount for budget in self.budgets), default=0.0)
+
+    def fits(self, prompts: Sequence[int], start: int, stop: int) -> bool:
+        """Returns whether these prompts can answer the rows from `start` to `stop` with what is left.
+
+        Every prompt costs as much per row as it did before; the seconds include the computation of its alignments.
+        """
+        for budget in self.budgets:
+            per_row = sum(self.spent[prompt].per_row(budget.unit) for prompt in prompts if prompt in self.spent)
+            if self.total(budget.unit) + per_row * (stop - start) > budget.amount:
+                return False
+        return True

@@ -1,0 +1,114 @@
+"""Answers the blocks of a race: asks every prompt that is left, scores its alignments, and measures what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from promptkit.core.metric_input import MetricInput
+from promptkit.metrics.base import Metric
+from promptkit.models.cache import ScoreCache
+from promptkit.tuning.answers import PromptAnswers
+from promptkit.tuning.budget import Meter, Spent
+from promptkit.tuning.candidates import Candidate
+from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.race import RaceSettings, Scores
+from promptkit.tuning.scoring import scores_of
+from promptkit.tuning.space import Space
+
+FIRST_BLOCK = 0.5
+"""The largest share of a budget for the first block of rows; when it is spent, the remaining prompts are not tried."""
+
+
+class Contest:
+    """The candidates of a race with their answers so far.
+
+    Args:
+        space: What is tried.
+        baselines: The predictions of each baseline for all rows, in the order of the race.
+        rows: The labeled rows and their folds.
+        metric: The metric that candidates are compared by.
+        settings: The settings of the race.
+        meter: What is spent.
+        cache: The score cache; None for none.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        baselines: Sequence[MetricInput],
+        rows: TuningRows,
+        metric: Metric,
+        settings: RaceSettings,
+        meter: Meter,
+        cache: ScoreCache | None,
+    ) -> None:
+        self.space, self.rows, self.metric, self.meter = space, rows, metric, meter
+        self.answers = [PromptAnswers(each.predictor, each.chains, rows, cache) for each in space.prompts]
+        self.candidates: list[Candidate] = []
+        """The baselines and the candidates of the prompts that are tried."""
+        self._baselines, self._block = tuple(baselines), settings.block
+        self._counts = [0] * len(space.prompts)
+        self._known: dict[tuple[int, int], MetricInput | None] = {}
+
+    def try_prompts(self) -> list[int]:
+        """Asks prompts the first block of rows until too much of a budget is spent, and returns the numbers of those asked."""
+        tried: list[int] = []
+        for prompt in range(len(self.answers)):
+            if tried and self.meter.share() > FIRST_BLOCK:
+                break
+            self.ask(prompt, min(self._block, len(self.rows)))
+            tried.append(prompt)
+        return tried
+
+    def enter(self, tried: Sequence[int], tokens: Sequence[float]) -> None:
+        """Enters the baselines and the candidates of some prompts into the race.
+
+        Args:
+            tried: The numbers of the prompts.
+            tokens: The mean number of tokens of the prompts, in the same order.
+        """
+        mean = dict(zip(tried, tokens, strict=True))
+        self.candidates = [
+            replace(each, tokens=0.0 if each.prompt is None else mean[each.prompt])
+            for each in self.space.candidates()
+            if each.prompt is None or each.prompt in mean
+        ]
+
+    def answer(self, asked: Sequence[int], count: int) -> Scores:
+        """Returns the scores of candidates for the first rows, after their prompts have answered them."""
+        for prompt in sorted({prompt for each in asked if (prompt := self.candidates[each].prompt) is not None}):
+            self.ask(prompt, count)
+        return scores_of([self.predictions(each, count) for each in asked], self.metric, count)
+
+    def ask(self, prompt: int, count: int) -> None:
+        """Asks a prompt the first rows.
+
+        They are asked block by block, also when an interrupted race continues, so that the outputs are always the same.
+        """
+        spent = self.meter.spent.setdefault(prompt, Spent())
+        while self._counts[prompt] < count:
+            stop = min(count, (self._counts[prompt] // self._block + 1) * self._block)
+            started, before = time.perf_counter(), self.answers[prompt].requests
+            self.answers[prompt].answer(stop)
+            spent.add(
+                rows=stop - self._counts[prompt],
+                seconds=time.perf_counter() - started,
+                requests=self.answers[prompt].requests - before,
+                tokens=round(self.answers[prompt].tokens_per_row * stop) - spent.tokens,
+            )
+            self._counts[prompt] = stop
+
+    def predictions(self, number: int, count: int) -> MetricInput | None:
+        """Returns the predictions of a candidate for the first rows; None if it cannot be fitted on so few rows."""
+        if (number, count) not in self._known:
+            candidate = self.candidates[number]
+            if candidate.prompt is None:
+                self._known[number, count] = self._baselines[candidate.place].take(range(count))
+            else:
+                started = time.perf_counter()
+                chain = self.space.prompts[candidate.prompt].chains[candidate.place]
+                self._known[number, count] = self.answers[candidate.prompt].predictions(chain)
+                self.meter.spent[candidate.prompt].seconds += time.perf_counter() - started
+        return self._known[number, count]

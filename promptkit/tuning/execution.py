@@ -1,0 +1,260 @@
+"""One execution of tuning: the race, the estimate, the chosen predictor, and the files."""
+
+from __future__ import annotations
+
+import shutil
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import numpy as np
+
+from promptkit.core.output_reader import OutputReader
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.metrics.base import Metric
+from promptkit.metrics.intervals import Estimate as Interval
+from promptkit.metrics.table import estimate as metric_estimate
+from promptkit.models.cache import ScoreCache
+from promptkit.predictor.columns import Columns
+from promptkit.predictor.estimate import Estimate, Figure
+from promptkit.predictor.out_of_fold import OutOfFold
+from promptkit.tasks.task import Task
+from promptkit.tuning.baseline_predictor import AnyPredictor, BaselinePredictor
+from promptkit.tuning.baseline_scores import baseline_predictions, compared_metric, predictions_of
+from promptkit.tuning.budget import Meter
+from promptkit.tuning.contest import Contest
+from promptkit.tuning.estimate import RaceEstimate, estimate
+from promptkit.tuning.explanation import hard_rows, learning_curve
+from promptkit.tuning.figures import Standing, TuningResult, best_first
+from promptkit.tuning.folder import PREDICTOR, TuningFolder
+from promptkit.tuning.folds import stratified
+from promptkit.tuning.race import Course, RaceSettings, Stage, StageRecord, race
+from promptkit.tuning.scoring import RACED
+from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
+
+LEADERS = 5
+"""The most candidates that are shown while tuning runs."""
+
+
+class Execution:
+    """One execution of tuning, which continues where an earlier one was interrupted.
+
+    Args:
+        tuning: What is tuned.
+        folder: The folder, locked by this process.
+        cache: The score cache; None for none.
+        progress: Called after each block of rows.
+    """
+
+    def __init__(self, tuning: Tuning, folder: TuningFolder, cache: ScoreCache | None, progress: Progress) -> None:
+        self._tuning, self._folder, self._cache, self._progress = tuning, folder, cache, progress
+        self._rows = stratified(tuning.task, tuning.rows, tuning.seed)
+        self._reader = tuning.space.prompts[0].predictor.reader
+        predictions = baseline_predictions(tuning.space.baselines, self._rows, self._reader)
+        self._metric = compared_metric(tuning.metric, self._reader, tuning.task)
+        self._settings = RaceSettings(metric=RACED.get(self._metric.name, self._metric.name))
+        self._meter = Meter(budgets=tuning.budgets, before=folder.seconds())
+        self._contest = Contest(tuning.space, predictions, self._rows, self._metric, self._settings, self._meter, cache)
+
+    def run(self) -> None:
+        """Runs the race and writes the result. After Ctrl-C, the folder contains the best predictor so far."""
+        stages: list[Stage] = []
+
+        def record(stage: Stage) -> None:
+            self._folder.append(cast("dict[str, object]", stage.to_json()))
+            self._folder.record_seconds(self._meter.seconds)
+            stages.append(stage)
+            self._report(stage)
+
+        try:
+            stages += self._start()
+            course = race(
+                self._contest.candidates,
+                len(self._rows),
+                self._contest.answer,
+                self._settings,
+                self._meter,
+                recorded=tuple(stages),
+                record=record,
+            )
+        except KeyboardInterrupt:
+            if stages:
+                self._save(self._predictor(stages[-1].leader))
+            raise
+        self._finish(course)
+
+    def _start(self) -> list[Stage]:
+        """Enters the candidates, and returns the stages of an interrupted race."""
+        lines = self._folder.lines()
+        if not lines:
+            tried = self._contest.try_prompts()
+            tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
+            lines = [{"tried": tried, "tokens": tokens}]
+            self._folder.append(lines[0])
+        header, *recorded = lines
+        self._contest.enter(cast("list[int]", header["tried"]), cast("list[float]", header["tokens"]))
+        return [Stage.from_json(cast("StageRecord", line)) for line in recorded]
+
+    def _report(self, stage: Stage) -> None:
+        values = self._settings.values(stage.scores)
+        scored = [(float(row.mean()), -place) for place, row in enumerate(values) if not np.isnan(row).any()]
+        best = [(self._contest.candidates[stage.asked[-place]].name, score) for score, place in sorted(scored)[::-1]]
+        progress = TuningProgress(
+            rows=stage.rows,
+            of=len(self._rows),
+            prompts=len({self._contest.candidates[each].prompt for each in stage.left} - {None}),
+            leaders=tuple(best[:LEADERS]),
+            share=self._meter.share(),
+        )
+        self._progress(progress)
+
+    # ---- the result ----------------------------------------------------------------------------------------
+
+    def _finish(self, course: Course) -> None:
+        contest, tuning = self._contest, self._tuning
+        estimated = estimate(course, contest.candidates, self._settings)
+        chosen = course.winner if estimated.beats_baseline else estimated.best_baseline
+        assert chosen is not None, "without baselines the winner is recommended"
+        known = self._estimate_of(chosen, course, estimated)
+        predictor = _with_estimate(self._predictor(chosen), known, self._out_of_fold(chosen, course.last.rows))
+        self._save(predictor)
+        test = None if tuning.test is None else test_score(predictor, tuning.test, self._metric, self._reader)
+        winner = contest.predictions(course.winner, course.last.rows)
+        left = [contest.predictions(each, course.last.rows) for each in course.last.asked]
+        assert winner is not None, "the winner has scores"
+        baseline = estimated.baseline
+        result = TuningResult(
+            task=tuning.task.name,
+            model=", ".join(dict.fromkeys(each.predictor.model.name for each in tuning.space.prompts)),
+            metric=self._metric.name,
+            rows=len(self._rows),
+            folds=self._rows.of,
+            answered=course.last.rows,
+            winner=contest.candidates[course.winner].name,
+            score=self._signed(estimated.winner.own),
+            estimate=self._figure(estimated.winner.estimate),
+            baseline=None if estimated.best_baseline is None else contest.candidates[estimated.best_baseline].name,
+            baseline_estimate=None if baseline is None else self._figure(baseline.estimate),
+            difference=None if estimated.difference is None else self._figure(estimated.difference),
+            beats_baseline=estimated.beats_baseline,
+            end=course.last.end or "",
+            requests=round(self._meter.total("requests")),
+            tokens=round(self._meter.total("tokens")),
+            curve=tuple(learning_curve(contest, course.winner, course.last.rows)),
+            hard_rows=tuple(hard_rows(contest, [each for each in left if each is not None], winner)),
+            test=test,
+            test_rows=0 if tuning.test is None else len(tuning.test.rows(tuning.test.spec.split)),
+            prompt=self._prompt(course.winner),
+            command=tuning.command,
+            notes=(*tuning.space.notes, *self._untried()),
+        )
+        found = [self._standing(number, course) for number in range(len(contest.candidates))]
+        standings = best_first(found, higher_is_better=self._metric.higher_is_better)
+        self._folder.record_seconds(self._meter.seconds)
+        self._folder.finish(result.model_dump(mode="json"), [each.model_dump(mode="json") for each in standings])
+
+    def _predictor(self, number: int) -> AnyPredictor:
+        """Returns a candidate as a predictor of new rows."""
+        candidate = self._contest.candidates[number]
+        if candidate.prompt is not None:
+            chain = self._tuning.space.prompts[candidate.prompt].chains[candidate.place]
+            return self._contest.answers[candidate.prompt].fitted(chain)
+        return BaselinePredictor(
+            baseline=self._tuning.space.baselines[candidate.place],
+            labels=self._tuning.task.labels,
+            columns=Columns.of_task(self._rows.task_of_all()),
+            fitted_on_rows=self._rows.rows,
+        )
+
+    def _save(self, predictor: AnyPredictor) -> None:
+        """Replaces the saved predictor."""
+        path = self._folder.path / PREDICTOR
+        shutil.rmtree(path, ignore_errors=True)
+        predictor.save(path, command=self._tuning.command)
+
+    def _estimate_of(self, chosen: int, course: Course, estimated: RaceEstimate) -> Estimate:
+        """Returns the estimate that is saved with the predictor."""
+        corrected = estimated.winner if chosen == course.winner else estimated.baseline
+        assert corrected is not None
+        baselines = {}
+        if estimated.baseline is not None and estimated.best_baseline is not None:
+            name = self._contest.candidates[estimated.best_baseline].name
+            baselines[name] = {self._metric.name: self._figure(estimated.baseline.estimate)}
+        return Estimate(
+            task=self._tuning.task.name,
+            split=self._tuning.task.spec.split,
+            rows=course.last.rows,
+            folds=self._rows.of,
+            metrics={self._metric.name: self._figure(corrected.estimate)},
+            baselines=baselines,
+            notes=(f"The best of {len(self._contest.candidates)} candidates; the estimate is corrected for this choice",),
+            command=self._tuning.command,
+        )
+
+    def _out_of_fold(self, number: int, rows: int) -> OutOfFold | None:
+        predictions = self._contest.predictions(number, rows)
+        if predictions is None or predictions.kind != "labels":
+            return None
+        return OutOfFold.of_metric_input(predictions, self._tuning.task.labels, folds=self._rows.of)
+
+    def _standing(self, number: int, course: Course) -> Standing:
+        """Returns the place of a candidate on the leaderboard."""
+        candidate = self._contest.candidates[number]
+        drops = [(stage, each) for stage in course.stages for each in stage.dropped if each.candidate == number]
+        asked = [stage for stage in course.stages if number in stage.asked]
+        scored = [found for stage in reversed(asked) if (found := self._contest.predictions(number, stage.rows)) is not None]
+        score = metric_estimate(self._metric, scored[0]) if scored else None
+        return Standing(
+            name=candidate.name,
+            is_baseline=candidate.prompt is None,
+            rows=len(scored[0]) if scored else 0,
+            score=None if score is None else score.value,
+            low=None if score is None else score.low,
+            high=None if score is None else score.high,
+            tokens=round(candidate.tokens, 1),
+            dropped_at=drops[0][0].rows if drops else None,
+            reason=drops[0][1].reason if drops else "",
+        )
+
+    def _prompt(self, winner: int) -> str:
+        """Returns the prompt of the first row; nothing for a baseline or an image."""
+        candidate = self._contest.candidates[winner]
+        return "" if candidate.prompt is None else self._contest.answers[candidate.prompt].prompt_of_first_row()
+
+    def _untried(self) -> list[str]:
+        """Returns a note on the prompts that the budget did not suffice to try."""
+        tried = {each.prompt for each in self._contest.candidates} - {None}
+        prompts = self._tuning.space.prompts
+        names = [each.name for number, each in enumerate(prompts) if number not in tried]
+        return [f"The budget did not suffice to try {', '.join(names)}"] if names else []
+
+    def _signed(self, value: float) -> float:
+        """Returns a mean of race values as the metric: the race negates metrics for which lower is better."""
+        return value if self._metric.higher_is_better else -value
+
+    def _figure(self, interval: Interval) -> Figure:
+        if self._metric.higher_is_better:
+            return Figure(value=interval.value, low=interval.low, high=interval.high)
+        return Figure(value=-interval.value, low=-interval.high, high=-interval.low)
+
+
+def test_score(predictor: AnyPredictor, test: Task, metric: Metric, reader: OutputReader) -> Figure:
+    """Returns the score of a predictor on rows that tuning did not use.
+
+    Args:
+        predictor: The predictor.
+        test: The task with the rows.
+        metric: The metric.
+        reader: The first aligner, which judges free answers.
+    """
+    rows = test.rows(test.spec.split)
+    if isinstance(predictor, BaselinePredictor):
+        predictions = predictions_of(predictor.baseline, predictor.fitted_on_rows, rows, test, reader)
+    else:
+        with TemporaryDirectory() as out:
+            predictions = evaluate(predictor, test, baselines=False, out=out, folds=1, progress=False).results[0].metric_input
+    found = metric_estimate(metric, predictions)
+    return Figure(value=found.value, low=found.low, high=found.high)
+
+
+def _with_estimate(predictor: AnyPredictor, known: Estimate, rows: OutOfFold | None) -> AnyPredictor:
+    return predictor.with_estimate(known, rows)

@@ -1,0 +1,118 @@
+"""The figures of a result of tuning, as they are written to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from promptkit.predictor.estimate import Figure
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Standing(_Frozen):
+    """One candidate of the leaderboard."""
+
+    name: str
+    """The prompt and the alignment, such as `balanced, k=8 · linear`, or the baseline."""
+    is_baseline: bool
+    rows: int
+    """The number of rows that it answered."""
+    score: float | None
+    """Its score on these rows, which is too high for the best of many candidates; None if it was never fitted."""
+    low: float | None = None
+    high: float | None = None
+    """The 95% interval of the score, without regard to the choice."""
+    tokens: float
+    """The mean number of tokens of a row's prompt."""
+    dropped_at: int | None = None
+    """The number of rows after which it was dropped; None if it was left at the end."""
+    reason: str = ""
+    """Why it was dropped."""
+
+
+class CurvePoint(_Frozen):
+    """The score of the winner with fewer labeled rows."""
+
+    rows: int
+    """The number of labeled rows that its alignment is fitted on."""
+    score: float
+
+
+class HardRow(_Frozen):
+    """A row that no candidate predicts correctly: its label may be wrong, or it may be ambiguous."""
+
+    id: str
+    text: str
+    """The inputs of the row."""
+    label: str
+    predicted: str
+    """The prediction of the winner."""
+
+
+class TuningResult(_Frozen):
+    """Everything that `tune.json` says about finished tuning."""
+
+    task: str
+    model: str
+    """The models, separated by commas."""
+    metric: str
+    rows: int
+    """The number of labeled rows."""
+    folds: int
+    """The number of folds."""
+    answered: int
+    """The number of rows that the winner answered."""
+    winner: str
+    """The best prompt and alignment."""
+    score: float
+    """Its score on the rows that it was chosen by."""
+    estimate: Figure
+    """The estimate of its score on new rows, with its 95% interval."""
+    baseline: str | None
+    """The best baseline; None without baselines."""
+    baseline_estimate: Figure | None
+    """The estimate of the baseline's score on new rows."""
+    difference: Figure | None
+    """The winner minus the best baseline on new rows, paired by row."""
+    beats_baseline: bool
+    """Whether the interval of the difference is above 0."""
+    end: str
+    """Why the race ended: `rows` or `budget`."""
+    requests: int
+    """The number of requests."""
+    tokens: int
+    """The number of tokens of the prompts of the requests."""
+    curve: tuple[CurvePoint, ...] = ()
+    hard_rows: tuple[HardRow, ...] = ()
+    test: Figure | None = None
+    """The score on the rows of `--test`, which were used once, at the end; None without such rows."""
+    test_rows: int = 0
+    prompt: str = ""
+    """The prompt of the first row, as the model reads it."""
+    command: str = ""
+    """The command that evaluates the winner again."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def recommended(self) -> str:
+        """The name of what is recommended: the winner if it beats the best baseline, and otherwise the baseline."""
+        return self.winner if self.beats_baseline or self.baseline is None else self.baseline
+
+    @property
+    def optimism(self) -> float:
+        """By how much the score of the winner on the rows that it was chosen by is too high."""
+        return self.score - self.estimate.value
+
+
+def best_first(standings: Sequence[Standing], *, higher_is_better: bool) -> list[Standing]:
+    """Returns candidates in the order of the leaderboard: those with more rows first, then by score, and those without last."""
+
+    def rank(standing: Standing) -> tuple[int, bool, float]:
+        score = 0.0 if standing.score is None else standing.score
+        return -standing.rows, standing.score is None, -score if higher_is_better else score
+
+    return sorted(standings, key=rank)

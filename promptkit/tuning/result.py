@@ -1,0 +1,124 @@
+"""The result of tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import RunError
+from promptkit.core.paths import expanded
+from promptkit.display.table import Entry, Table
+from promptkit.metrics.intervals import Estimate as Interval
+from promptkit.tuning.baseline_predictor import AnyPredictor, load_predictor
+from promptkit.tuning.explanation import explain, markdown, summary
+from promptkit.tuning.figures import Standing, TuningResult
+from promptkit.tuning.folder import PREDICTOR, read_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The result of tuning. Printing it shows whether anything beats the best baseline, the estimate and the leaderboard."""
+
+    path: Path
+    """The folder of the result."""
+    result: TuningResult
+    """The figures."""
+    standings: tuple[Standing, ...]
+    """All candidates, best first."""
+    seconds: float = 0.0
+    """The wall time of all executions."""
+
+    @classmethod
+    @check_arguments("Tuned.load")
+    def load(cls, folder: str | Path) -> Tuned:
+        """Reads the result of finished tuning.
+
+        Raises:
+            RunError: Tuning is not finished, or a file was changed.
+        """
+        path = expanded(folder)
+        contents = read_folder(path)
+        if contents is None:
+            raise RunError(
+                f"{path} has no finished result of promptkit tune",
+                code="not-finished",
+                hint="Run the same promptkit tune command again: it continues",
+                folder=str(path),
+            )
+        result = TuningResult.model_validate(contents.result)
+        standings = tuple(Standing.model_validate(line) for line in contents.leaderboard)
+        return cls(path=path, result=result, standings=standings, seconds=contents.seconds)
+
+    @cached_property
+    def predictor(self) -> AnyPredictor:
+        """The recommended predictor: the winner, or the best baseline if nothing beats it."""
+        return load_predictor(self.path / PREDICTOR)
+
+    @property
+    def estimate(self) -> Interval:
+        """The estimate of the recommended predictor's score on new rows, with its 95% interval."""
+        result = self.result
+        figure = result.estimate if result.recommended == result.winner else result.baseline_estimate
+        assert figure is not None
+        return Interval(**figure.model_dump())
+
+    @property
+    def leaderboard(self) -> Table:
+        """All candidates, best first, with their scores on the rows that they answered."""
+        return self.leaderboard_of(len(self.standings))
+
+    @check_arguments("Tuned.leaderboard_of")
+    def leaderboard_of(self, count: int) -> Table:
+        """Returns the first candidates of the leaderboard."""
+        rows: list[tuple[Entry, ...]] = [
+            (
+                f"{each.name} (baseline)" if each.is_baseline else each.name,
+                _interval(each),
+                each.rows,
+                round(each.tokens),
+                "" if each.dropped_at is None else f"{each.reason} after {each.dropped_at} rows",
+            )
+            for each in self.standings[:count]
+        ]
+        more = len(self.standings) - len(rows)
+        caption = "each row is predicted from the other folds; the score of the best of many candidates is too high"
+        return Table(
+            title=f"{self.result.task} · {self.result.rows} labeled rows · {self.result.folds} folds · {self.result.model}",
+            columns=("candidate", self.result.metric, "rows", "tokens", "dropped"),
+            rows=tuple(rows),
+            names=1,
+            caption=f"{caption}; {more} more candidates are in leaderboard.jsonl" if more else caption,
+        )
+
+    def why(self) -> str:
+        """Explains the choice: the comparison with the baseline, the learning curve and the rows that nothing gets right."""
+        return explain(self)
+
+    @check_arguments("Tuned.report")
+    def report(self, path: str | Path) -> Path:
+        """Writes the leaderboard and the explanation as a Markdown file.
+
+        Returns:
+            The path of the file.
+        """
+        target = expanded(path)
+        target.write_text(markdown(self), encoding="utf-8")
+        return target
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the result as JSON values, as `promptkit tune --json` prints them."""
+        leaderboard = [each.model_dump() for each in self.standings]
+        result = self.result.model_dump()
+        recommended = {"recommended": self.result.recommended, "optimism": self.result.optimism}
+        return {**result, **recommended, "leaderboard": leaderboard, "seconds": self.seconds, "path": str(self.path)}
+
+    def __str__(self) -> str:
+        return summary(self)
+
+
+def _interval(standing: Standing) -> Entry:
+    if standing.score is None or standing.low is None or standing.high is None:
+        return standing.score
+    return Interval(value=standing.score, low=standing.low, high=standing.high)

@@ -1,0 +1,84 @@
+"""What is tuned, and the state of tuning while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from promptkit.core.examples import LabeledExample, rows_hash
+from promptkit.core.version import __version__
+from promptkit.metrics.asked import Asked, name_of
+from promptkit.tasks.task import Task
+from promptkit.tuning.budget import Budget
+from promptkit.tuning.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What is tuned: the rows, the space, and the limits."""
+
+    task: Task
+    rows: Sequence[LabeledExample]
+    """The labeled rows."""
+    space: Space
+    """What is tried."""
+    budgets: tuple[Budget, ...] = ()
+    """The limits, all of which hold; without any, every row is answered by every prompt that is left."""
+    metric: Asked | None = None
+    """What candidates are compared by; the main metric of the task by default."""
+    test: Task | None = None
+    """A task with rows that the recommended predictor is evaluated on once, at the end."""
+    seed: int = 0
+    """The seed of the order of the rows and of their folds."""
+    command: str = ""
+    """The command that repeats the tuning, for readers."""
+
+    def identity(self) -> dict[str, object]:
+        """Returns everything that determines the result."""
+        prompts = [
+            {
+                "name": each.name,
+                "model": dict(each.predictor.model.identity()),
+                "manipulate": dict(each.predictor.manipulate.settings()),
+                "align": [chain.settings() for chain in each.chains],
+            }
+            for each in self.space.prompts
+        ]
+        return {
+            "promptkit": __version__,
+            "task": dict(self.task.identity()),
+            "rows": rows_hash(self.rows),
+            "prompts": prompts,
+            "baselines": [each.name for each in self.space.baselines],
+            "budget": [[each.amount, each.unit] for each in self.budgets],
+            "metric": None if self.metric is None else name_of(self.metric),
+            "test": None if self.test is None else rows_hash(self.test.rows(self.test.spec.split)),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningProgress:
+    """The state of tuning after a block of rows."""
+
+    rows: int
+    """The number of rows so far."""
+    of: int
+    """The number of labeled rows."""
+    prompts: int
+    """The number of prompts that are left."""
+    leaders: tuple[tuple[str, float], ...]
+    """The best candidates so far, best first, with their scores on the rows so far."""
+    share: float
+    """The share of the budget that is spent; 0 without a budget."""
+
+    @property
+    def line(self) -> str:
+        """The state as one line of text."""
+        name, score = self.leaders[0]
+        spent = f", {self.share:.0%} of the budget" if self.share else ""
+        return f"{self.rows} of {self.of} rows, {self.prompts} prompts left, best: {name} {score:.3f}{spent}"
+
+
+Progress = Callable[[TuningProgress], None]
+"""Called after each block of rows."""

@@ -1,0 +1,166 @@
+"""Tuning from labeled rows to a saved predictor: results, interruptions and files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import promptkit as pk
+from promptkit.align.chain import CALIBRATIONS, make_chain, reader_for
+from promptkit.core.errors import RunError
+from promptkit.core.examples import LabeledExample
+from promptkit.core.registry import build
+from promptkit.models.registry import load
+from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.task import Task
+from promptkit.tuning.baseline_predictor import BaselinePredictor, load_predictor
+from promptkit.tuning.baselines import free_baselines
+from promptkit.tuning.budget import Budget
+from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.result import Tuned
+from promptkit.tuning.space import Space
+from promptkit.tuning.tune import tune_space
+from promptkit.tuning.tuning import Tuning, TuningProgress
+from tests.support.errors import refused
+
+TASK = pk.task("sentiment")
+ROWS = by_hash(TASK.rows("test"), 60)
+
+
+def space(task: Task = TASK, alignments: tuple[str, ...] = ("batch-fitted", "vector")) -> Space:
+    """Returns three prompts with a few alignments each."""
+    reader = reader_for(task)
+    chains = [make_chain(reader), *(make_chain([reader, build("calibration", CALIBRATIONS, name)]) for name in alignments)]
+    prompts = {f"{k} shots": pk.Prompt(task.spec.template, demos=pk.demos.Balanced(k=k)) for k in (0, 2, 4)}
+    return Space(
+        prompts=tuple(
+            PromptCandidate(name=name, predictor=pk.Predictor(load("fake"), prompt, reader), chains=tuple(chains))
+            for name, prompt in prompts.items()
+        ),
+        baselines=tuple(free_baselines(task)),
+    )
+
+
+def tuning(rows: list[LabeledExample] = ROWS, *budgets: Budget, metric: str | None = None) -> Tuning:
+    return Tuning(task=TASK, rows=rows, space=space(), budgets=budgets, metric=metric)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Returns the contents of all files except those that differ between executions."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("timing.json", ".lock")
+    }
+
+
+def test_the_result_is_read_again(tmp_path: Path) -> None:
+    first = tune_space(tuning(), out=tmp_path)
+    calls: list[TuningProgress] = []
+    again = tune_space(tuning(), out=tmp_path, progress=calls.append)
+    assert (first.result, first.standings) == (again.result, again.standings)
+    assert not calls
+    assert first.path == again.path
+    assert {path.name for path in first.path.iterdir()} >= {"tune.json", "race.jsonl", "leaderboard.jsonl", "predictor"}
+
+
+def test_nothing_is_recommended_that_does_not_beat_the_baseline(tmp_path: Path) -> None:
+    """The fake model knows nothing, so a baseline is recommended, saved, and predicts rows as the baseline does."""
+    tuned = tune_space(tuning(), out=tmp_path)
+    assert not tuned.result.beats_baseline
+    assert isinstance(tuned.predictor, BaselinePredictor)
+    assert tuned.result.recommended == tuned.predictor.name == tuned.result.baseline
+    items = [row.unlabeled() for row in TASK.rows("test")[:10]]
+    scores = tuned.predictor.baseline.predict(ROWS, items, TASK.labels)
+    expected = [max(each, key=lambda label: each[label]) for each in scores]
+    assert [*tuned.predictor.predict([dict(item.texts) for item in items]).predictions] == expected
+    assert tuned.estimate.low <= tuned.estimate.value <= tuned.estimate.high
+
+
+class Stopped(Exception):
+    """Ends a tuning run as a crash would."""
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_an_interrupted_run_continues_with_the_same_files(tmp_path: Path, blocks: int, cache: bool) -> None:
+    budget = Budget(1000, "requests")
+    whole = tune_space(tuning(ROWS, budget), out=tmp_path / "whole", cache=cache)
+    seen: list[TuningProgress] = []
+
+    def stop(progress: TuningProgress) -> None:
+        seen.append(progress)
+        if len(seen) == blocks:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        tune_space(tuning(ROWS, budget), out=tmp_path / "parts", cache=cache, progress=stop)
+    parts = tune_space(tuning(ROWS, budget), out=tmp_path / "parts", cache=cache)
+    assert files(whole.path) == files(parts.path)
+
+
+def test_after_ctrl_c_the_best_predictor_so_far_is_saved(tmp_path: Path) -> None:
+    def interrupt(progress: TuningProgress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_space(tuning(), out=tmp_path, progress=interrupt)
+    (folder,) = tmp_path.iterdir()
+    predictor = load_predictor(folder / "predictor")
+    assert len(predictor.predict([{"text": "A film."}]).predictions) == 1
+    with refused(RunError, "not-finished"):
+        Tuned.load(folder)
+    assert tune_space(tuning(), out=tmp_path).path == folder
+
+
+def test_a_small_budget_ends_the_race_early(tmp_path: Path) -> None:
+    tuned = tune_space(tuning(ROWS, Budget(70, "requests")), out=tmp_path)
+    assert tuned.result.end == "budget"
+    assert tuned.result.requests <= 70
+    assert tuned.result.answered < len(ROWS)
+
+
+def test_a_budget_that_is_spent_by_the_first_block_leaves_prompts_untried(tmp_path: Path) -> None:
+    tuned = tune_space(tuning(ROWS, Budget(20, "requests")), out=tmp_path)
+    assert {each.name for each in tuned.standings if not each.is_baseline} < {
+        each.name_of(chain) for each in space().prompts for chain in each.chains
+    }
+    assert any("4 shots" in note for note in tuned.result.notes)
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "log_loss", "brier"])
+def test_candidates_are_compared_by_other_metrics(tmp_path: Path, metric: str) -> None:
+    tuned = tune_space(tuning(ROWS[:40], metric=metric), out=tmp_path)
+    figure = tuned.result.estimate
+    assert tuned.result.metric == metric
+    assert figure.low <= figure.value <= figure.high
+    scored = [each.score for each in tuned.standings if each.score is not None and each.rows == tuned.result.answered]
+    assert scored == sorted(scored, reverse=metric == "macro_f1")
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    tuned = tune_space(tuning(), out=tmp_path)
+    leaderboard = tuned.path / "leaderboard.jsonl"
+    leaderboard.write_text(leaderboard.read_text("utf-8").replace("0.", "1.", 1), "utf-8")
+    with refused(RunError, "changed-file", file=str(leaderboard)):
+        Tuned.load(tuned.path)
+
+
+def test_the_test_rows_are_used_once(tmp_path: Path) -> None:
+    test = TASK.with_parts(pool=1.0)
+    rows = by_hash(TASK.part("pool"), 40)
+    tuned = tune_space(replace(tuning(rows), test=test), out=tmp_path)
+    assert tuned.result.test is not None
+    assert tuned.result.test_rows == len(TASK.rows("test"))
+
+
+def test_the_explanation_names_the_winner_and_the_baseline(tmp_path: Path) -> None:
+    tuned = tune_space(tuning(), out=tmp_path)
+    text = tuned.why()
+    assert tuned.result.winner in text
+    assert tuned.result.recommended in text
+    report = tuned.report(tmp_path / "report.md").read_text("utf-8")
+    assert all(each.name in report for each in tuned.standings)
+    assert tuned.to_json()["recommended"] == tuned.result.recommended
