@@ -76,6 +76,8 @@ class PromptAnswers:
         self._ask = CachedModel(predictor.model, cache, purpose="Tuning")
         self._folds: dict[int, _FoldAnswers] = {}
         self._count = 0
+        self._known: dict[tuple[str, int, int], Chain] = {}
+        """Name of an alignment, fold, and number of rows -> the alignment that was fitted on these rows of the other folds."""
 
     @property
     def requests(self) -> int:
@@ -106,7 +108,7 @@ class PromptAnswers:
 
         Args:
             chain: The alignment.
-            fit_rows: The largest number of rows that it is fitted on, the first ones in the order of the race; all if None.
+            fit_rows: It is fitted only on rows among the first ones in the order of the race, so many; on all if None.
 
         Returns:
             None if the alignment cannot be fitted on so few rows.
@@ -125,7 +127,9 @@ class PromptAnswers:
         """
         task = self._rows.task_of_all()
         manipulation = self._predictor.manipulate.fit(self._predictor.bind_context(task, cache=self._cache))
-        return self._predictor.with_stages(manipulation, self._fit(chain, sorted(self._folds)), Columns.of_task(task))
+        return self._predictor.with_stages(
+            manipulation, self._fit(chain, sorted(self._folds), self._count), Columns.of_task(task)
+        )
 
     def prompt_of_first_row(self) -> str:
         """Returns the prompt of the first row as the model reads it; an empty text for images."""
@@ -183,10 +187,11 @@ class PromptAnswers:
     def _scores(self, chain: Chain, fit_rows: int | None) -> dict[str, Sequence[float]]:
         """Returns the label scores of every row with an answer, by its id."""
         scores: dict[str, Sequence[float]] = {}
+        first = self._count if fit_rows is None else fit_rows
         for fold in sorted(self._folds):
             records = answered([*self._folds[fold].samples.values()])
             if records:
-                fitted = self._fit(chain, [other for other in sorted(self._folds) if other != fold], fit_rows)
+                fitted = self._fitted_once(chain, fold, first)
                 assert fitted.applied is not None
                 support = [*self._folds[fold].support.values()]
                 data = collect_fit_data((fitted,), records, support, self._reads([fold], records))
@@ -194,11 +199,18 @@ class PromptAnswers:
                 scores |= dict(zip([record["id"] for record in records], rows, strict=True))
         return scores
 
-    def _fit(self, chain: Chain, folds: Sequence[int], most: int | None = None) -> Chain:
-        """Returns an alignment that is fitted on the answered rows of some folds, at most `most` of them."""
+    def _fitted_once(self, chain: Chain, fold: int, first: int) -> Chain:
+        """Returns an alignment for a fold that is fitted on the other folds' rows among the first ones, and keeps it."""
+        key = chain.name, fold, first
+        if key not in self._known:
+            self._known[key] = self._fit(chain, [other for other in sorted(self._folds) if other != fold], first)
+        return self._known[key]
+
+    def _fit(self, chain: Chain, folds: Sequence[int], first: int) -> Chain:
+        """Returns an alignment that is fitted on the rows of some folds among the first ones in the order of the race."""
         if chain.is_fitted:
             return chain
-        samples = self._samples(folds)[:most]
+        samples = self._samples(folds, first)
         further = {name: record for fold in folds for name, record in self._folds[fold].support.items()}
         support = [*further.values(), *(_as_fit_row(record) for record in samples)]
         reads = self._reads(folds, samples, also_as_fit_rows=True)
@@ -212,9 +224,9 @@ class PromptAnswers:
             fitted_on=frozenset(row.content for row in rows),
         )
 
-    def _samples(self, folds: Sequence[int]) -> list[RowRecord]:
-        """Returns the records of the answered rows of some folds, in the order of the race."""
-        samples = [self._sample(index) for index in range(self._count) if self._rows.folds[index] in folds]
+    def _samples(self, folds: Sequence[int], first: int) -> list[RowRecord]:
+        """Returns the records of the rows of some folds among the first ones, in the order of the race."""
+        samples = [self._sample(index) for index in range(min(first, self._count)) if self._rows.folds[index] in folds]
         return answered(samples)
 
     def _reads(

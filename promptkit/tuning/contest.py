@@ -109,6 +109,22 @@ class Contest:
             else:
                 started = time.perf_counter()
                 chain = self.space.prompts[candidate.prompt].chains[candidate.place]
-                self._known[number, count] = self.answers[candidate.prompt].predictions(chain)
+                first = fitted_rows(count, len(self.rows), self._block)
+                self._known[number, count] = self.answers[candidate.prompt].predictions(chain, fit_rows=first)
                 self.meter.spent[candidate.prompt].seconds += time.perf_counter() - started
         return self._known[number, count]
+
+
+def fitted_rows(count: int, rows: int, block: int) -> int:
+    """Returns the number of rows that alignments are fitted on while a race goes on: 1, 2, 4, 8, ... blocks, or all rows.
+
+    Fitting again after every block would take longer than the answers to the block.
+
+    Args:
+        count: The number of rows that are answered.
+        rows: The number of all rows.
+        block: The number of rows of a block.
+    """
+    if count in (0, rows) or count < block:
+        return count
+    return block << ((count // block).bit_length() - 1)
