@@ -22,8 +22,8 @@ from promptkit.tuning.baseline_predictor import AnyPredictor, BaselinePredictor
 from promptkit.tuning.baseline_scores import baseline_predictions, compared_metric, predictions_of
 from promptkit.tuning.budget import Meter
 from promptkit.tuning.contest import Contest
+from promptkit.tuning.diagnosis import hard_rows, learning_curve
 from promptkit.tuning.estimate import RaceEstimate, estimate
-from promptkit.tuning.explanation import hard_rows, learning_curve
 from promptkit.tuning.figures import Standing, TuningResult, best_first
 from promptkit.tuning.folder import PREDICTOR, TuningFolder
 from promptkit.tuning.folds import stratified

@@ -103,6 +103,13 @@ class TuningResult(_Frozen):
         return self.winner if self.beats_baseline or self.baseline is None else self.baseline
 
     @property
+    def recommended_estimate(self) -> Figure:
+        """The estimate of the score of what is recommended on new rows."""
+        if self.recommended == self.winner or self.baseline_estimate is None:
+            return self.estimate
+        return self.baseline_estimate
+
+    @property
     def optimism(self) -> float:
         """By how much the score of the winner on the rows that it was chosen by is too high."""
         return self.score - self.estimate.value

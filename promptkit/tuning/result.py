@@ -16,6 +16,9 @@ from promptkit.tuning.explanation import explain, markdown, summary
 from promptkit.tuning.figures import Standing, TuningResult
 from promptkit.tuning.folder import PREDICTOR, read_folder
 
+SHOWN = 10
+"""The number of candidates that the printed leaderboard lists."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
@@ -59,10 +62,7 @@ class Tuned:
     @property
     def estimate(self) -> Interval:
         """The estimate of the recommended predictor's score on new rows, with its 95% interval."""
-        result = self.result
-        figure = result.estimate if result.recommended == result.winner else result.baseline_estimate
-        assert figure is not None
-        return Interval(**figure.model_dump())
+        return Interval(**self.result.recommended_estimate.model_dump())
 
     @property
     def leaderboard(self) -> Table:
@@ -94,7 +94,7 @@ class Tuned:
 
     def why(self) -> str:
         """Explains the choice: the comparison with the baseline, the learning curve and the rows that nothing gets right."""
-        return explain(self)
+        return explain(self.result, self.standings)
 
     @check_arguments("Tuned.report")
     def report(self, path: str | Path) -> Path:
@@ -104,7 +104,7 @@ class Tuned:
             The path of the file.
         """
         target = expanded(path)
-        target.write_text(markdown(self), encoding="utf-8")
+        target.write_text(markdown(self.result, self.standings, self.leaderboard), encoding="utf-8")
         return target
 
     def to_json(self) -> dict[str, object]:
@@ -115,7 +115,7 @@ class Tuned:
         return {**result, **recommended, "leaderboard": leaderboard, "seconds": self.seconds, "path": str(self.path)}
 
     def __str__(self) -> str:
-        return summary(self)
+        return summary(self.result, self.leaderboard_of(SHOWN), self.path / PREDICTOR)
 
 
 def _interval(standing: Standing) -> Entry:
