@@ -52,10 +52,10 @@ class PredictConfig(EngineOptions, Options):
             PromptkitError: The predictor cannot be loaded, or the file cannot be read or written.
         """
         from promptkit.core.paths import expanded
-        from promptkit.predictor.predictor import Predictor
         from promptkit.predictor.stream import predict_file
+        from promptkit.tuning.baseline_predictor import load_predictor
 
-        predictor = Predictor.load(self.predictor, model=self.model, settings=self.own_settings())
+        predictor = load_predictor(self.predictor, model=self.model, settings=self.own_settings())
         rule = predictor.rule(threshold=self.threshold, risk=self.risk, sets=self.sets)
         source, target = expanded(self.data), expanded(output)
         return predict_file(predictor, source, target, rule=rule, prefix=self.prefix, progress=progress)

@@ -116,8 +116,16 @@ class PredictorOptions(StrictModel):
             CheckpointError: The predictor cannot be loaded.
         """
         from promptkit.predictor.predictor import Predictor
+        from promptkit.tuning.baseline_predictor import is_baseline
 
         assert self.predictor is not None
+        if is_baseline(self.predictor):
+            raise InputError(
+                f"{self.predictor} contains a baseline, which every evaluation shows beside its figures",
+                code="is-baseline",
+                hint="Leave out --predictor",
+                folder=self.predictor,
+            )
         if "model" in given:
             return Predictor.load(self.predictor, model=model.load_model())
         return Predictor.load(self.predictor, settings=model.engine_settings())

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptkit.classical.baseline import Baseline, Scores, predicted
 from promptkit.core.arguments import check_arguments
-from promptkit.core.errors import CheckpointError
+from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.files import write_folder
 from promptkit.core.hashing import sha256_hex
@@ -221,10 +221,37 @@ AnyPredictor = Predictor | BaselinePredictor
 """What predicts new rows: a frozen model with a manipulation and an alignment, or a baseline."""
 
 
-def load_predictor(folder: str | Path) -> AnyPredictor:
-    """Loads a saved predictor, or a saved baseline."""
+def is_baseline(folder: str | Path) -> bool:
+    """Returns whether a folder contains a saved baseline."""
+    return (expanded(folder) / BASELINE).is_file()
+
+
+def load_predictor(
+    folder: str | Path, *, model: str | None = None, settings: Mapping[str, object] | None = None
+) -> AnyPredictor:
+    """Loads a saved predictor, or a saved baseline.
+
+    Args:
+        folder: The folder, or `hf://user/name` for a predictor.
+        model: As for `pk.Predictor.load`.
+        settings: As for `pk.Predictor.load`.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        InputError: A model is given for a baseline, which has none.
+    """
     path = expanded(folder)
-    return BaselinePredictor.load(path) if (path / BASELINE).is_file() else Predictor.load(folder)
+    if not is_baseline(path):
+        return Predictor.load(folder, model=model, settings=settings)
+    if model is not None or settings:
+        raise InputError(
+            f"{path} contains a baseline, which has no model",
+            code="no-model",
+            got=model or ", ".join(settings or ()),
+            hint="Leave out the model and its settings",
+            folder=str(path),
+        )
+    return BaselinePredictor.load(path)
 
 
 def _logprobs(scores: Scores, labels: Sequence[str]) -> list[float]:
