@@ -23,6 +23,7 @@ from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.core.calibration import Calibration, DeclaresLogOdds, DeclaresScores
+from promptkit.core.caller import setting
 from promptkit.core.class_table import JoinedTable
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.fingerprints import Fingerprint
@@ -316,7 +317,7 @@ def _classes_for(task: Task, options: Mapping[str, object]) -> OutputReader:
 
 def _not_applicable(option: str, reason: str, task: Task) -> InputError:
     return InputError(
-        f"The option {option} {reason}", code="option-not-applicable", hint="Leave it out", option=option, task=task.name
+        f"{setting(option)} {reason}", code="option-not-applicable", hint="Leave it out", option=option, task=task.name
     )
 
 

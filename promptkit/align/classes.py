@@ -20,6 +20,7 @@ import numpy as np
 from promptkit.align.candidates import CandidateScorer, checked_scale
 from promptkit.core.answer_record import AnswerRecord
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import setting
 from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
@@ -185,7 +186,7 @@ class Classes(CandidateScorer):
             raise Unsupported(
                 "The aligner classes has no label scores to train without a label map",
                 code="untrainable-aligner",
-                hint="Add a label map, such as --labelmap blm+, or give each label its classes",
+                hint=f"Add a label map, such as {setting('labelmap', 'blm+')}, or give each label its classes",
                 aligner=self.name,
             )
 

@@ -16,7 +16,7 @@ def check_unused(aligner: str, given: str, **options: tuple[object, object]) -> 
     for option, (value, default) in options.items():
         if value != default:
             raise InputError(
-                f"The option {option} of {aligner} has no effect with {given}",
+                f"The keyword {option} of {aligner} has no effect with {given}",
                 code="option-without-effect",
                 got=f"{option}={value}",
                 hint=f"Leave out {option}, or {given}",

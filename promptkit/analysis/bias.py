@@ -17,6 +17,7 @@ import numpy as np
 from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
 from promptkit.analysis.stored_run import check_fixed_labels, check_single_label
+from promptkit.core.caller import setting
 from promptkit.core.need_context import context_id
 from promptkit.core.records import RowRecord, answered
 from promptkit.display.table import Entry, Table
@@ -89,7 +90,7 @@ class Biases:
             return ""
         return (
             "all rows have the same demonstrations, so an excess may also be a general preference of the model: "
-            "vary the seed, or use --demos random-each"
+            f"vary the seed, or use {setting('demos', 'random-each')}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.analysis.branches import locate
 from promptkit.analysis.stored_run import check_single_label, read_stored_run
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
 from promptkit.display.label_map import label_map_panel
@@ -91,7 +92,7 @@ def label_maps(run: str | Path) -> LabelMaps:
             f"The run {path} has no label map",
             code="no-label-map",
             got=", ".join(result.align for result in results),
-            hint="Evaluate with one, such as --labelmap blm+",
+            hint=f"Evaluate with one, such as {setting('labelmap', 'blm+')}",
             folder=str(path),
         )
     if branch is None:

@@ -11,6 +11,7 @@ from promptkit.align.chain import CALIBRATIONS, Chain, applies, check_scores, ne
 from promptkit.analysis.availability import Unavailable, available_calibrations
 from promptkit.analysis.stored_run import ALL, StoredRun, named_calibrations, read_stored_run
 from promptkit.core.calibration import Calibration, EstimatesPrior
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
@@ -18,15 +19,16 @@ from promptkit.display.table import Table
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.results import compute_results, label_notes
-from promptkit.metrics.intervals import Estimate, paired_difference
-from promptkit.metrics.table import METRICS
+from promptkit.metrics.intervals import Estimate
+from promptkit.metrics.table import difference
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.recorded import read_options
 from promptkit.runs.result import Result
 from promptkit.runs.row_warnings import seen_warnings
+from promptkit.runs.run_table import tabulated_metrics
 
 DIFFERENCE = "difference"
-"""The column of differences in accuracy."""
+"""The column of differences in the main metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Alignments:
     results: tuple[Result, ...]
     """The uncalibrated verbalizer, then each calibration."""
     differences: tuple[Estimate | None, ...]
-    """For each result, its accuracy minus the accuracy of the verbalizer, paired by row; None for the verbalizer."""
+    """For each result, its main metric minus that of the verbalizer, paired by row; None for the verbalizer."""
     unavailable: tuple[Unavailable, ...]
     """The calibrations that the stored outputs do not allow."""
     command: str | None
@@ -64,6 +66,7 @@ class Alignments:
             "model": self.model,
             "run": str(self.path),
             "gold": dict(Counter(self.gold)),
+            "main_metric": next(iter(self.results[0].metrics)),
             "results": [{**result.to_json(), "difference": each and each.rounded()} for result, each in pairs],
             "unavailable": [{"align": each.name, "code": each.code, "reason": each.reason} for each in self.unavailable],
             "command": self.command,
@@ -71,10 +74,12 @@ class Alignments:
         }
 
     def table(self) -> Table:
-        """Returns a table with one line per calibration: its metrics, its gain in accuracy and its predictions."""
+        """Returns a table with one line per calibration: its metrics, its difference in the main metric and its
+        predictions."""
         few, gold = len(self.labels) <= FEW_LABELS, Counter(self.gold)
-        main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
-        caption = "below figures their 95% intervals; difference: from the uncalibrated verbalizer, paired by row"
+        main, *others = tabulated_metrics(self.results[0])
+        direction = "" if main.higher_is_better else "; lower is better"
+        caption = f"below figures their 95% intervals; difference: from the uncalibrated verbalizer, paired by row{direction}"
         counts = "/".join(str(gold[label]) for label in self.labels)
         return Table(
             title=f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}",
@@ -103,7 +108,7 @@ class Alignments:
         """Returns warnings, the calibrations that are not available, and the command that makes them available."""
         notes = [*self.label_notes, *(f"warning: {warning}" for warning in self.warnings)]
         notes += [f"not available: {each.name}: {each.reason}" for each in self.unavailable]
-        return notes + ([f"to collect what is missing: {explained(self.command)}"] if self.command else [])
+        return notes + ([_collecting(self.unavailable, self.command)] if self.command else [])
 
     def __str__(self) -> str:
         return "\n".join([str(self.table()), *self.notes()])
@@ -131,7 +136,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     command = _collecting_command(stored, unavailable)
     if not new_chains:
         raise _nothing_available(stored.path, unavailable, command)
-    results = compute_results(new_chains, collected)
+    results = tuple(result.with_metrics(stored.metrics) for result in compute_results(new_chains, collected))
     return Alignments(
         task=stored.title["task"],
         split=stored.title["split"],
@@ -149,10 +154,12 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
 
 
 def _differences(results: Sequence[Result], *, has_baseline: bool) -> tuple[Estimate | None, ...]:
-    """The gain of each result in accuracy over the first one, if that is the uncalibrated aligner."""
+    """The main metric of each result minus that of the first one, if that is the uncalibrated aligner."""
     if not has_baseline:
         return (None,) * len(results)
-    return (None, *(paired_difference(result.correct, results[0].correct) for result in results[1:]))
+    first, *others = results
+    main = next(iter(first.chosen.values()))
+    return (None, *(difference(main, result.metric_input, first.metric_input) for result in others))
 
 
 def _nothing_available(path: Path, unavailable: Sequence[Unavailable], command: str | None) -> RunError:
@@ -161,9 +168,18 @@ def _nothing_available(path: Path, unavailable: Sequence[Unavailable], command: 
         f"None of the calibrations can be applied to the run {path}",
         code="nothing-available",
         got=reasons or "no calibration",
-        hint=f"Collect what is missing: {command}" if command else "Name others",
+        hint=_collecting(unavailable, command) if command else "Name others",
         run=str(path),
         unavailable=tuple(each.name for each in unavailable),
+    )
+
+
+def _collecting(unavailable: Sequence[Unavailable], command: str) -> str:
+    """Returns a hint how to collect the outputs that a run lacks."""
+    names = [each.name for each in unavailable if each.collectable]
+    return by_caller(
+        command=f"to collect what is missing: {explained(command)}",
+        python=f"to collect what is missing, evaluate again with {', '.join(names)}",
     )
 
 

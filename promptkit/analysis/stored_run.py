@@ -18,6 +18,7 @@ from promptkit.evaluation.results import run_title
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
+from promptkit.runs.recorded import read_metrics
 from promptkit.runs.schema import RunSettings, RunTitle
 
 KEYS = frozenset({"id", "fold", "demos", "seen", "skipped", "no_answer", *GOLD_KEYS, *SCORE_KEYS})
@@ -37,6 +38,8 @@ class StoredRun:
     """Its branches."""
     collected: Collected
     """The outputs of its rows."""
+    metrics: tuple[str, ...] = ()
+    """The names of the metrics that were last asked for; the first one is the main metric."""
 
     @property
     def reader(self) -> OutputReader:
@@ -65,7 +68,7 @@ def read_stored_run(run: str | Path) -> StoredRun:
         title = run_title(settings, len(samples))
     check_fixed_labels(path, chains[0].reader, "which other alignments of it need")
     collected = Collected(samples=samples, support=support, read_outputs=from_bytes(read_tensors(path)))
-    return StoredRun(path=path, settings=settings, title=title, chains=chains, collected=collected)
+    return StoredRun(path=path, settings=settings, title=title, chains=chains, collected=collected, metrics=read_metrics(path))
 
 
 def check_fixed_labels(path: Path, reader: OutputReader, reason: str) -> None:

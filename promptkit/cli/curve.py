@@ -1,4 +1,4 @@
-"""`promptkit curve`: accuracy against labeled rows per class, from a finished run."""
+"""`promptkit curve`: the main metric against labeled rows per class, from a finished run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def curve(
     plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the accuracy of a run against labeled rows per class. It uses stored outputs; no model is loaded."""
+    """Show the main metric of a run against labeled rows per class. It uses stored outputs; no model is loaded."""
     from promptkit.config.learning_curve import learning_curve_of
     from promptkit.display import plots
     from promptkit.display.terminal import print_wide

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from promptkit.config.values import Metavar
+from promptkit.core.caller import command_line, spelled
 from promptkit.core.paths import OUT
 from promptkit.tasks.field_descriptions import NAMES, description_of
 
@@ -66,13 +67,19 @@ _LISTED: dict[str, FieldInfo] = {}
 
 
 class Command(TyperCommand):
-    """A command whose help texts list the names in tables, which are imported only when the help is shown."""
+    """A command whose help texts list the names in tables, and whose messages name its options."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # typer does not export the types
+    def invoke(self, ctx: Any) -> Any:  # typer does not export the types
+        """Runs the command."""
+        with command_line():
+            return super().invoke(ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help."""
         for parameter in self.params:
             if isinstance(parameter, TyperOption | TyperArgument) and parameter.help in _LISTED:
-                parameter.help = description_of(_LISTED[parameter.help])
+                with command_line():
+                    parameter.help = description_of(_LISTED[parameter.help])
         super().format_help(ctx, formatter)
         if any(parameter.name in ("set", "set_") for parameter in self.params):
             _write_settings(formatter)
@@ -140,7 +147,7 @@ def _parameter(name: str, info: FieldInfo, help_text: str | None, default: objec
     """Returns the parameter of a field, as typer reads it: an argument if the field has no default, otherwise an option."""
     kind, metadata = _split(info)
     metavar = next((item.text for item in metadata if isinstance(item, Metavar)), None)
-    text = help_text or " ".join((info.description or "").split())
+    text = spelled(help_text or " ".join((info.description or "").split()), for_command_line=True)
     if NAMES in text:
         _LISTED[text] = info
     if info.is_required():

@@ -38,7 +38,9 @@ def search(
     ] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Number of instructions that the model proposes.")] = 32,
     listed: Annotated[Path | None, typer.Option("--list", help="Text file with one instruction to try per line.")] = None,
-    by: Annotated[str, typer.Option(help="Selection score: accuracy, or logprob of the correct answer.")] = "accuracy",
+    by: Annotated[
+        str, typer.Option(help="Selection score: metric (the main metric), or logprob of the correct answer.")
+    ] = "metric",
     dev: Annotated[int, typer.Option(min=1, help="Maximum number of dev rows that select the best instruction.")] = 128,
     test: Annotated[
         int | None, typer.Option(min=1, help="Number of rows that evaluate the best instruction; by default the whole split.")
@@ -63,6 +65,7 @@ def search(
             instructions=texts,
             candidates=candidates,
             by=cast("By", by),
+            metrics=config.metric,
             dev=dev,
             test=test,
             split=split,

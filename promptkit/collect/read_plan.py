@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.collect.read_records import READ_PLAN, ReadQuery, input_read_id, known_record, row_read_id
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError
 from promptkit.core.need_context import InputRead, KnownRead, NeedContext, PromptedRow, ReadField, RowRead
 from promptkit.core.needs import Needs, by_kind
@@ -78,7 +79,9 @@ class ReadPlan:
             raise InputError(
                 "Channel prompts begin with the answer, so they have no answer slot for hidden states or tokens",
                 code="channel-prompt",
-                hint="Leave out --score channel, or the aligners that read hidden states or tokens",
+                hint="Leave out "
+                + by_caller(command="--score channel", python="channel=True")
+                + ", or the aligners that read hidden states or tokens",
                 option="channel",
             )
         of_rows = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from promptkit.align.chain import Chain
 from promptkit.core.calibration import Calibration, EstimatesPrior
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model, image_card
@@ -59,13 +60,13 @@ def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:
     """
     if fit or not uses_fit_part(calibration.needs):
         return
-    other = f"Use --calibrate {calibration.name}:estimate_on=test, which fits on the evaluated rows"
+    other = f"Use {setting('calibrate', f'{calibration.name}:estimate_on=test')}, which fits on the evaluated rows"
     raise TaskError(
         f"The calibration {calibration.name} has no rows to fit on: the fit part of the train split is empty",
         code="empty-part",
         hint=other
         if isinstance(calibration, EstimatesPrior)
-        else "Give the task more train rows, or this part more of them: --split-train pool=0.5,fit=0.5",
+        else f"Give the task more train rows, or this part more of them: {setting('split_train', 'pool=0.5,fit=0.5')}",
         calibration=calibration.name,
         part="fit",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, NonNegativeFloat, PositiveInt
 
 from promptkit.config.values import SWITCH, Spelled, on_or_off
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, unknown
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.strict_model import StrictModel
@@ -54,13 +55,13 @@ class AnswerOptions(StrictModel):
             raise InputError(
                 f"The score {self.score} compares given answers, and in the task {task.name} the model generates its answer",
                 code="option-not-applicable",
-                hint="Leave out the option score",
+                hint=f"Leave out {setting('score')}",
                 option="score",
                 value=self.score,
                 task=task.name,
             )
         if self.constrain not in (None, *SWITCH):
-            raise unknown("value of --constrain", str(self.constrain), SWITCH)
+            raise unknown(f"value of {setting('constrain')}", str(self.constrain), SWITCH)
         generation = {
             "max_tokens": self.max_tokens,
             "samples": self.samples,

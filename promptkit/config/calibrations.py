@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import NonNegativeInt
 
 from promptkit.config.values import Metavar, Spellings
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.strict_model import StrictModel
@@ -45,10 +46,10 @@ class CalibrationOptions(StrictModel):
         built += [build("label map", LABEL_MAPPINGS, spelling, **defaults) for spelling in self.labelmap]
         if defaults and not any(field.name == PER_CLASS for each in built for field in keywords_of(each)):
             raise InputError(
-                "The option per_class is for probes and label maps, and there are none",
+                f"{setting('per_class')} is for probes and label maps, and there are none",
                 code="option-not-applicable",
-                got=f"per_class={self.per_class}",
-                hint="Add a label map or a probe, such as --labelmap blm+ or --calibrate linear",
+                got=setting("per_class", self.per_class),
+                hint=f"Add a label map or a probe, such as {setting('labelmap', 'blm+')} or {setting('calibrate', 'linear')}",
                 option=PER_CLASS,
                 value=self.per_class,
             )
@@ -66,7 +67,7 @@ def _check_label_map(spelling: str) -> None:
         raise InputError(
             f"{name} is not a label map",
             code="not-a-label-map",
-            got=f"--labelmap {spelling}",
-            hint=f"Use --calibrate {spelling}, or one of the label maps {', '.join(LABEL_MAPPINGS)}",
+            got=setting("labelmap", spelling),
+            hint=f"Use {setting('calibrate', spelling)}, or one of the label maps {', '.join(LABEL_MAPPINGS)}",
             name=name,
         )

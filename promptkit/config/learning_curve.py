@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.config.evaluation import EvalConfig
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, PromptkitError
 from promptkit.core.paths import expanded
 from promptkit.runs.recorded import read_options
@@ -38,8 +39,8 @@ def _numbers(text: str) -> list[int]:
         raise InputError(
             "The numbers of labeled rows must be whole numbers above 0, separated by commas",
             code="invalid-numbers",
-            got=f"--per-class {text}",
-            hint="Write --per-class 1,2,5,10",
+            got=setting("per_class", text),
+            hint=f"Write {setting('per_class', (1, 2, 5, 10))}",
             value=text,
         )
     return sorted({int(word) for word in words})

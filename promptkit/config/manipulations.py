@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from promptkit.config.values import Metavar, RelativePath, Several
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.strict_model import StrictModel
@@ -56,8 +57,11 @@ class ManipulationOptions(StrictModel):
             raise InputError(
                 f"The manipulation {learnable} has to be trained first",
                 code="needs-training",
-                got=f"--manipulation {learnable}",
-                hint=f"Train it with promptkit train TASK --manipulation {learnable}, then use --prompt FOLDER",
+                got=setting("manipulation", learnable),
+                hint=by_caller(
+                    command=f"Train it with promptkit train TASK --manipulation {learnable}, then use --prompt FOLDER",
+                    python=f'Train it with pk.TrainConfig(task=..., manipulation="{learnable}").run(), then use prompt=FOLDER',
+                ),
                 manipulation=learnable,
             )
         return build_fixed(self.manipulation or ())

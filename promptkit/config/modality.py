@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from promptkit.config.answer import CHANNEL, PMI, AnswerOptions
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.reasoning import ReasoningPromptOptions
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.tasks.strict_model import StrictModel
 
@@ -64,7 +65,7 @@ def _check_no_option_for_texts(task: Task, prompt: PromptOptions, answer: Answer
 def option_for_texts(option: str, task: str) -> InputError:
     """Returns the error for an option of prompts that is given for a task of images."""
     return InputError(
-        f"The option {option} is for prompts, and the task {task} has images",
+        f"{setting(option)} is for prompts, and the task {task} has images",
         code="option-not-applicable",
         hint="Leave it out",
         option=option,

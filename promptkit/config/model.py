@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
 from promptkit.config.values import EngineSettings, Metavar
-from promptkit.core.errors import InputError
+from promptkit.core.caller import setting
+from promptkit.core.errors import InputError, unknown
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
@@ -61,7 +63,19 @@ class ModelOptions(DeviceOptions):
                 setting=twice,
                 values=(str(own[twice]), self.set[twice]),
             )
+        self._check_supported(own)
         return {**self.set, **own}
+
+    def _check_supported(self, own: Mapping[str, object]) -> None:
+        """Raises InputError if the engine has no such setting as an option of its own."""
+        from promptkit.models.registry import ENGINES, split
+
+        engine, _ = split(self.model)
+        known = ENGINES[engine].settings().model_fields
+        missing = next((name for name in ENGINES[engine].renamed(own) if name not in known), None)
+        if missing is not None:
+            hint = f"Leave out {setting(missing)}"
+            raise unknown(f"setting of the {engine} engine", missing, known, hint=hint)
 
     def load_model(self) -> Model:
         """Loads the model.

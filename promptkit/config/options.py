@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from promptkit.config.values import RelativePath
 from promptkit.core.arguments import check_value, error_code, shortened
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import expanded
 from promptkit.tasks.field_descriptions import description_of
@@ -119,14 +120,14 @@ def _invalid_option(cls: type[Options], error: ValidationError) -> PromptkitErro
     if kind == "extra_forbidden":
         return unknown(f"option of {cls.__name__}", option, cls.model_fields)
     if kind == "missing":
-        return InputError(f"{cls.__name__} needs the option {option}", code="missing-option", hint=hint, option=option)
+        return InputError(f"{cls.__name__} needs {setting(option)}", code="missing-option", hint=hint, option=option)
     if "-" in kind:  # a code of promptkit
         return InputError(details["msg"], code=kind, **details.get("ctx", {}))
     value = shortened(details["input"])
     return InputError(
-        f"Invalid value for the option {option}: {details['msg']}",
+        f"Invalid value for {setting(option)}: {details['msg']}",
         code=error_code(kind),
-        got=f"{option}={value}",
+        got=setting(option, details["input"]) if isinstance(details["input"], str | int | float) else f"{option}={value}",
         hint=hint,
         option=option,
         value=value,

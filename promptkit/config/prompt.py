@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 from pydantic import BeforeValidator, NonNegativeInt
 
 from promptkit.config.values import SWITCH, RelativePath, Spelled, on_or_off
+from promptkit.core.caller import setting
 from promptkit.core.errors import TemplateError, unknown
 from promptkit.core.paths import expanded
 from promptkit.tasks.field_descriptions import NamesFrom
@@ -42,9 +43,9 @@ class PromptOptions(StrictModel):
     chat: bool = False
     """Use the model's chat template, with demonstrations as turns."""
     thinking: Annotated[str | None, BeforeValidator(on_or_off)] = None
-    """Whether a reasoning model thinks before its answer, with --chat: on or off; by default as in its chat template."""
+    """Whether a reasoning model thinks before its answer, with {chat}: on or off; by default as in its chat template."""
     chat_template: str | None = None
-    """Name of the chat template, with --chat, for models that have several."""
+    """Name of the chat template, with {chat}, for models that have several."""
     shots: NonNegativeInt | None = None
     """Number of demonstrations; by default 8, or fewer if there are too few labeled rows, and 0 with a learned prompt."""
     demos: Annotated[Spelled | None, RelativePath(after=FILE), NamesFrom("promptkit.manipulate.demos:SELECTORS")] = None
@@ -90,7 +91,7 @@ class PromptOptions(StrictModel):
 
         cot = self.build_cot()
         if self.thinking not in (None, *SWITCH):
-            raise unknown("value of --thinking", str(self.thinking), SWITCH)
+            raise unknown(f"value of {setting('thinking')}", str(self.thinking), SWITCH)
         if self.template is None:
             _check_template(task)
         chosen = self._chosen_instruction()
@@ -169,10 +170,11 @@ class PromptOptions(StrictModel):
 def _note_fewer_shots(task: str, shots: int | None, default: int | None) -> None:
     """Says, once, that a prompt has fewer demonstrations than the default."""
     _log.warning(
-        "note: %s has too few labeled rows of each label for %s demonstrations; the prompt shows %s (--shots N sets it)",
+        "note: %s has too few labeled rows of each label for %s demonstrations; the prompt shows %s (%s sets it)",
         task,
         default,
         shots,
+        setting("shots", "N"),
     )
 
 
@@ -193,7 +195,7 @@ def _channel_template(task: Task) -> str:
         raise TemplateError(
             f"The task {task.name} has no channel template, which has its target block before its input block",
             code="no-channel-template",
-            hint="Write one, such as templates/sentiment/review_channel.j2, and give it with --template",
+            hint=f"Write one, such as templates/sentiment/review_channel.j2, and give it with {setting('template')}",
             task=task.name,
             template=template,
         )

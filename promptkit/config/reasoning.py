@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.values import Spelled
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.tasks.field_descriptions import NamesFrom
 
@@ -38,14 +39,15 @@ class ReasoningPromptOptions(PromptOptions):
 
 
 def _check_cot(spelling: str) -> None:
-    """Refuses names of demonstrations with reasoning, which are selected by --demos."""
+    """Refuses names of demonstrations with reasoning, which are selected by `demos`."""
     from promptkit.core.registry import parse
 
     if parse(spelling)[0].replace("_", "-") in REASONED_DEMOS:
         raise InputError(
-            f"--cot {spelling} is not available: demonstrations with reasoning are selected by --demos",
+            f"{setting('cot', spelling)} is not available: demonstrations with reasoning are selected by {setting('demos')}",
             code="cot-needs-demos",
-            hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that includes reasoning",
-            option="--cot",
+            hint=f"Use {setting('demos', 'auto-cot')} or {setting('demos', 'complex')}, or any demonstrations of a task that "
+            "includes reasoning",
+            option="cot",
             value=spelling,
         )

@@ -14,6 +14,7 @@ from promptkit.config.eval_options import SelectedRows
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.prompt import FILE
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import setting, spelled
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded, names
 from promptkit.display.progress import Progress
@@ -39,9 +40,9 @@ VERSIONS = frozenset({"torch", "transformers", "vllm", "server"})
 CHANGES: Mapping[str, tuple[str, str, str]] = {
     **dict.fromkeys(
         ("task", "rows", "row_ids", "parts", "fit"),
-        ("data-changed", "the rows or the definition of its task have changed", "Give the original with --task or --data"),
+        ("data-changed", "the rows or the definition of its task have changed", "Give the original as {task} or {data}"),
     ),
-    "model": ("model-changed", "the content or the settings of its model are different", "Give the original with --model"),
+    "model": ("model-changed", "the content or the settings of its model are different", "Give the original as {model}"),
     "models": ("model-changed", "another model that its prompt or its aligners use is different", "Install the original"),
 }
 """Setting of a run -> the code, the reason and the advice of the error if it differs; other settings have a common one."""
@@ -133,7 +134,7 @@ def _repeated(folder: Path, settings: RunSettings, summary: RunSummary, given: M
     if options is None or (recorded is None and _was_fitted(settings)):
         raise _cannot(folder, "it was made from Python objects that no options express")
     if recorded is None and (origin is None or origin["task"] is None) and "task" not in given:
-        raise _cannot(folder, "its rows were in memory", "Write them to a file and give it with --task")
+        raise _cannot(folder, "its rows were in memory", f"Write them to a file and give it with {setting('task')}")
     with tempfile.TemporaryDirectory() as temporary:
         places = _Places(folder=folder, origin=origin, given=given, temporary=Path(temporary))
         config = EvalConfig.from_keywords(**places.located(options))
@@ -255,7 +256,7 @@ class _Places:
         return RunError(
             f"The run {self.folder} cannot be evaluated again: {path} does not exist",
             code="missing-file",
-            hint=f"Give its new place with --{option}",
+            hint=f"Give its new place with {setting(option)}",
             file=path,
             option=option,
         )
@@ -298,7 +299,7 @@ def _check_settings(folder: Path, settings: RunSettings, again: _Repeated) -> li
                 f"The run {folder} cannot be evaluated again: {reason}",
                 code=code,
                 got=key,
-                hint=hint,
+                hint=spelled(hint),
                 folder=str(folder),
                 settings=tuple(differing),
             )
@@ -320,8 +321,8 @@ def _check_other_folder(folder: Path, out: Path) -> None:
         raise InputError(
             "A run is evaluated again into another folder than its own",
             code="same-folder",
-            got=f"--out {out}",
-            hint=f"Leave out --out, or give another folder, such as {out / RERUNS}",
+            got=setting("out", str(out)),
+            hint=f"Leave out {setting('out')}, or give another folder, such as {out / RERUNS}",
             folder=str(folder),
         )
 

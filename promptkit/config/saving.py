@@ -13,6 +13,7 @@ from promptkit.config.model import ModelOptions
 from promptkit.config.reasoning import ReasoningPromptOptions
 from promptkit.config.seeds import SeedsOptions
 from promptkit.config.values import Metavar, RelativePath
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded
 from promptkit.tasks.strict_model import StrictModel
@@ -48,7 +49,7 @@ class SavingOptions(StrictModel):
                 "Only one predictor can be saved, and the command describes several",
                 code="ambiguous-predictor",
                 got=", ".join(calibrations),
-                hint="Give one calibration with --save",
+                hint=f"Give one calibration with {setting('save')}",
                 aligners=tuple(calibrations),
             )
         check_new(expanded(self.save))
@@ -59,8 +60,10 @@ class SavingOptions(StrictModel):
             raise InputError(
                 "A shard has no results to save with a predictor",
                 code="conflicting-options",
-                got=f"--save {self.save} --shard {shard}",
-                hint="Merge the shards, then run the same command without --shard and with --save, which computes no row again",
+                got=f"{setting('save', str(self.save))} {setting('shard', str(shard))}",
+                hint=f"Merge the shards, then run the same without {setting('shard')} and with {setting('save')}, "
+                f"which computes no "
+                "row again",
                 options=("save", "shard"),
             )
 
@@ -100,8 +103,8 @@ class PredictorOptions(StrictModel):
             raise InputError(
                 "A saved predictor contains its prompt and its aligners, which other options cannot change",
                 code="conflicting-options",
-                got=", ".join(f"--{option.replace('_', '-')}" for option in others),
-                hint="Leave them out, or leave out --predictor",
+                got=", ".join(map(setting, others)),
+                hint=f"Leave them out, or leave out {setting('predictor')}",
                 options=("predictor", *others),
             )
 

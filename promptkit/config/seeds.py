@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from promptkit.config.values import Metavar
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.tasks.strict_model import StrictModel
 
@@ -56,7 +57,7 @@ class SeedsOptions(StrictModel):
     """Several seeds."""
 
     seeds: Annotated[str | None, BeforeValidator(to_seeds), Metavar("A:B")] = None
-    """Evaluate once for each of these seeds, 0:5 (0 to 4) or 0,3,7, and show means over rows and seeds, instead of --seed."""
+    """Evaluate once for each of these seeds, 0:5 (0 to 4) or 0,3,7, and show means over rows and seeds, instead of {seed}."""
 
     def check_seeds(self, **others: object) -> None:
         """Checks that no other option applies to a single run.
@@ -67,10 +68,11 @@ class SeedsOptions(StrictModel):
         Raises:
             InputError: An option cannot be combined with several seeds (`conflicting-options`).
         """
+        seed = setting("seed")
         hints = {
-            "save": "Every seed has its own predictor. Save that of one seed with --seed, chosen before its figures are known",
-            "shard": "Give each seed its own shards, with --seed",
-            "plot": "Plot the run of one seed with --seed",
+            "save": f"Every seed has its own predictor. Save that of one seed with {seed}, chosen before its figures are known",
+            "shard": f"Give each seed its own shards, with {seed}",
+            "plot": f"Plot the run of one seed with {seed}",
             "seed": "Leave one of them out",
             "predictor": "A saved predictor was fitted with one seed. Leave one of them out",
         }
@@ -78,9 +80,9 @@ class SeedsOptions(StrictModel):
             value = others.get(option)
             if self.seeds is not None and value is not None:
                 raise InputError(
-                    f"--{option} applies to one run, and --seeds evaluates several",
+                    f"{setting(option)} applies to one run, and {setting('seeds')} evaluates several",
                     code="conflicting-options",
-                    got=f"--seeds {self.seeds} --{option} {value}",
+                    got=f"{setting('seeds', self.seeds)} {setting(option, str(value))}",
                     hint=hint,
                     options=("seeds", option),
                 )

@@ -18,6 +18,7 @@ from promptkit.config.metrics import MetricOptions
 from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Metavar, RelativePath, Spelled, as_list
 from promptkit.core.arguments import check_value
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import OUT, STUDIES, expanded, folder
 from promptkit.runs.recorded import record_options
@@ -108,10 +109,14 @@ class StudyConfig(EvalOptions):
         if option is not None:
             message = (
                 "{option} cannot be in the grid, because all calibrations, probes and label maps share one pass over the rows. "
-                "List them at the top level, as in labelmap: [blm, blm+]: the study then has the dimension align. For the "
-                "accuracy at several numbers of labeled rows, use promptkit curve RUN --per-class 1,2,5"
+                "List them at the top level, as in labelmap: [blm, blm+]: the study then has the dimension align. For "
+                "figures at several numbers of labeled rows, use {curve}"
             )
-            raise PydanticCustomError("calibrate-in-grid", message, {"option": option, "key": f"grid.{option}"})
+            curve = by_caller(
+                command="promptkit curve RUN --per-class 1,2,5", python="pk.learning_curve(RUN, per_class=[1, 2, 5])"
+            )
+            context = {"option": option, "key": f"grid.{option}", "curve": curve}
+            raise PydanticCustomError("calibrate-in-grid", message, context)
         return self
 
     @property

@@ -61,7 +61,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
     train: Path | None = None
     """For a data file: file with the rows to train on; by default all rows, or half of them from 500 rows on."""
     folds: PositiveInt | None = None
-    """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with --folds 1 afterwards."""
+    """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with {folds=1} afterwards."""
 
     def load_task(self) -> Task:
         """Loads the task.

@@ -9,6 +9,8 @@ from typing import Annotated, cast
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from promptkit.core.arguments import shortened
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError
 from promptkit.core.registry import Named, spell, spelling
 
@@ -71,8 +73,22 @@ def to_settings(value: object) -> object:
     if value is None:
         return {}
     if isinstance(value, Mapping):
-        return {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items() if item is not None}
+        return {key: item if isinstance(item, str) else _json(key, item) for key, item in value.items() if item is not None}
     return parse_settings(cast(Iterable[str], value)) if isinstance(value, list | tuple) else value
+
+
+def _json(key: object, value: object) -> str:
+    """Returns the value of a setting as JSON text; raises InputError for a value that JSON does not have."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError(
+            f"The setting {key} has a value that is no text, number, list or mapping",
+            code="malformed-setting",
+            got=shortened(value),
+            hint="Write it as text",
+            setting=str(key),
+        ) from None
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, str]:
@@ -88,8 +104,8 @@ def parse_settings(settings: Iterable[str]) -> dict[str, str]:
             raise InputError(
                 "A setting cannot be parsed",
                 code="malformed-setting",
-                got=f"--set {setting}",
-                hint="Write --set KEY=VALUE",
+                got=setting,
+                hint=by_caller(command="Write --set KEY=VALUE", python="Write set={KEY: VALUE}"),
                 setting=setting,
             )
         if key in values:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TrainingError
 from promptkit.core.hashing import sha256_int
 
@@ -96,7 +97,7 @@ class Processes:
                 "The processes of this training run start with different inputs",
                 code="processes-differ",
                 got=f"process {self.rank + 1} of {self.count}: {description}",
-                hint="Give all of them the same files, and an --out folder that they all share",
+                hint=f"Give all of them the same files, and a folder {setting('out')} that they all share",
                 rank=self.rank,
                 count=self.count,
             )

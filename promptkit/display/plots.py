@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, missing_extra
 from promptkit.display.text_table import with_interval
 from promptkit.metrics.intervals import Estimate
@@ -301,7 +302,7 @@ def write(figure: Figure | None, path: Path) -> None:
         raise InputError(
             f"The study has too few dimensions for a plot in {path}",
             code="too-few-dimensions",
-            hint="Leave out --plot",
+            hint=f"Leave out {setting('plot')}",
             file=str(path),
         )
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.collect.requirements import calibrations_of, check_calibration, check_fit_part, class_count
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.core.fingerprints import SeenRows
@@ -62,8 +63,9 @@ def seen_rows(
             f"{len(seen)} of the {len(rows)} evaluated rows of {task.name} are demonstrations of the predictor, or were used "
             "to fit it, so its figures would be no estimate for new rows",
             code="seen-rows",
-            hint="Evaluate other rows, such as the split that was left out of the training (--folds 1 for a single file); "
-            "--allow-seen (allow_seen=True in Python) evaluates them nevertheless, and marks the figures",
+            hint="Evaluate other rows, such as the split that was left out of the training "
+            f"({setting('folds', 1)} for a single file); {setting('allow_seen', True)} evaluates them nevertheless, and marks "
+            "the figures",
             task=task.name,
             seen=len(seen),
             rows=len(rows),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from promptkit.core.caller import setting, switch
 from promptkit.core.examples import inputs_of
 from promptkit.core.formats import MaskedFormat
 from promptkit.core.model import TextCard
@@ -70,7 +71,7 @@ def _bos(rendered: Rendered, card: TextCard) -> PromptWarning | None:
 def _instruct_without_chat(card: TextCard, *, chat: bool) -> PromptWarning | None:
     if not card.instruct or chat:
         return None
-    message = "The model was trained on chat turns, but this prompt is plain text: consider --chat."
+    message = f"The model was trained on chat turns, but this prompt is plain text: consider {setting('chat', True)}."
     return PromptWarning(code="instruct-without-chat", message=message)
 
 
@@ -124,7 +125,9 @@ def _evaluated_demonstration(rendered: Rendered, evaluated: Collection[str]) -> 
 def _seen(*, seen: bool) -> PromptWarning | None:
     if not seen:
         return None
-    message = "The row was used to fit the learned prompt or predictor, so an evaluation refuses it (see --allow-seen)."
+    message = (
+        f"The row was used to fit the learned prompt or predictor, so an evaluation refuses it (see {setting('allow_seen')})."
+    )
     return PromptWarning(code="seen-row", message=message)
 
 
@@ -148,8 +151,9 @@ def _may_think(rendered: Rendered) -> PromptWarning | None:
     if not rendered.may_think:
         return None
     message = (
-        "Labels are scored where this reasoning model may begin a thought instead of its answer: use --thinking off if its "
-        "chat template has this switch, or let it generate the answer."
+        f"Labels are scored where this reasoning model may begin a thought instead of its answer: use "
+        f"{switch('thinking', False)} "
+        "if its chat template has this switch, or let it generate the answer."
     )
     return PromptWarning(code="may-think", message=message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from promptkit.core.caller import by_caller
 from promptkit.core.manipulation import Learnable, Manipulation
 
 
@@ -13,7 +14,7 @@ def untrained_notes(manipulation: Manipulation) -> list[str]:
     """
     return [
         f"The manipulation {modifier.name} is not trained: the figures are those of its initial parameters; train it with "
-        "promptkit train, or pk.train in Python"
+        + by_caller(command="promptkit train", python="pk.train")
         for modifier in manipulation.modifiers
         if isinstance(modifier, Learnable) and not modifier.parameters
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.caller import setting, switch
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, Part
@@ -29,7 +30,7 @@ from promptkit.manipulate.demos.hand_picked import HandPicked, hand_picked
 from promptkit.manipulate.order.fixed import Given, default_order
 from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompting.blocks import REASONING
-from promptkit.manipulate.prompting.checks import check_format, check_labels_have_words
+from promptkit.manipulate.prompting.checks import channel_setting, check_format, check_labels_have_words
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason, rows_digest
@@ -144,10 +145,11 @@ class Prompt:
         for name, value in self._chat_settings().items():
             if not self.chat:
                 raise InputError(
-                    f"The option {name} applies to the model's chat template, which this prompt does not use",
+                    f"{setting(name)} applies to the model's chat template, which this prompt does not use",
                     code="needs-chat",
-                    got=f"{name}={value!r} without chat",
-                    hint="Add --chat, or chat=True in Python",
+                    got=f"{setting(name, value) if isinstance(value, str) else switch(name, bool(value))} without "
+                    f"{setting('chat')}",
+                    hint=f"Add {setting('chat', True)}",
                     option=name,
                 )
 
@@ -155,7 +157,7 @@ class Prompt:
         if self.channel and (self.chat or self.cot):
             other = "chat" if self.chat else "cot"
             raise InputError(
-                f"The options channel and {other} cannot be combined: channel scores the input after its label",
+                f"{channel_setting()} and {setting(other)} cannot be combined: the channel scores the input after its label",
                 code="conflicting-options",
                 got=other,
                 hint="Leave one out",
@@ -293,7 +295,7 @@ class Prompt:
     def _check_channel_scores(self, bind_context: BindContext) -> None:
         if self.channel and (bind_context.reader.task_kind == "generation" or bind_context.scores_end):
             raise Unsupported(
-                "The option channel scores the input after each answer, but in this task the model generates the answer",
+                f"{channel_setting()} scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FunctionType
 
 from promptkit.core.arguments import shortened
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.paths import expanded
@@ -70,14 +71,14 @@ def _asked(item: object, *, files: bool) -> Asked:
             raise InputError(
                 f"A task file cannot name the metric {item}: reading a task must not execute other files",
                 code="metric-file-in-task",
-                hint=f"Use the option --metric {item}, or metrics=[...] in Python",
+                hint=by_caller(command=f"Use --metric {item}", python=f"Use metrics=[{item!r}]"),
                 metric=item,
             )
         return _new(*_from_file(item))
     if isinstance(item, str):
         if not is_known(item):
             families = [f"{family.prefix}..." for family in FAMILIES]
-            hint = "Your own metric is FILE.py:NAME, or registered by pk.metrics.register"
+            hint = "Your own metric is FILE.py:NAME" + by_caller(command="", python=", or registered by pk.metrics.register")
             raise unknown("metric", item, [*METRICS, *families], hint=hint)
         return item
     return _new(item, None)

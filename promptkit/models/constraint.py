@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promptkit.core.caller import switch
 from promptkit.core.errors import ModelError, Unsupported, missing_extra
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def check_schemas(model: str, schemas: Iterable[str]) -> None:
                 f"Texts of {model} cannot be restricted to this schema: {messages[0]}",
                 code="unsupported-schema",
                 got=schema[:200],
-                hint="Simplify the schema, or generate without it: --constrain off, in Python constrain=False",
+                hint=f"Simplify the schema, or generate without it: {switch('constrain', False)}",
                 model=model,
                 reason=messages[0],
             )
@@ -86,7 +87,7 @@ class Constraint:
             raise ModelError(
                 f"The text of {self._model} cannot be continued to a valid JSON object: {reason}",
                 code="constraint-failed",
-                hint="Simplify the schema, or generate without it: --constrain off, in Python constrain=False",
+                hint=f"Simplify the schema, or generate without it: {switch('constrain', False)}",
                 model=self._model,
                 reason=reason,
             )
@@ -115,7 +116,7 @@ class Constraints:
             raise Unsupported(
                 f"Texts cannot be restricted to a schema with the tokenizer of {self._model}: {str(error).splitlines()[0]}",
                 code="unsupported-tokenizer",
-                hint="Generate without it: --constrain off, in Python constrain=False",
+                hint=f"Generate without it: {switch('constrain', False)}",
                 model=self._model,
             ) from None
 
@@ -166,7 +167,8 @@ def _matcher_class() -> type[LLMatcher]:
     try:
         from llguidance import LLMatcher
     except ModuleNotFoundError:
-        raise missing_extra("llguidance", "json", "Restricting texts to a schema (leave it out with --constrain off)") from None
+        purpose = f"Restricting texts to a schema (leave it out with {switch('constrain', False)})"
+        raise missing_extra("llguidance", "json", purpose) from None
     return LLMatcher
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import ModelError
 
 
@@ -15,6 +16,7 @@ def not_finite(what: str, **fields: object) -> ModelError:
     return ModelError(
         f"The model returned {what} that is not finite",
         code="not-finite",
-        hint="Its activations overflow at this precision: try another dtype, such as --set dtype=float32, also of a server",
+        hint="Its activations overflow at this precision: try another dtype, such as "
+        f"{engine_setting('dtype', 'float32')}, also of a server",
         **fields,
     )

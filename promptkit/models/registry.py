@@ -182,7 +182,7 @@ ENGINES = EngineTable(
             model_class=_at("promptkit.models.http.engine:HttpModel"),
             settings=_settings_at("promptkit.models.http.client:HttpSettings"),
             kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
-            names="the model's name at the server given by --set base_url=URL",
+            names="the model's name at the server given by base_url",
             description="a vLLM server, or any server with an OpenAI-compatible API",
             recorded=("base_url",),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from promptkit.core.caller import by_caller
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import MODALITIES
@@ -105,7 +106,8 @@ def _hint(features: Collection[Feature], capabilities: Capabilities) -> str:
         for kinds in [_kinds_with(features, engine)]
         if kinds
     ]
-    example = f" (--model {engines[0]}:NAME)" if len(engines) == 1 and engines[0] in ENGINES else ""
+    named = f"{engines[0]}:NAME" if len(engines) == 1 and engines[0] in ENGINES else ""
+    example = f" ({by_caller(command=f'--model {named}', python=f'pk.load({named!r})')})" if named else ""
     if not engines:
         return "No engine supports it" + (" together with the task and the other settings" if len({*features}) > 1 else "")
     return f"Use an engine that supports it: {', '.join(engines)}{example}"

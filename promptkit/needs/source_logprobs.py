@@ -156,7 +156,7 @@ def check_no_tokens(aligner: str, tokens: int) -> None:
     """Raises InputError if a number of tokens is set for an image classifier."""
     if tokens != TOKENS:
         raise InputError(
-            f"The option tokens of {aligner} is for language models: of an image classifier all classes are used",
+            f"The keyword tokens of {aligner} is for language models: of an image classifier all classes are used",
             code="option-not-applicable",
             got=f"tokens={tokens}",
             hint="Leave it out",

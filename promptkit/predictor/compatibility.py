@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from promptkit.align.chain import make_chain
 from promptkit.core.calibration import Calibration
+from promptkit.core.caller import by_caller
 from promptkit.core.capabilities import FEATURES, Capabilities, Feature
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Manipulation, Modifier
@@ -177,7 +178,11 @@ def _check_base_name(modifier: Modifier, model: Model) -> None:
         raise CheckpointError(
             f"The manipulation {modifier.name} was trained on {name}, and it is not known whether {model.name} is the same",
             code="unconfirmed-model",
-            hint=f"Load {name}, or, if it is the same, record it once: promptkit convert FOLDER OUT --model {identity['name']}",
+            hint=f"Load {name}, or, if it is the same, record it once: "
+            + by_caller(
+                command=f"promptkit convert FOLDER OUT --model {identity['name']}",
+                python=f"pk.convert(FOLDER, OUT, model=pk.load({str(identity['name'])!r}))",
+            ),
             manipulation=modifier.name,
             base=name,
             model=model.name,

@@ -18,6 +18,7 @@ from promptkit.collect.requirements import (
     select_fit_rows,
     uses_fit_part,
 )
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.fingerprints import Fingerprint
@@ -56,7 +57,7 @@ def check_fitted(manipulation: Manipulation, chain: Chain, purpose: str) -> None
             f"The predictor is not fitted: it takes {' and '.join(stages)} from the rows of a task",
             code="not-fitted",
             got=purpose,
-            hint="Fit it first: predictor.fit(task); on the command line, promptkit eval TASK ... --save FOLDER",
+            hint="Fit it first: " + by_caller(command="promptkit eval TASK ... --save FOLDER", python="predictor.fit(task)"),
             stages=tuple(stages),
             purpose=purpose,
         )

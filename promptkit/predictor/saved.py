@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.align.chain import Chain
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import CheckpointError, PromptkitError
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Manipulation, Modifier
@@ -234,7 +235,8 @@ def _load_model(saved: SavedModel, settings: Mapping[str, object]) -> Model:
         raise CheckpointError(
             f"The model of the predictor cannot be loaded: {error}",
             code="cannot-load-model",
-            hint="If the model is elsewhere, name it: --model NAME, or pk.Predictor.load(FOLDER, model=...)",
+            hint="If the model is elsewhere, name it: "
+            + by_caller(command="--model NAME", python="pk.Predictor.load(FOLDER, model=...)"),
             model=saved.name,
         ) from error
 

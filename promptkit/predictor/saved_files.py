@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.files import write_atomically
 from promptkit.core.format_version import check_format
@@ -103,7 +104,10 @@ def _read_json(folder: Path) -> SavedPredictor:
         raise CheckpointError(
             f"There is no saved predictor in {folder}: it has no {PREDICTOR}",
             code="no-predictor",
-            hint="Give a folder that predictor.save or promptkit eval --save has written, or hf://USER/NAME",
+            hint=by_caller(
+                command="Give a folder that promptkit eval --save has written, or hf://USER/NAME",
+                python="Give a folder that predictor.save has written, or hf://USER/NAME",
+            ),
             folder=str(folder),
         ) from None
     except (OSError, UnicodeDecodeError) as error:

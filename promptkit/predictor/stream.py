@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.hashing import file_sha256_hex, short_hash
@@ -166,7 +167,7 @@ def _added_columns(predictor: RowPredictor, rule: Rule | None, prefix: str, size
             f"The file already has a column named {taken[0]}, which the predictions need",
             code="column-exists",
             got=", ".join(size.columns),
-            hint=f"Give the new columns a prefix, such as --prefix new_, or rename {taken[0]}",
+            hint=f"Give the new columns a prefix, such as {setting('prefix', 'new_')}, or rename {taken[0]}",
             columns=taken,
         )
     return names

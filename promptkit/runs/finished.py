@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import RunError
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, Record, RowRecord, record_key
 from promptkit.runs.files import REPEAT, expect, read_json
@@ -135,7 +136,10 @@ def _unfinished(path: Path, marker: str) -> RunError:
         return RunError(
             f"The folder {path} is not a run folder: it contains a learned prompt",
             code="not-a-run",
-            hint=f"Evaluate the prompt with promptkit eval TASK --prompt {path}, and use the folder that it prints",
+            hint=by_caller(
+                command=f"Evaluate the prompt with promptkit eval TASK --prompt {path}, and use the folder that it prints",
+                python=f"Evaluate the prompt with pk.load_manipulation({str(path)!r}), and use the path of that run",
+            ),
             folder=str(path),
         )
     missing = [file for file in _hashes(path / marker) if not (path / file).is_file()]

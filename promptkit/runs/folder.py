@@ -32,6 +32,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast, overload
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_pieces
 from promptkit.core.hashing import file_sha256_hex, sha256_hex
@@ -78,7 +79,7 @@ class RunFolder:
         occupied = RunError(
             f"Another process is working on the run {self.path}",
             code="run-locked",
-            hint="Wait for it to finish, or choose another --out",
+            hint=f"Wait for it to finish, or choose another {setting('out')}",
             folder=str(self.path),
         )
         with self._writing():
@@ -166,7 +167,7 @@ class RunFolder:
             raise RunError(
                 f"The folder {self.path} contains another run",
                 code="other-run",
-                hint="Choose another --out, or move that folder away",
+                hint=f"Choose another {setting('out')}, or move that folder away",
                 folder=str(self.path),
             )
 
@@ -186,7 +187,7 @@ class RunFolder:
             raise RunError(
                 f"The run folder {self.path} cannot be written: {error.strerror or error}",
                 code="cannot-write",
-                hint="Existing files are kept: fix the cause and run the command again, or choose another --out",
+                hint=f"Existing files are kept: fix the cause and try again, or choose another {setting('out')}",
                 folder=str(self.path),
                 reason=error.strerror or str(error),
             ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from promptkit.core.caller import spelled
 from promptkit.core.examples import inputs_of
 from promptkit.core.records import RowRecord
 from promptkit.runs.schema import TooLongCounts
@@ -19,7 +20,7 @@ MESSAGES = {
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
     "contradictory-labels": "have the same inputs as another evaluated row with a different label",
-    "may-think": "were scored where the model may begin a thought instead of its answer; see --thinking off",
+    "may-think": "were scored where the model may begin a thought instead of its answer; see {thinking}",
     "unclosed-thought": "have a text whose thought is not closed, which has no answer (a larger max_tokens may close it)",
     "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
 }
@@ -38,7 +39,7 @@ class RowWarning:
     """Number of all rows."""
 
     def __str__(self) -> str:
-        return f"{self.rows} of {self.of} rows {MESSAGES[self.code]}"
+        return f"{self.rows} of {self.of} rows {spelled(MESSAGES[self.code])}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

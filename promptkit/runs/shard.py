@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from promptkit.core.arguments import check_arguments, checked
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError
 
 
@@ -47,6 +48,7 @@ def _invalid_shard(spelling: str) -> InputError:
     return InputError(
         f"{spelling!r} is not a shard",
         code="invalid-shard",
-        hint="Write 1/3, 2/3 and 3/3 for three shards; in Python Shard(1, 3)",
+        hint="For three shards write "
+        + by_caller(command="1/3, 2/3 and 3/3", python="Shard(1, 3), Shard(2, 3) and Shard(3, 3)"),
         shard=spelling,
     )

@@ -14,15 +14,15 @@ FEWEST = 8
 """Minimum number of rows of the first rung, if there are that many."""
 DECIMALS = 4
 """Decimals to which mean log-probabilities are rounded before comparison; results of different batches differ by less."""
-By = Literal["accuracy", "logprob"]
-"""The score that candidates are ranked by; the other one breaks ties."""
+By = Literal["metric", "logprob"]
+"""What candidates are ranked by: the main metric or the log-probability; the other one breaks ties."""
 
 
 class CandidateScore(NamedTuple):
     """The scores of a candidate on the rows of a rung."""
 
-    accuracy: float
-    """Share of rows with a correct answer, from 0 to 1."""
+    metric: float
+    """The main metric, such as the accuracy."""
     logprob: float
     """Mean log-probability of the correct answer over the rows that have an answer, in nats; 0 if none has."""
     skipped: int = 0
@@ -51,7 +51,8 @@ def halve(
     rows: int,
     score: Callable[[Sequence[str], int], Sequence[CandidateScore]],
     *,
-    by: By = "accuracy",
+    by: By = "metric",
+    higher_is_better: bool = True,
 ) -> list[Rung]:
     """Runs successive halving.
 
@@ -60,6 +61,7 @@ def halve(
         rows: Number of rows of the last rung.
         score: Scores candidates on the first n rows.
         by: The score to rank by.
+        higher_is_better: Whether a higher value of the metric is better.
 
     Returns:
         The rungs in order. The result is the best candidate of the last one.
@@ -67,7 +69,7 @@ def halve(
     remaining, rungs = list(candidates), []
     for size in sizes(len(remaining), rows):
         scores = dict(zip(remaining, score(remaining, size), strict=True))
-        remaining.sort(key=lambda text: sort_key(text, scores[text], by))
+        remaining.sort(key=lambda text: sort_key(text, scores[text], by, higher_is_better=higher_is_better))
         rungs.append(Rung(rows=size, standings={text: scores[text] for text in remaining}))
         remaining = remaining[: (len(remaining) + 1) // 2]
     return rungs
@@ -79,12 +81,13 @@ def sizes(candidates: int, rows: int) -> list[int]:
     return sorted({min(rows, max(FEWEST, rows >> later)) for later in range(halvings)})
 
 
-def sort_key(text: str, score: CandidateScore, by: By) -> tuple[float | str, ...]:
+def sort_key(text: str, score: CandidateScore, by: By, *, higher_is_better: bool = True) -> tuple[float | str, ...]:
     """Returns the key that sorts candidates, best first: the score, the other score, the length, the text.
 
     Means of log-probabilities over fewer rows are not comparable: by `logprob`, fewer rows without an answer come first.
     """
-    values = {"accuracy": (-score.accuracy,), "logprob": (score.skipped + score.no_answer, -round(score.logprob, DECIMALS))}
+    metric = -score.metric if higher_is_better else score.metric
+    values = {"metric": (metric,), "logprob": (score.skipped + score.no_answer, -round(score.logprob, DECIMALS))}
     first = values.pop(by)
     (second,) = values.values()
     return *first, *second, len(text), text

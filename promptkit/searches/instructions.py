@@ -21,9 +21,11 @@ from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
 from promptkit.display.progress import Progress
+from promptkit.evaluation.metric_checks import asked_metrics
 from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
+from promptkit.metrics.asked import MetricLike
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
@@ -31,7 +33,7 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
-from promptkit.searches.scorer import InstructionScorer
+from promptkit.searches.scorer import InstructionScorer, as_shares
 from promptkit.tasks.sampling import by_hash, check_limit
 from promptkit.tasks.task import Task, untested
 
@@ -50,7 +52,8 @@ def search(
     method: Method | None = None,
     instructions: Sequence[str] = (),
     candidates: int = 32,
-    by: By = "accuracy",
+    by: By = "metric",
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     dev: int | None = 128,
     test: int | None = None,
     split: str | None = None,
@@ -70,7 +73,9 @@ def search(
             default is `list` if `instructions` are given, otherwise `ape`.
         instructions: Instructions to include.
         candidates: Number of instructions that the model generates.
-        by: The score to choose by; the other one breaks ties.
+        by: The score to choose by: `metric`, the main metric, or `logprob` of the correct answer; the other one breaks ties.
+        metrics: Metrics besides the default ones, as for `evaluate`; the first one is the main metric. By default those of the
+            task.
         dev: Maximum number of dev rows to choose by, those with the smallest hash of id; None for all.
         test: Maximum number of rows of the split to confirm on; None for all.
         split: The split to confirm on; the task's default split by default.
@@ -91,16 +96,18 @@ def search(
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
+    asked = asked_metrics(metrics, task)
     settings = _Search(
         predictor=predictor, prompt=prompt, task=task, method=method, candidates=candidates, by=by, rows=rows, seed=seed
     )
+    scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, asked)
     split = task.spec.split if split is None else split
-    origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
+    origins, rungs = settings.choose(instructions, split, scorer)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best, settings.rows_used(split))}
     comparison = compare(
-        task, split=split, limit=test, folds=1, allow_seen=False, metrics=None, out=out, cache=cache, progress=progress, **pair
+        task, split=split, limit=test, folds=1, allow_seen=False, metrics=asked, out=out, cache=cache, progress=progress, **pair
     )
-    return settings.result(origins, rungs, pair[FOUND], comparison)
+    return settings.result(origins, rungs, pair[FOUND], comparison, scorer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,16 +125,17 @@ class _Search:
     seed: int
 
     def choose(
-        self, instructions: Sequence[str], split: str, cache: ScoreCache | None
+        self, instructions: Sequence[str], split: str, scorer: InstructionScorer
     ) -> tuple[dict[str, str], tuple[Rung, ...]]:
         """Collects the candidates and runs successive halving; returns the origin of each candidate, and the rungs."""
-        scorer = InstructionScorer(self.predictor, self.prompt, self.task, self.rows, cache)
         origins = _fixed_origins(self.prompt, self.predictor.reader, instructions)
         if self.method != "list":
             _check_generates(self.predictor)
-            proposer = _proposer(self.predictor, self.prompt, self.task, split, cache, self.seed)
+            proposer = _proposer(self.predictor, self.prompt, self.task, split, scorer.cache, self.seed)
             origins |= _proposed(proposer, scorer, origins, self.method, self.candidates, len(self.rows))
-        return origins, tuple(halve([*origins], len(self.rows), scorer, by=self.by))
+        return origins, tuple(
+            halve([*origins], len(self.rows), scorer, by=self.by, higher_is_better=scorer.metric.higher_is_better)
+        )
 
     def rows_used(self, split: str) -> frozenset[Fingerprint]:
         """Returns the rows that the instruction was chosen by, and those that the model proposed it from."""
@@ -140,7 +148,12 @@ class _Search:
         return Predictor(self.predictor.model, prompt, self.predictor.reader)
 
     def result(
-        self, origins: Mapping[str, str], rungs: tuple[Rung, ...], best: Predictor, comparison: Comparison
+        self,
+        origins: Mapping[str, str],
+        rungs: tuple[Rung, ...],
+        best: Predictor,
+        comparison: Comparison,
+        scorer: InstructionScorer,
     ) -> SearchResult:
         return SearchResult(
             task=self.task.name,
@@ -153,7 +166,9 @@ class _Search:
                 "dev_rows": len(self.rows),
             },
             origins=origins,
+            metric=scorer.metric,
             rungs=rungs,
+            on_dev=scorer.estimate(rungs[-1].best, rungs[-1].rows),
             predictor=best,
             comparison=comparison,
             notes=(*_notes(origins, self.method, self.candidates), *_unanswered_notes(rungs[-1])),
@@ -265,8 +280,8 @@ def _proposed(
     tried = {text: origin for text, origin in fixed.items() if text}
     for step, begin in enumerate(range(0, candidates, STEP)):
         scores = scorer([*tried], first)
-        accuracies = {text: score.accuracy for text, score in zip(tried, scores, strict=True)}
-        proposals = proposer.from_history(accuracies, min(STEP, candidates - begin), step)
+        figures = {text: score.metric for text, score in zip(tried, scores, strict=True)}
+        proposals = proposer.from_history(as_shares(figures, scorer.metric), min(STEP, candidates - begin), step)
         tried |= {text: "opro" for text in proposals if text not in tried}
     return {text: origin for text, origin in tried.items() if text not in fixed}
 

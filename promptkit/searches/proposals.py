@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
@@ -74,19 +75,19 @@ class Proposer:
         numbers = range(-(-count // SAMPLES))
         return self._propose([_APE.format(pairs=self._draw_pairs(f"ape {number}")) for number in numbers], count)
 
-    def from_history(self, accuracies: Mapping[str, float], count: int, step: int) -> list[str]:
+    def from_history(self, shares: Mapping[str, float], count: int, step: int) -> list[str]:
         """Proposes instructions from scored instructions (OPRO).
 
         Args:
-            accuracies: Instruction -> accuracy, from 0 to 1.
+            shares: Instruction -> score, from 0 to 1; higher is better.
             count: Number of texts to generate.
             step: Number of the round; each round shows different pairs.
 
         Returns:
             The usable instructions, at most `count`; they may repeat.
         """
-        best = sorted(accuracies, key=lambda text: accuracies[text])[-SHOWN:]
-        tried = "".join(f"Instruction: {text}\nScore: {round(100 * accuracies[text])}\n\n" for text in best)
+        best = sorted(shares, key=lambda text: shares[text])[-SHOWN:]
+        tried = "".join(f"Instruction: {text}\nScore: {round(100 * shares[text])}\n\n" for text in best)
         return self._propose([_OPRO.format(tried=tried, pairs=self._draw_pairs(f"opro {step}"))], count)
 
     def _draw_pairs(self, purpose: str) -> str:
@@ -117,7 +118,7 @@ class Proposer:
             raise Unsupported(
                 "The model has no chat template that accepts a single user turn",
                 code="no-chat-template",
-                hint="Leave out --chat for a base model",
+                hint=f"Leave out {setting('chat')} for a base model",
                 turns=("user",),
             )
         return encode(pieces, tokenizer)

@@ -12,7 +12,8 @@ from promptkit.core.hashing import short_hash
 from promptkit.core.paths import expanded
 from promptkit.display.table import Entry, Table
 from promptkit.manipulate.instruction_file import ChosenInstruction
-from promptkit.metrics.intervals import Estimate, difference, wilson
+from promptkit.metrics.base import Metric
+from promptkit.metrics.intervals import Estimate, difference
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import Rung
 
@@ -34,8 +35,12 @@ class SearchResult:
     origins: Mapping[str, str]
     """Instruction -> origin: `own` (the prompt's instruction), `none` (no instruction), `labels` (derived from the labels),
     `list` (given by the user), `ape` or `opro` (proposed by the model)."""
+    metric: Metric
+    """The main metric."""
     rungs: tuple[Rung, ...]
     """The scores of the instructions on more and more dev rows."""
+    on_dev: Estimate
+    """The metric of the best instruction on the dev rows it was chosen by."""
     predictor: Predictor
     """The predictor with the best instruction."""
     comparison: Comparison
@@ -49,20 +54,16 @@ class SearchResult:
         return self.rungs[-1].best
 
     @property
-    def on_dev(self) -> Estimate:
-        """Its accuracy on the dev rows it was chosen by, with a Wilson interval."""
-        last = self.rungs[-1]
-        return wilson(round(last.standings[last.best].accuracy * last.rows), last.rows)
-
-    @property
     def held_out(self) -> Estimate:
-        """Its accuracy on the evaluated split."""
-        return self.comparison.branches[-1].accuracy
+        """The metric of the best instruction on the evaluated split."""
+        return self.comparison.branches[-1].metrics[self.metric.name].value
 
     @property
     def optimism(self) -> Estimate:
-        """The accuracy on dev minus the accuracy on the evaluated split."""
-        return difference(self.on_dev, self.held_out)
+        """By how much the metric is better on dev than on the evaluated split."""
+        return (
+            difference(self.on_dev, self.held_out) if self.metric.higher_is_better else difference(self.held_out, self.on_dev)
+        )
 
     def save(self, out: str | Path) -> Path:
         """Writes the best instruction to a file, with the rows that it was chosen by, for `--instruction file:FILE`.
@@ -87,6 +88,7 @@ class SearchResult:
             **self.settings,
             "instruction": self.instruction,
             "from": self.origins[self.instruction],
+            "metric": self.metric.name,
             "dev": asdict(self.on_dev),
             "held_out": asdict(self.held_out),
             "optimism": asdict(self.optimism),
@@ -106,7 +108,7 @@ class SearchResult:
         """Returns the table of instructions, the comparison and the optimism."""
         dev, held_out, optimism = self.on_dev, self.held_out, self.optimism
         summary = (
-            f"optimism: accuracy {dev.value:.3f} on dev, {held_out.value:.3f} held out: "
+            f"optimism: {self.metric.title} {dev.value:.3f} on dev, {held_out.value:.3f} held out: "
             f"{optimism.value:+.3f} ({optimism.low:+.2f} to {optimism.high:+.2f})"
         )
         notes = [f"note: {note}" for note in self.notes]
@@ -121,12 +123,14 @@ class SearchResult:
         rows: list[tuple[Entry, ...]] = []
         for text in order:
             if text in shown or self.origins[text] in ("own", "none"):
-                accuracies = (rung.standings[text].accuracy if text in rung.standings else None for rung in self.rungs)
-                rows.append((text or "(none)", self.origins[text], *accuracies, last[text].logprob))
+                figures = (rung.standings[text].metric if text in rung.standings else None for rung in self.rungs)
+                rows.append((text or "(none)", self.origins[text], *figures, last[text].logprob))
+        direction = "" if self.metric.higher_is_better else ", lower is better"
+        kept = f"{self.metric.title} per rung{direction}, the better half is kept"
         return Table(
             title=f"{self.task} · {len(order)} instructions on dev rows · {self.model}",
             columns=("instruction", "from", *(f"{rung.rows} rows" for rung in self.rungs), "log p"),
             rows=tuple(rows),
             names=2,
-            caption="accuracy per rung, the better half is kept; log p: mean log-probability of the correct answer",
+            caption=f"{kept}; log p: mean log-probability of the correct answer",
         )

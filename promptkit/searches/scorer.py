@@ -1,6 +1,6 @@
-"""Scores instructions on labeled rows by accuracy and by the log-probability of the correct answer.
+"""Scores instructions on labeled rows by the main metric and by the log-probability of the correct answer.
 
-The results are those of a run on the same rows. If the model generates the answers, its texts determine the accuracy, and the
+The results are those of a run on the same rows. If the model generates the answers, its texts determine the metric, and the
 log-probability is obtained by scoring the correct answer after the same prompt (APE's second score function; Zhou et al. 2022,
 arXiv 2211.01910, section 3.2).
 """
@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite
+
+import numpy as np
 
 from promptkit.collect.records import Query, row_record, skipped_record
 from promptkit.core.examples import LabeledExample
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import RowRecord, answered
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
+from promptkit.metrics.asked import Asked, chosen
+from promptkit.metrics.base import Metric
+from promptkit.metrics.intervals import Estimate
+from promptkit.metrics.table import estimate, statistic
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.bound import BoundPredictor
@@ -52,21 +61,36 @@ class InstructionScorer:
         task: The task.
         rows: The labeled rows.
         cache: Keeps the model's outputs, or None.
+        asked: The metrics that were asked for; the first one that there is, or else the first default one, is the main metric.
     """
 
     def __init__(
-        self, predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
+        self,
+        predictor: Predictor,
+        prompt: Prompt,
+        task: Task,
+        rows: Sequence[LabeledExample],
+        cache: ScoreCache | None,
+        asked: Sequence[Asked] = (),
     ) -> None:
         self._model, self._prompt, self._task = predictor.model, prompt, task
         self._rows = rows
-        self._cache = cache
+        self.cache = cache
         self._ask = CachedModel(predictor.model, cache)
         reader = predictor.reader
         self._readers = (reader,) if reader.gold_scorer is reader else (reader, reader.gold_scorer)
-        """The first reader determines the accuracy, the last one the log-probability."""
+        """The first reader determines the metric, the last one the log-probability."""
+        self._asked = asked
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
         self._records: dict[tuple[str, str], list[RowRecord]] = defaultdict(list)
         """(instruction, name of the reader) -> the record of each row queried so far."""
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The main metric."""
+        reader = self._readers[0]
+        unanswered = reader.outcome([{**reader.unanswered(self._rows[0]), "no_answer": True}]).metric_input
+        return next(iter(chosen(self._asked, unanswered).values()))
 
     def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:
         """Scores instructions on the first `count` rows."""
@@ -97,16 +121,40 @@ class InstructionScorer:
         key = instruction, reader.name
         if key not in self._bound:
             predictor = Predictor(self._model, replace(self._prompt, instruction=instruction), reader)
-            self._bound[key] = predictor.bind(self._task, cache=self._cache)
+            self._bound[key] = predictor.bind(self._task, cache=self.cache)
         return self._bound[key]
 
+    def estimate(self, instruction: str, count: int) -> Estimate:
+        """Returns the main metric of an instruction on the first `count` rows, which are scored already, with its interval."""
+        return estimate(self.metric, self._predictions(instruction, count))
+
+    def _predictions(self, instruction: str, count: int) -> MetricInput:
+        reader = self._readers[0]
+        return reader.outcome(self._records[instruction, reader.name][:count]).metric_input
+
     def _score(self, instruction: str, count: int) -> CandidateScore:
-        judged, scored = (self._records[instruction, reader.name][:count] for reader in (self._readers[0], self._readers[-1]))
-        correct = sum(record.get("correct", record["prediction"] == record["gold"]) for record in judged)
+        value = statistic(self.metric, self._predictions(instruction, count))(np.ones((1, count)))
+        scored = self._records[instruction, self._readers[-1].name][:count]
         logprobs = [record["logprobs"][record["gold"]] for record in answered(scored)]
         skipped = sum(record.get("skipped", False) for record in scored)
         mean = sum(logprobs) / max(1, len(logprobs))
-        return CandidateScore(correct / count, mean, skipped=skipped, no_answer=count - len(logprobs) - skipped)
+        return CandidateScore(float(value[0]), mean, skipped=skipped, no_answer=count - len(logprobs) - skipped)
+
+
+def as_shares(figures: Mapping[str, float], metric: Metric) -> dict[str, float]:
+    """Returns figures of a metric as shares of the way from its worst to its best value, from 0 to 1.
+
+    If the metric has no worst or no best value, those of the figures are used instead.
+
+    Args:
+        figures: Name -> the value of the metric.
+        metric: The metric.
+    """
+    low, high = metric.bounds
+    low = low if isfinite(low) and isfinite(high) else min(figures.values())
+    high = high if isfinite(high) else max(figures.values())
+    shares = {name: (value - low) / (high - low) if high > low else 1.0 for name, value in figures.items()}
+    return shares if metric.higher_is_better or low == high else {name: 1 - share for name, share in shares.items()}
 
 
 def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:

@@ -12,8 +12,10 @@ import numpy as np
 from promptkit.analysis.stored_run import StoredRun
 from promptkit.collect.collected import FoldOutputs
 from promptkit.collect.fit_data import StoredAnswers
+from promptkit.core.answer_record import is_answered
 from promptkit.core.calibration import Calibration
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.needs import FitData, LabeledOutputs, StoredFitRow, with_required
 from promptkit.core.records import answered
 from promptkit.needs.labeled_rows import LabeledRows, draw_per_class
@@ -47,30 +49,51 @@ class FewRows:
         """Draws labeled rows for each fold, the same number of each label."""
         return [rows.draw(per_class, seed) for _, rows in self._folds]
 
-    def correct(self, calibration: Calibration, drawn: Sequence[Drawn]) -> Floats | None:
-        """Fits an aligner on labeled rows and returns which evaluated rows are correct; None for too few rows."""
-        scores = [rows.scores(calibration, each) for (_, rows), each in zip(self._folds, drawn, strict=True)]
-        correct = np.zeros(len(self._run.collected.samples))
-        for (fold, _), each in zip(self._folds, scores, strict=True):
-            if each is None:
+    def predictions(self, calibration: Calibration, drawn: Sequence[Drawn]) -> MetricInput | None:
+        """Fits an aligner on labeled rows and returns its predictions of the evaluated rows; None for too few rows."""
+        samples = self._run.collected.samples
+        scores = np.zeros((len(samples), len(self._run.reader.labels)))
+        for (fold, rows), each in zip(self._folds, drawn, strict=True):
+            of_fold = rows.scores(calibration, each)
+            if of_fold is None:
                 return None
-            correct[fold.positions] = self._run.reader.outcome(fold.samples, each).metric_input.correct
-        return correct
+            positions = zip(fold.positions, fold.samples, strict=True)
+            scores[[position for position, record in positions if is_answered(record)]] = of_fold
+        return self._outcome(scores[[is_answered(record) for record in samples]])
 
-    def correct_by(self, fit: Regression, drawn: Sequence[Drawn], rows: Mapping[str, LabeledExample]) -> Floats:
-        """Fits a regression on the inputs of labeled rows and returns which evaluated rows are correct.
+    def predictions_by(
+        self,
+        fit: Regression,
+        drawn: Sequence[Drawn],
+        rows: Mapping[str, LabeledExample],
+        scale: Mapping[str, float] | None = None,
+    ) -> MetricInput:
+        """Fits a regression on the inputs of labeled rows and returns its predictions of the evaluated rows.
 
         Args:
             fit: The regression.
             drawn: The labeled rows for each fold.
             rows: All rows of the task, by id.
+            scale: The value of each label of a task with a numeric scale.
         """
-        correct = np.zeros(len(self._run.collected.samples))
+        samples, labels = self._run.collected.samples, self._run.reader.labels
+        gold = np.array([labels.index(record["gold"]) for record in samples], int)
+        logprobs = np.full((len(samples), len(labels)), -np.inf)
         for (fold, _), each in zip(self._folds, drawn, strict=True):
             predicted = fit([rows[row.row] for row, _ in each], [rows[record["id"]].unlabeled() for record in fold.samples])
-            pairs = zip(predicted, fold.samples, strict=True)
-            correct[fold.positions] = [label == record["gold"] for label, record in pairs]
-        return correct
+            logprobs[[*fold.positions], [labels.index(label) for label in predicted]] = 0.0
+        predictions = MetricInput.of_scores(gold, logprobs, labels=labels)
+        if scale is None:
+            return predictions
+        values = np.array([scale[labels[index]] for index in predictions.predicted], float)
+        return predictions.with_values(np.array([record["gold_value"] for record in samples], float), values)
+
+    def alone(self) -> MetricInput:
+        """Returns the predictions of the first aligner, which needs no labeled rows."""
+        return self._outcome(None)
+
+    def _outcome(self, scores: Floats | None) -> MetricInput:
+        return self._run.reader.outcome(self._run.collected.samples, scores).metric_input
 
 
 class _FoldRows:

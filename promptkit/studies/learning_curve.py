@@ -1,4 +1,4 @@
-"""Accuracy against labeled rows per class, from the stored outputs of one run. No model is loaded.
+"""The main metric against labeled rows per class, from the stored outputs of one run. No model is loaded.
 
 Each aligner is fitted again on a few of the labeled rows that the run has stored, for several draws of these rows. Draws with
 the same seed are nested: the draw of 5 rows per class contains the draw of 2. The source tokens of a language model and the
@@ -22,12 +22,17 @@ from promptkit.classical.pixels import pixel_regression
 from promptkit.classical.tfidf import text_regression
 from promptkit.core.arguments import check_arguments
 from promptkit.core.calibration import Calibration
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import spelling
 from promptkit.display import plots
 from promptkit.display.table import Table
-from promptkit.metrics.intervals import Estimate, mean_of, resamples
+from promptkit.metrics.asked import chosen
+from promptkit.metrics.base import Metric
+from promptkit.metrics.intervals import Estimate, resamples
+from promptkit.metrics.table import statistic
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.studies.few_rows import Drawn, FewRows, Regression, labeled_rows_of
 from promptkit.studies.measures import interval
@@ -36,8 +41,6 @@ from promptkit.tasks.task import Task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from promptkit.core.arrays import Floats
-
 PER_CLASS = (1, 2, 5, 10, 20, 50)
 """The numbers of labeled rows of each label by default."""
 DRAWS = 5
@@ -45,22 +48,24 @@ DRAWS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningCurve:
-    """Accuracy against labeled rows per class. Prints as a table, and displays in a notebook as a table and a plot."""
+    """The main metric of a run against labeled rows per class. Displays as a table, and in a notebook also as a plot."""
 
     title: str
     """Task, split, number of rows and model."""
+    metric: Metric
+    """The main metric of the run."""
     per_class: tuple[int, ...]
     draws: int
-    """How many draws of labeled rows each accuracy is a mean over."""
+    """How many draws of labeled rows each figure is a mean over."""
     stored: int
     """The number of stored labeled rows of the label with the fewest, which limits `per_class`."""
     curves: Mapping[str, tuple[Estimate | None, ...]]
-    """Aligner -> accuracy for each value of `per_class`; None if it cannot be fitted on so few rows."""
+    """Aligner -> metric for each value of `per_class`; None if it cannot be fitted on so few rows."""
     baselines: Mapping[str, tuple[Estimate | None, ...]]
-    """Baseline, which uses no pretrained model or no labeled rows -> accuracy for each value of `per_class`."""
+    """Baseline, which uses no pretrained model or no labeled rows -> metric for each value of `per_class`."""
 
     def table(self) -> Table:
-        """Returns the accuracies with their intervals; the baselines come last."""
+        """Returns the figures with their intervals; the baselines come last."""
         rows = {**self.curves, **self.baselines}
         return Table(
             title=self.title,
@@ -71,14 +76,14 @@ class LearningCurve:
         )
 
     def plot(self) -> Figure:
-        """Plots the accuracies with their intervals; the baselines are gray."""
+        """Plots the figures with their intervals; the baselines are gray."""
         series = [plots.Series(name=name, points=points) for name, points in self.curves.items()]
         series += [plots.Series(name=name, points=points, is_baseline=True) for name, points in self.baselines.items()]
         return plots.lines(
             series,
             ticks=[*map(str, self.per_class)],
             x="labeled rows of each label",
-            y="accuracy (share of items)",
+            y=self.metric.title + (" (share of items)" if self.metric.interval == "wilson" else ""),
             legend="alignment",
             title=self.title,
             caption=self._caption,
@@ -87,7 +92,8 @@ class LearningCurve:
     @property
     def _caption(self) -> str:
         draws = f"mean over {self.draws} draws of at most {self.stored} stored rows of each label"
-        return f"{draws}; 95% intervals over items and draws"
+        direction = "" if self.metric.higher_is_better else ", lower is better"
+        return f"{self.metric.title}{direction}: {draws}; 95% intervals over items and draws"
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit curve --json` prints."""
@@ -97,6 +103,7 @@ class LearningCurve:
         )
         return {
             "title": self.title,
+            "metric": self.metric.name,
             "per_class": list(self.per_class),
             "draws": self.draws,
             "stored": self.stored,
@@ -147,23 +154,25 @@ def learning_curve(
         raise InputError(
             f"The run {stored.path} has stored only {data.available} labeled rows of some label",
             code="too-few-labeled-rows",
-            got=f"per_class={min(per_class)}",
-            hint="Give a run with a larger --per-class",
+            got=setting("per_class", min(per_class)),
+            hint=f"Give a run with a larger {setting('per_class')}",
             given=data.available,
             needed=min(per_class),
         )
     drawn = {count: [data.draw(count, seed) for seed in range(draws)] for count in counts}
+    metric = next(iter(chosen(stored.metrics, data.alone()).values()))
     curves = {
-        _name(each): tuple(_accuracy([data.correct(each, rows) for rows in drawn[count]]) for count in counts)
+        _name(each): tuple(_mean(metric, [data.predictions(each, rows) for rows in drawn[count]]) for count in counts)
         for each in calibrations
     }
     return LearningCurve(
         title=stored.heading,
+        metric=metric,
         per_class=counts,
         draws=draws,
         stored=data.available,
         curves=curves,
-        baselines=_baselines(stored, data, drawn, task),
+        baselines=_baselines(metric, stored, data, drawn, task),
     )
 
 
@@ -178,7 +187,7 @@ def _chosen(stored: StoredRun, calibrate: str) -> list[Calibration]:
             f"The run {stored.path} has no such probe or label map, fitted on labeled rows",
             code="no-learned-aligner",
             got=", ".join(chain.name for chain in stored.chains),
-            hint="Evaluate with some, such as --labelmap blm+,full --calibrate linear --per-class 50",
+            hint=f"Evaluate with some, such as {setting('labelmap', ['blm+', 'full'])} with {setting('per_class', 50)}",
             folder=str(stored.path),
         )
     return fitted
@@ -189,32 +198,31 @@ def _name(calibration: Calibration) -> str:
     return spelling(calibration, without="per_class")
 
 
-def _accuracy(correct: Sequence[Floats | None]) -> Estimate | None:
-    """The mean accuracy over draws, from which rows are correct in each; None if there are none."""
-    known = [each for each in correct if each is not None]
-    return _mean(known) if known else None
-
-
-def _mean(correct: Sequence[Floats]) -> Estimate:
-    """The mean over draws, from which rows are correct in each."""
-    weights = resamples(len(correct[0]))
-    return interval(np.array([mean_of(each)(weights) for each in correct]), len(correct[0]), (0.0, 1.0))
+def _mean(metric: Metric, predictions: Sequence[MetricInput | None]) -> Estimate | None:
+    """The mean of a metric over draws; None for draws of too few rows, or if it does not apply to the predictions."""
+    known = [each for each in predictions if each is not None and metric.applies_to(each)]
+    if not known:
+        return None
+    weights = resamples(len(known[0]))
+    return interval(np.array([statistic(metric, each)(weights) for each in known]), len(known[0]), metric.bounds)
 
 
 def _baselines(
-    stored: StoredRun, data: FewRows, drawn: Mapping[int, Sequence[Sequence[Drawn]]], task: Task | None
+    metric: Metric, stored: StoredRun, data: FewRows, drawn: Mapping[int, Sequence[Sequence[Drawn]]], task: Task | None
 ) -> dict[str, tuple[Estimate | None, ...]]:
     """The first aligner alone, which needs no labeled rows; and a regression on the inputs of the drawn rows."""
     baselines: dict[str, tuple[Estimate | None, ...]] = {}
     if not needs_calibration(stored.reader):
-        alone = _mean([stored.reader.outcome(stored.collected.samples).metric_input.correct])
+        alone = _mean(metric, [data.alone()])
         baselines[f"{Chain(reader=stored.reader).name}, no labeled rows"] = (alone,) * len(drawn)
     if task is not None:
         is_text = task.spec.modality == "text"
         name = "regression on TF-IDF, no model" if is_text else "regression on pixels, no model"
         fit: Regression = text_regression if is_text else pixel_regression
         rows = _task_rows(stored, task)
-        baselines[name] = tuple(_mean([data.correct_by(fit, each, rows) for each in draws]) for draws in drawn.values())
+        baselines[name] = tuple(
+            _mean(metric, [data.predictions_by(fit, each, rows, task.spec.scale) for each in draws]) for draws in drawn.values()
+        )
     return baselines
 
 

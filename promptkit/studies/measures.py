@@ -32,7 +32,7 @@ import numpy as np
 from promptkit.core.errors import unknown
 from promptkit.display.table import Plain
 from promptkit.metrics.base import Metric
-from promptkit.metrics.intervals import Estimate, mean_of, resamples, wilson
+from promptkit.metrics.intervals import Estimate, Statistic, mean_of, resamples, wilson
 from promptkit.metrics.paired_tests import PValue, bootstrap_test, sign_flip_test
 from promptkit.metrics.table import statistic
 from promptkit.studies.cells import SEED, Cell
@@ -197,6 +197,17 @@ def difference_to_baseline(cells: Sequence[Cell], correct: Floats) -> Estimate:
     baseline = mean_of(correct)(weights)
     values = _by_seed((cell.values.get(SEED), mean_of(cell.result.correct)(weights) - baseline) for cell in cells)
     return interval(values, len(correct), (-1.0, 1.0))
+
+
+def mean_statistic(cells: Sequence[Cell], metric: str) -> Statistic:
+    """Returns the mean of a metric over cells of the same items, as a statistic of resampled items."""
+    statistics = [statistic(metric_of(cell, metric), cell.result.metric_input) for cell in cells]
+
+    def mean_over_cells(weights: Floats) -> Floats:
+        means: Floats = np.mean([each(weights) for each in statistics], axis=0)
+        return means
+
+    return mean_over_cells
 
 
 def _by_task(items: Sequence[T], cell_of: Callable[[T], Cell]) -> list[list[T]]:

@@ -102,13 +102,17 @@ class Study(EvaluatedGrid):
         return tables.variance_components(self)
 
     @check_arguments("Study.best")
-    def best(self, over: Names = SEED) -> Table:
-        """Returns the mean, worst and best accuracy over the values of some dimensions, and the optimism of the best.
+    def best(self, over: Names = SEED, metric: str | None = None) -> Table:
+        """Returns the mean, worst and best of a metric over the values of some dimensions, and the optimism of the best.
 
-        The optimism is by how much the best accuracy overestimates that on new items; see `promptkit.studies.selection`. Has a
-        row for each combination of the other dimensions; seeds are averaged.
+        The optimism is by how much the best figure is better than on new items; see `promptkit.studies.selection`. Has a row
+        for each combination of the other dimensions; seeds are averaged.
+
+        Args:
+            over: One or several dimensions.
+            metric: The metric.
         """
-        return tables.best(self, over)
+        return tables.best(self, over, metric)
 
     @check_arguments("Study.compare")
     def compare(self, on: Names | None = None, to: object = BEST, by: Names = (), metric: str | None = None) -> Table:

@@ -150,42 +150,57 @@ def _row_name(baseline: Baseline, *, shots_in_columns: bool) -> str:
     return baseline.name if baseline.k is None or shots_in_columns else f"{baseline.name}, k={baseline.k}"
 
 
-def best(study: EvaluatedGrid, over: Names) -> Table:
+def best(study: EvaluatedGrid, over: Names, metric: str | None) -> Table:
     """Returns a table with the best of several options; see `Study.best`."""
+    metric = measures.check_metric(study.cells, metric)
     option_names = as_names(over)
     study.check(*option_names)
     if TASK in option_names:
         study.check_one_task("The best of several options")
     row_names = study.varying([SEED, *option_names])
-    lines = [(*values.values(), *_best_of(study, values, option_names)) for values in study.combinations(row_names)]
-    average = study.averaged_over([*row_names, *option_names])
-    optimism = (
-        "optimism: of the best on a random half of the items, its accuracy on that half minus that on the other half; "
-        f"mean of {selection.HALVINGS} halvings"
+    lines = [(*values.values(), *_best_of(study, values, option_names, metric)) for values in study.combinations(row_names)]
+    parts = (
+        study.averaged_over([*row_names, *option_names]),
+        _metric_caption(study, metric),
+        "optimism: of the best on a random half of the items, by how much its figure on that half is better than on the other "
+        f"half; mean of {selection.HALVINGS} halvings",
     )
     return Table(
         title=f"{study.title} · the best over {' × '.join(option_names)}",
         columns=(*row_names, "N", "mean", "worst", "best", "optimism", "the best is"),
         rows=tuple(line for line in lines if len(line) > len(row_names)),
         names=len(row_names),
-        caption="; ".join(filter(None, [average, optimism])),
+        caption="; ".join(filter(None, parts)),
     )
 
 
-def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Sequence[str]) -> tuple[Entry, ...]:
-    """Returns the number of options, mean, worst and best accuracy, optimism, name of the best; empty without options."""
-    correct = {
-        format_values(option): np.mean([cell.result.correct for cell in cells], axis=0)
-        for option in study.combinations(option_names)
-        if (cells := study.having(values | option))
+def _metric_caption(study: EvaluatedGrid, metric: str) -> str:
+    """Returns the names of the metrics in a table, with their direction if lower is better."""
+    mains = measures.main_metrics(study.cells) if metric == measures.MAIN else {"": metric}
+    cells = {cell.task: cell for cell in study.cells}
+    named = []
+    for task, name in mains.items():
+        higher = measures.metric_of(cells[task] if task else study.cells[0], name).higher_is_better
+        named.append(f"{name}{f' ({task})' if task else ''}{'' if higher else ', lower is better'}")
+    return f"figures: {'; '.join(named)}"
+
+
+def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Sequence[str], metric: str) -> tuple[Entry, ...]:
+    """Returns the number of options, mean, worst and best of a metric, optimism, name of the best; empty without options."""
+    options = {
+        format_values(option): cells for option in study.combinations(option_names) if (cells := study.having(values | option))
     }
-    if not correct:
+    if not options:
         return ()
-    accuracy = {name: float(items.mean()) for name, items in correct.items()}
-    best_name = max(accuracy, key=accuracy.__getitem__)
-    optimism = selection.optimism(np.array([*correct.values()]))
-    mean = float(np.mean([*accuracy.values()]))
-    return len(accuracy), mean, min(accuracy.values()), accuracy[best_name], optimism, best_name
+    first = next(iter(options.values()))[0]
+    higher, items = measures.metric_of(first, metric).higher_is_better, len(first.result.metric_input)
+    statistics = {name: measures.mean_statistic(cells, metric) for name, cells in options.items()}
+    figures = {name: float(each(np.ones((1, items)))[0]) for name, each in statistics.items()}
+    choose, worst = (max, min) if higher else (min, max)
+    optimism = selection.optimism([*statistics.values()], items, higher_is_better=higher)
+    name = choose(figures, key=figures.__getitem__)
+    mean = float(np.mean([*figures.values()]))
+    return len(figures), mean, worst(figures.values()), figures[name], optimism, name
 
 
 def variance_components(study: EvaluatedGrid) -> Table:

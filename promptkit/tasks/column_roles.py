@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from uuid import UUID
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError, unknown
 from promptkit.inputs.text.template import LABEL, LABELS
 from promptkit.tasks.images.cells import SUFFIXES
@@ -47,7 +48,7 @@ def guess_label_column(rows: Rows, where: str) -> str:
         f"It is not clear which column of {where} contains the labels",
         code="ambiguous-label-column",
         got=f"{', '.join(columns)} ({candidates})",
-        hint="Name it with --label-column",
+        hint=f"Name it with {setting('label_column', python='label')}",
         file=where,
         columns=columns,
     )
@@ -65,7 +66,7 @@ def several_labels_column(rows: Rows, where: str) -> str:
             f"It is not clear which column of {where} contains the labels",
             code="ambiguous-label-column",
             got=", ".join(rows[0]),
-            hint="Name it with --label-column",
+            hint=f"Name it with {setting('label_column', python='label')}",
             file=where,
             columns=tuple(rows[0]),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import get_args
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.examples import Part
 
@@ -37,7 +38,7 @@ class Division:
                 "The fractions of the parts of the train rows must be from 0 to 1, with a sum above 0 and at most 1",
                 code="invalid-division",
                 got=str(self),
-                hint=f"Write --split-train {EXAMPLE}; a part that is left out gets no rows",
+                hint=f"Write {setting('split_train', EXAMPLE)}; a part that is left out gets no rows",
                 **self.fractions,
             )
 
@@ -50,7 +51,7 @@ class Division:
         """
         for name in fractions:
             if name not in PARTS:
-                raise unknown("part", name, PARTS, hint=f"Write --split-train {EXAMPLE}")
+                raise unknown("part", name, PARTS, hint=f"Write {setting('split_train', EXAMPLE)}")
         return cls(**fractions)
 
     @classmethod
@@ -72,7 +73,7 @@ class Division:
                     "The division of the train rows must give each part one fraction",
                     code="invalid-division",
                     got=item,
-                    hint=f"Write --split-train {EXAMPLE}",
+                    hint=f"Write {setting('split_train', EXAMPLE)}",
                     item=item,
                 )
             fractions[name] = value

@@ -9,6 +9,8 @@ from typing import cast, get_args
 
 from pydantic.fields import FieldInfo
 
+from promptkit.core.caller import spelled
+
 NAMES = "{names}"
 """The part of a description that is replaced by the names that the field accepts."""
 
@@ -41,7 +43,10 @@ def _names_in(table: object) -> Iterable[str]:
 
 
 def description_of(info: FieldInfo | None) -> str:
-    """Returns the description of a field in one line, with the names that it lists; empty without a field."""
-    text = " ".join(((info and info.description) or "").split())
+    """Returns the description of a field in one line, with the names that it lists, and settings as the caller writes them.
+
+    Empty without a field.
+    """
+    text = spelled(" ".join(((info and info.description) or "").split()))
     listed = (item for item in (info.metadata if info else ()) if isinstance(item, NamesFrom))
     return next((names.fill(text) for names in listed), text)

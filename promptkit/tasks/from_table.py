@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, TaskError, TemplateError
 from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import Modality
@@ -193,7 +194,7 @@ def _notes_on_columns(chosen: Sequence[str], unsuitable: Mapping[str, str]) -> l
 
     left_out = [column for column in unsuitable if column not in chosen]
     shown = [column for column in chosen if column in unsuitable]
-    choice = "choose columns with --inputs (in Python inputs=), or give a template."
+    choice = f"choose columns with {setting('inputs')}, or give a template."
     return [
         *([f"The template leaves out {listed(left_out)}; {choice}"] if left_out else []),
         *([f"There is no better column than {listed(shown)}, which the template shows; {choice}"] if shown else []),
@@ -239,7 +240,8 @@ def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) 
             f"The column {column} of {where} has fewer than two labels",
             code="too-few-labels",
             got=", ".join(labels) or "none",
-            hint="Declare all possible labels with --labels a,b,c, or name another column with --label-column",
+            hint=f"Declare all possible labels with {setting('labels', ['a', 'b', 'c'])}, or name another column with "
+            f"{setting('label_column', python='label')}",
             file=where,
             column=column,
             labels=labels,
@@ -257,15 +259,15 @@ def _extraction(columns: Columns) -> str | dict[str, dict[str, object] | None] |
 def _check_kind(columns: Columns) -> None:
     """Raises InputError for options that contradict each other, and for numbers without a scale."""
     given = {
-        "--multi-label": columns.multi_label,
-        "--ordinal": columns.ordinal,
-        "--numeric": columns.numeric and columns.answer is None,
-        "--answer-column": columns.answer is not None,
+        "multi_label": columns.multi_label,
+        "ordinal": columns.ordinal,
+        "numeric": columns.numeric and columns.answer is None,
+        "answer_column": columns.answer is not None,
     }
     options = tuple(option for option, is_given in given.items() if is_given)
-    if len(options) > 1 and options != ("--ordinal", "--numeric"):
+    if len(options) > 1 and options != ("ordinal", "numeric"):
         raise InputError(
-            f"The options {' and '.join(options)} define different kinds of answers",
+            f"{' and '.join(map(_named, options))} define different kinds of answers",
             code="conflicting-options",
             hint="Leave out one of them",
             options=options,
@@ -274,9 +276,14 @@ def _check_kind(columns: Columns) -> None:
         raise InputError(
             "Numbers need a scale, or a model that generates them",
             code="numeric-without-scale",
-            hint="Give the values of the scale with --labels 1,2,3,4,5, or the column of the numbers with --answer-column",
-            options=("--numeric",),
+            hint=f"Give the values of the scale with {setting('labels', list('12345'))}, or the column of the numbers with "
+            f"{setting('answer_column', python='answer')}",
+            options=("numeric",),
         )
+
+
+def _named(option: str) -> str:
+    return setting(option, python=option.removesuffix("_column"))
 
 
 def _digest(rows: Rows) -> str:
@@ -290,12 +297,13 @@ def _content(value: object) -> str:
 
 def check_no_conflict(columns: Columns, name: str) -> None:
     """Raises InputError if columns of both labels and answers are given."""
-    given = {"--label-column": columns.label, "--labels": columns.labels}
+    given = {"label_column": columns.label, "labels": columns.labels}
     conflicting = [option for option, value in given.items() if value]
     if columns.answer is not None and conflicting:
         raise InputError(
             f"The data {name} can have labels to score or answers to generate, but not both",
             code="conflicting-options",
-            hint="Leave out --answer-column, or --label-column and --labels",
-            options=("--answer-column", *conflicting),
+            hint=f"Leave out {setting('answer_column', python='answer')}, or "
+            f"{setting('label_column', python='label')} and {setting('labels')}",
+            options=("answer_column", *conflicting),
         )

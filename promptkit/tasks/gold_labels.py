@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import JOINT
 from promptkit.tasks.columns import cell, cell_text, column_name, decoded, text
@@ -100,7 +101,7 @@ class LabelNames:
         return TaskError(
             f"The owners of the data do not publish the labels of the {split} split of {self.task}",
             code="hidden-labels",
-            hint=f"Use a labeled split, such as --split {labeled}",
+            hint=f"Use a labeled split, such as {setting('split', labeled)}",
             task=self.task,
             split=split,
             suggested=labeled,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isnan
 
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError, TaskError
 from promptkit.tasks.columns import cell_text, decoded
 from promptkit.tasks.gold_labels import label_cell, label_names
@@ -30,7 +31,10 @@ def check_declared(labels: Sequence[str]) -> None:
             "At least two labels must be declared, none of them empty",
             code="too-few-labels" if len(labels) == 1 else "empty-label",
             got=",".join(labels),
-            hint='Write --labels a,b,c, or a list such as --labels \'["a, b", "c"]\' for labels with commas',
+            hint=by_caller(
+                command='Write --labels a,b,c, or a list such as --labels \'["a, b", "c"]\' for labels with commas',
+                python='Write labels=["a", "b", "c"]',
+            ),
             labels=tuple(labels),
         )
 
@@ -52,7 +56,8 @@ def label_values(rows: Sequence[Mapping[str, object]], column: str, *, is_named:
         raise TaskError(
             f"The column {column} is empty in {empty} of {len(rows)} rows",
             code="empty-cells",
-            hint="Fill it in or remove the rows; if it is a label, declare all labels with --labels or in a task file",
+            hint=f"Fill it in or remove the rows; if it is a label, declare all labels with {setting('labels')} or in "
+            f"a task file",
             column=column,
             empty=empty,
             rows=len(rows),
@@ -87,7 +92,7 @@ def _check_alike(counts: Counter[str], column: str) -> None:
             f"The column {column} has labels that differ only in case, white space or Unicode form",
             code="labels-alike",
             got=", ".join(f"{visible(label)} ({counts[label]})" for label in alike),
-            hint="Correct the file, or declare the labels with --labels or in a task file if they are different",
+            hint=f"Correct the file, or declare the labels with {setting('labels')} or in a task file if they are different",
             column=column,
             labels=alike,
         )
@@ -128,14 +133,14 @@ def label_order(label: str) -> tuple[float, str]:
 
 def _too_many(counts: Counter[str], column: str, *, is_named: bool) -> TaskError:
     examples = ", ".join(value[:20] for value, _ in counts.most_common(3))
-    name = "declare the labels with --labels a,b,c"
+    name = f"declare the labels with {setting('labels', ['a', 'b', 'c'])}"
     return TaskError(
         f"The column {column} has {len(counts)} different values, which are too many for undeclared labels",
         code="too-many-labels",
         got=f"{examples}, ...",
-        hint=f"Name another column with --label-column, or {name}"
+        hint=f"Name another column with {setting('label_column', python='label')}, or {name}"
         if is_named
-        else f"Name the column of the labels with --label-column, or {name}",
+        else f"Name the column of the labels with {setting('label_column', python='label')}, or {name}",
         column=column,
         values=len(counts),
     )

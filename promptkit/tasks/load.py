@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded, names
 from promptkit.inputs.text.template import Template
@@ -136,11 +137,11 @@ def check_no_mirror(name: str, kind: str, data: str | Path | None) -> None:
     """Raises InputError if the folder of a mirror is given for a source that does not use it."""
     if data is not None:
         raise InputError(
-            f"--data is the folder of a mirror of datasets, which the {kind} {name} does not use",
+            f"{setting('data')} is the folder of a mirror of datasets, which the {kind} {name} does not use",
             code="option-needs-task",
-            got=f"--data {data}",
-            hint="Leave out --data",
-            option="--data",
+            got=setting("data", str(data)),
+            hint=f"Leave out {setting('data')}",
+            option="data",
             task=name,
         )
 
@@ -150,12 +151,12 @@ def check_no_table_options(name: str, options: Mapping[str, object]) -> None:
 
     Args:
         name: The task.
-        options: The name of each option, as the user writes it -> its value.
+        options: The name of each option -> its value.
     """
     option = next((option for option, value in options.items() if value not in (None, (), [], False)), None)
     if option is not None:
         raise InputError(
-            f"{option} applies to data files only, and {name} is a task",
+            f"{setting(option)} applies to data files only, and {name} is a task",
             code="option-needs-data-file",
             hint="Leave it out; the task's YAML file declares its columns, labels and splits",
             option=option,

@@ -78,7 +78,7 @@ class DataOptions(StrictModel):
     """For a data file: the labels are in ascending order, so that the expected value is predicted too; numbers are their own
     values, and other labels are 1, 2, ..."""
     numeric: bool = False
-    """For a data file: the label column contains numbers, which --labels divides into a scale (with --answer-column, numbers
+    """For a data file: the label column contains numbers, which {labels} divides into a scale (with {answer_column}, numbers
     to generate)."""
     answer_column: str | None = None
     """For a data file with answers to generate: column with the correct answer."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError, first_line, json_reason, unknown
 from promptkit.tasks.arrow import rows_of_table
 from promptkit.tasks.hub import go_offline_if_unreachable
@@ -75,7 +76,7 @@ def read_mirror(data: Path, folder: str, split: str) -> Sequence[Row]:
     """
     root = data / folder
     if not root.is_dir():
-        hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
+        hint = f"Check {setting('data')} (or PROMPTKIT_DATA), or leave it out to read from the hub"
         reason = f"The data folder {data} has no folder {folder}"
         raise TaskError(reason, code="no-such-folder", hint=hint, data=str(data), folder=folder)
     paths = [root / f"{split}{suffix}" for suffix in _MIRROR_SUFFIXES]
@@ -116,8 +117,9 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str, ob
             f"The dataset {name} could not be read from the hub: {reason}",
             code="unreadable-dataset",
             hint=obtain
-            or "Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); the task sentiment needs "
-            "neither",
+            or f"Check the network, or read a local mirror with {setting('data', 'DIR')} (or PROMPTKIT_DATA); the "
+            f"task sentiment "
+            "needs neither",
             dataset=name,
             split=split,
         ) from error

@@ -52,7 +52,7 @@ def _load(name: str, options: DataOptions, template: str | None, title: str | No
     if is_data(name):
         check_no_mirror(name, "data file", options.data)
         return table_task(name, table_columns(options, template), train=options.train, name=title)
-    given = {f"--{option.replace('_', '-')}": value for option, value in options if option in _TABLE_OPTIONS}
+    given = {option: value for option, value in options if option in _TABLE_OPTIONS}
     loaded = load_named(name, options.data)
     check_no_table_options(name, given)
     return loaded

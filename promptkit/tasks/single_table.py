@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.tasks.division import DEFAULT, WITHOUT_FIT, division_of_fold
@@ -100,8 +101,8 @@ def training_task(task: Task, split: str | None, folds: int | None = None, *, fi
         raise InputError(
             "Training uses all rows of a single table, or holds out half of them; it has no folds",
             code="out-of-range",
-            got=f"folds={folds}",
-            hint="Leave folds out, or write folds=1 (--folds 1), with which half of the rows can be evaluated afterwards",
+            got=setting("folds", folds),
+            hint=f"Leave it out, or write {setting('folds', 1)}, with which half of the rows can be evaluated afterwards",
             folds=folds,
         )
     split, division = task.spec.split if split is None else split, DEFAULT if fits else WITHOUT_FIT

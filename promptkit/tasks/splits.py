@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part, content_id
 from promptkit.tasks.division import DEFAULT, Division
@@ -53,7 +54,7 @@ def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[s
         raise TaskError(
             f"{hold_out} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one row",
             code="invalid-hold-out",
-            hint="Change hold_out in the task, add rows, or give the demonstrations their own file (--train)",
+            hint=f"Change hold_out in the task, add rows, or give the demonstrations their own file ({setting('train')})",
             hold_out=hold_out,
             rows=len(rows),
         )
@@ -64,7 +65,7 @@ def divide_train_test(rows: Sequence[LabeledExample], hold_out: float) -> dict[s
             "Too few rows differ to hold some out for demonstrations: equal rows stay together",
             code="too-few-distinct-rows",
             got=f"{len(set(ranks))} distinct rows of {len(rows)}",
-            hint="Add rows, or give the demonstrations their own file (--train)",
+            hint=f"Add rows, or give the demonstrations their own file ({setting('train')})",
             distinct=len(set(ranks)),
             rows=len(rows),
         )

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.fingerprints import Fingerprint, SeenRows
@@ -91,7 +92,7 @@ class Task:
             return TaskError(
                 f"{prefix}: all {count} rows of the {part} part of its train split have inputs that are also evaluated",
                 code="rows-are-evaluated",
-                hint="Use different rows for training and evaluation: another --split, or --train",
+                hint=f"Use different rows for training and evaluation: another {setting('split')}, or {setting('train')}",
                 task=self.name,
                 part=part,
                 rows=count,
@@ -101,7 +102,8 @@ class Task:
             code="empty-part",
             hint="Add train rows; hold_out: 0.5 takes them from a test split"
             if self.parts.fractions[part]
-            else f"Give the part some of the train rows: --split-train {EXAMPLE}, or task.with_parts(...) in Python",
+            else "Give the part some of the train rows: "
+            + by_caller(command=f"--split-train {EXAMPLE}", python=f"task.with_parts({EXAMPLE})"),
             task=self.name,
             part=part,
         )
@@ -196,7 +198,7 @@ class Task:
             raise TaskError(
                 f"The task {self.name} has no train split, from which demonstrations and calibrations take their rows",
                 code="no-train-split",
-                hint="Use --shots 0, or add a train file or hold_out: 0.5 to its source",
+                hint=f"Use {setting('shots', 0)}, or add a train file or hold_out: 0.5 to its source",
                 task=self.name,
             )
         return rows_of_part(self._examples("train"), part, self.parts)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from promptkit.core.arguments import check_value
+from promptkit.core.caller import setting
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.json_schema import read_schema
 from promptkit.core.paths import expanded, folder, names
@@ -63,9 +64,14 @@ def _no_source(name: str, spec: TaskSpec, mirror: Path | None) -> TaskError:
     if spec.obtain is not None:
         reason = f"The data of the task {name} are not on this machine"
         return TaskError(
-            reason, code="data-not-found", got=f"--data {mirror}" if mirror else None, hint=spec.obtain, task=name, data=mirror
+            reason,
+            code="data-not-found",
+            got=setting("data", str(mirror)) if mirror else None,
+            hint=spec.obtain,
+            task=name,
+            data=mirror,
         )
-    kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
+    kinds = f"a mirror ({setting('data', 'DIR')})" if not mirror else "the hub or files, not a mirror"
     return TaskError(
         f"The task {name} can only be read from {kinds}",
         code="needs-hub" if mirror else "needs-mirror",

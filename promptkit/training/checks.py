@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from promptkit.core.caller import engine_setting, setting
 from promptkit.core.capabilities import Feature
 from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError, Unsupported, needs_single_label
@@ -93,9 +94,10 @@ def check_model(model: Model, optimizer: Optimizer, needed: Collection[Feature])
         raise Unsupported(
             f"Training in several processes needs an hf model, and this one is {model.name}",
             code="several-processes",
-            hint="Start one process: an engine such as vllm uses several GPUs by itself, --set tensor_parallel_size=2",
+            hint="Start one process: an engine such as vllm uses several GPUs by itself, "
+            f"{engine_setting('tensor_parallel_size', 2)}",
             model=model.name,
         )
     if optimizer.uses_gradients:
-        alternative = "" if optimizer.is_discrete else "train without gradients: --optimizer spsa or cma-es"
+        alternative = "" if optimizer.is_discrete else f"train without gradients: {setting('optimizer', 'spsa')} or cma-es"
         check_supports(model.name, model.capabilities, "gradients", together=needed, alternative=alternative)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from promptkit.core.arguments import check_arguments, checked
+from promptkit.core.caller import engine_setting, setting
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
@@ -121,7 +122,7 @@ class TrainingConfig:
             raise InputError(
                 f"The optimizer {optimizer.name} has no learning rate",
                 code="no-learning-rate",
-                got=f"learning_rate={self.learning_rate}",
+                got=setting("learning_rate", self.learning_rate),
                 hint="Leave it out" if discrete else "Leave it out: sigma sets the size of the first steps",
                 optimizer=optimizer.name,
                 learning_rate=self.learning_rate,
@@ -130,8 +131,10 @@ class TrainingConfig:
             raise InputError(
                 f"The optimizer {optimizer.name} uses no gradients",
                 code="gradient-options",
-                got=f"gradient_checkpointing={self.gradient_checkpointing}, mixed_precision={self.mixed_precision}",
-                hint="Leave these out; to change the precision of the model, set an engine option such as --set dtype=bfloat16",
+                got=f"{setting('gradient_checkpointing', self.gradient_checkpointing)}, "
+                f"{setting('mixed_precision', self.mixed_precision)}",
+                hint="Leave these out; to change the precision of the model, set an engine option such as "
+                f"{engine_setting('dtype', 'bfloat16')}",
                 optimizer=optimizer.name,
                 gradient_checkpointing=self.gradient_checkpointing,
                 mixed_precision=self.mixed_precision,

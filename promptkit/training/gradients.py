@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.core.arrays import Array, as_array
+from promptkit.core.caller import engine_setting, setting
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
 from promptkit.core.interventions import Interventions
@@ -190,7 +191,8 @@ def _explained_out_of_memory(device: object) -> Iterator[None]:
         raise OutOfMemory(
             f"A part of a batch with its gradients does not fit in memory on {device}",
             code="out-of-memory",
-            hint="Use --gradient-checkpointing, or smaller parts, such as --set batch_tokens=1024",
+            hint=f"Use {setting('gradient_checkpointing', True)}, or smaller parts, such as "
+            f"{engine_setting('batch_tokens', 1024)}",
             device=str(device),
         ) from None
 

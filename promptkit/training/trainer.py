@@ -19,6 +19,7 @@ import numpy as np
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import parameters_digest
+from promptkit.core.caller import engine_setting, setting, spelled
 from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
@@ -52,8 +53,8 @@ from promptkit.training.rows import TrainingRows
 _log = logging.getLogger(__name__)
 
 ALL_ROWS = (
-    "all labeled rows were used, so they cannot be evaluated: evaluate other rows, or train with --folds 1 (folds=1 in "
-    "Python), which holds out half of them"
+    "all labeled rows were used, so they cannot be evaluated: evaluate other rows, or train with "
+    "{folds=1}, which holds out half of them"
 )
 """The note on training on a single table."""
 Progress = Callable[[int, int, str], None]
@@ -83,7 +84,7 @@ def train(
         predictor: A predictor with at least one learnable manipulation.
         task: The task to train on.
         split: The split that will be evaluated; the task's default split if None.
-        folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with `folds=1` afterwards.
+        folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with {folds=1} afterwards.
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
         progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text; False shows
@@ -258,12 +259,12 @@ class _Training:
             return
         optimizer = spelling(self._config.optimizer)
         rates = tuple(rate for rate in self._rates if rate is not None)
-        narrow = " and --mixed-precision bf16" if self._config.mixed_precision == "fp16" else ""
+        narrow = f" and {setting('mixed_precision', 'bf16')}" if self._config.mixed_precision == "fp16" else ""
         raise TrainingError(
             f"The loss after {state.step} steps is {loss}: training has diverged",
             code="diverged",
             got=", ".join([optimizer, *(f"learning_rate={rate}" for rate in rates)]),
-            hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32{narrow}",
+            hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or {engine_setting('dtype', 'float32')}{narrow}",
             step=state.step,
             loss=loss,
             optimizer=optimizer,
@@ -290,7 +291,7 @@ class _Training:
             rows={"pool": len(self._data.rows.pool), "dev": len(self._data.rows.dev)},
             uses_all_rows=all_rows,
             notes=(
-                *([ALL_ROWS] if all_rows else []),
+                *([spelled(ALL_ROWS)] if all_rows else []),
                 *warnings,
                 *self._rows.skipped_warnings(self._data.rows),
                 *predictor.model.notes(),

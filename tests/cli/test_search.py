@@ -78,7 +78,7 @@ def test_the_table_shows_the_values_of_the_json_output(run_command: Command) -> 
     last = result["rungs"][-1]
     assert f"{last['rows']} rows" in shown
     for item in last["instructions"]:
-        assert f"{item['accuracy']:.3f}" in shown
+        assert f"{item['metric']:.3f}" in shown
     assert f"use it: {result['command']}" in shown
     assert f"{result['optimism']['value']:+.3f}" in shown
     assert f"{result['comparison']['branches'][1]['difference']['value']:+.3f}" in shown

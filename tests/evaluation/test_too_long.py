@@ -217,7 +217,7 @@ def test_a_search_counts_skipped_rows_as_wrong_and_ranks_them_last_by_log_probab
     first = result.rungs[0].standings
     assert first[texts_to_try[1]].skipped > first["Rate it."].skipped
     assert [score.skipped for score in first.values()] == sorted(score.skipped for score in first.values())
-    assert sort_key("a", CandidateScore(0.5, -1.0, 0), "accuracy") < sort_key("b", CandidateScore(0.4, -0.1, 3), "accuracy")
+    assert sort_key("a", CandidateScore(0.5, -1.0, 0), "metric") < sort_key("b", CandidateScore(0.4, -0.1, 3), "metric")
     assert result.to_json()["rungs"][0]["instructions"][0]["skipped"] == next(iter(first.values())).skipped  # type: ignore[index]
 
 

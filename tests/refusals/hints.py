@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
+from itertools import pairwise
 
 import typer.main
 
@@ -33,3 +34,26 @@ def options_of(words: tuple[str, ...]) -> frozenset[str]:
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
     return frozenset(option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts))
+
+
+KEYWORD = re.compile(r"(?<![\w:.\-/=,&])[a-z]+(?:_[a-z]+)*=(?:True|False|None|\"|\[)|\bin Python\b|\bpk\.(?!PromptkitError)\w+")
+"""What only Python code contains: keywords with values, and names of the package."""
+
+
+def python_words(message: str) -> list[str]:
+    """What a message of the command line says about Python, outside of what was given."""
+    return KEYWORD.findall(message)
+
+
+def repeated_options(command: str, message: str) -> set[str]:
+    """The options with values that a message proposes to add although its command has them already."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return set()
+    given = {f"{option} {value}" for option, value in pairwise(words) if option.startswith("--")}
+    given |= {word for word, following in pairwise([*words, "--"]) if word.startswith("--") and following.startswith("--")}
+    advice = message.rpartition("Given: ")[2].partition(". ")[2] or message.partition(". ")[2]
+    words_before = r"\b(?:Add|Use|Write|Try|Give|or|with|and|consider)"
+    proposed = set(re.findall(words_before + r" (--[a-z][a-z-]+(?: [\w.+:=/,-]*[\w+/])?)", advice))
+    return {each for each in proposed if each in given}

@@ -20,7 +20,7 @@ import yaml
 from promptkit.cli import main as cli
 from promptkit.core.errors import PromptkitError
 from tests.refusals.folder import FILES, Given
-from tests.refusals.hints import unusable_options
+from tests.refusals.hints import python_words, repeated_options, unusable_options
 from tests.support.tiny import save
 
 TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("table.yaml").read_text("utf-8"))
@@ -121,11 +121,14 @@ def error_of(result: Result) -> tuple[str, str]:
 
 
 def check(entry: dict[str, Any], result: Result) -> None:
-    """Asserts the type and code of the error, and that the message contains the values and no option of another command."""
+    """Asserts the type and code of the error, that the message contains the values, and that its advice is for this command."""
     assert error_of(result) == (entry["type"], entry.get("error", ""))
     message = result.err.splitlines()[-1]
     assert not [value for value in entry["names"] if value not in message], message
-    assert entry["type"] == USAGE or not unusable_options(entry["run"], message), message
+    if entry["type"] != USAGE:
+        assert not unusable_options(entry["run"], message), message
+        assert not repeated_options(entry["run"], message), message
+        assert not python_words(message), message
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,17 @@ def test_options_of_other_commands_are_noticed() -> None:
     assert unusable_options("study grid.yaml", "promptkit: It fails. Use --shots 2.") == {"--shots"}
     assert not unusable_options("study grid.yaml", "promptkit: It fails. Use --out FOLDER, or promptkit eval TASK --shots 2.")
     assert not unusable_options("eval sst2", "promptkit: It fails. Use --shots 2.")
+
+
+def test_options_that_the_command_has_are_noticed() -> None:
+    message = "promptkit: It fails. Given: --shots 2. Use --shots 2, or add --chat."
+    assert repeated_options("eval sst2 --shots 2 --chat", message) == {"--shots 2", "--chat"}
+    assert not repeated_options("eval sst2 --shots 3", message)
+
+
+def test_words_of_python_are_noticed() -> None:
+    assert python_words('Use chat=True, or demos="random" in Python.')
+    assert not python_words("Given: knn:per_class=4. Use --chat, or --set dtype=float32.")
 
 
 def test_entries_of_the_table_have_distinct_names() -> None:

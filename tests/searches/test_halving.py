@@ -33,7 +33,7 @@ def test_sizes_computed_by_hand() -> None:
     assert sizes(32, 5) == [5]
 
 
-@given(names=texts, rows=st.integers(1, 200), by=st.sampled_from(["accuracy", "logprob"]), data=st.data())
+@given(names=texts, rows=st.integers(1, 200), by=st.sampled_from(["metric", "logprob"]), data=st.data())
 def test_the_best_candidate_is_found_if_candidates_are_nested(names: list[str], rows: int, by: By, data: st.DataObject) -> None:
     hardness = data.draw(st.lists(st.integers(0, 9), min_size=rows, max_size=rows))
     skill = {text: data.draw(st.integers(0, 10)) for text in names}
@@ -62,15 +62,15 @@ def test_candidates_of_a_rung_have_the_same_rows_and_the_better_half_is_kept(
     for rung, later in pairwise(rungs):
         kept = list(later.standings)
         assert len(kept) == (len(rung.standings) + 1) // 2
-        worst = max(sort_key(text, rung.standings[text], "accuracy") for text in kept)
-        assert all(sort_key(text, rung.standings[text], "accuracy") > worst for text in rung.standings.keys() - kept)
+        worst = max(sort_key(text, rung.standings[text], "metric") for text in kept)
+        assert all(sort_key(text, rung.standings[text], "metric") > worst for text in rung.standings.keys() - kept)
     order.shuffle(names)
     again = halve(names, rows, score)
     assert [list(rung.standings.items()) for rung in again] == [list(rung.standings.items()) for rung in rungs]
 
 
 @pytest.mark.parametrize(
-    ("by", "order"), [("accuracy", ["cc", "b", "a", "aa", "bb", "dd"]), ("logprob", ["dd", "cc", "b", "a", "aa", "bb"])]
+    ("by", "order"), [("metric", ["cc", "b", "a", "aa", "bb", "dd"]), ("logprob", ["dd", "cc", "b", "a", "aa", "bb"])]
 )
 def test_ties_are_broken_by_the_other_score_then_length_then_text(by: By, order: list[str]) -> None:
     scores = {

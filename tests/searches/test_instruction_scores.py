@@ -35,7 +35,7 @@ def test_scores_equal_a_run(task: str, shots: int, tmp_path: Path) -> None:
     for text, score in zip(["Say it.", ""], scores, strict=True):
         exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reader)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
-        assert score.accuracy == pytest.approx(run.results[0].correct.mean())
+        assert score.metric == pytest.approx(run.results[0].correct.mean())
         if loaded.labels:
             golds = [run.results[0].logprobs[index, run.labels.index(gold)] for index, gold in enumerate(run.gold)]
             assert score.logprob == pytest.approx(sum(golds) / 12, abs=10**-DECIMALS)

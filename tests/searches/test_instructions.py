@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("search_folder")
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
 @pytest.mark.parametrize("method", ["ape", "opro", "list"])
-@pytest.mark.parametrize("by", ["accuracy", "logprob"])
+@pytest.mark.parametrize("by", ["metric", "logprob"])
 def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, method: Any, by: Any) -> None:
     given_ = list(SKILL) if method == "list" else []
     actual = search(kind, method=method, instructions=given_, by=by)
@@ -47,11 +47,9 @@ def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, 
     )
     best = max(SKILL.keys() & actual.origins.keys(), key=SKILL.__getitem__)
     assert SKILL[best] > 0.5
-    assert actual.instruction == max(every, key=lambda text: every[text].accuracy) == best
+    assert actual.instruction == max(every, key=lambda text: every[text].metric) == best
     assert (
-        actual.on_dev.value
-        == every[best].accuracy
-        == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
+        actual.on_dev.value == every[best].metric == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
     )
     texts = [row.inputs["text"] for row in loaded.rows("test")]
     assert actual.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
@@ -93,7 +91,7 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
     rung = actual.rungs[0]
     for text, score in rung.standings.items():
         if f"Instruction: {text}\n" in prompts[1] and text:
-            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in prompts[1]
+            assert f"Instruction: {text}\nScore: {round(100 * score.metric)}\n" in prompts[1]
 
 
 # ---- estimates ----------------------------------------------------------------------------------------
@@ -105,9 +103,9 @@ def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:
     last = record["rungs"][-1]
     best = last["instructions"][0]
     assert best["instruction"] == record["instruction"] == actual.instruction
-    assert record["dev"]["value"] == best["accuracy"] == actual.on_dev.value
+    assert record["dev"]["value"] == best["metric"] == actual.on_dev.value
     assert record["held_out"] == record["comparison"]["branches"][1]["accuracy"]
-    assert record["optimism"]["value"] == best["accuracy"] - record["held_out"]["value"]
+    assert record["optimism"]["value"] == best["metric"] - record["held_out"]["value"]
     assert f"{actual.on_dev.value:.3f} on dev" in str(actual)
     assert actual.instruction in str(actual)
     run = json.loads((Path(record["runs"][1]) / "run.json").read_text())
@@ -135,7 +133,7 @@ def test_a_reversed_difference_has_the_reversed_interval(data: st.DataObject, n:
     ("keywords", "code", "fields"),
     [
         ({"method": "appe"}, "unknown-name", {"kind": "method of search", "name": "appe", "close": ["ape"]}),
-        ({"by": "acuracy"}, "unknown-name", {"name": "acuracy", "close": ["accuracy"]}),
+        ({"by": "metrik"}, "unknown-name", {"name": "metrik", "close": ["metric"]}),
         ({"method": "list"}, "no-instructions", {"method": "list"}),
         ({"instructions": "Say it."}, "invalid-value", {"keyword": "instructions", "value": "'Say it.'"}),
         ({"candidates": 0}, "out-of-range", {"candidates": 0}),

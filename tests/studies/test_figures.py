@@ -241,13 +241,14 @@ def test_equal_seeds_do_not_change_the_interval() -> None:
 
 def test_equal_options_have_no_optimism() -> None:
     correct = (np.random.default_rng(7).random(60) < 0.6) * 1.0
-    assert optimism(np.tile(correct, (4, 1))) == optimism(correct[None]) == 0
+    assert optimism([mean_of(correct)] * 4, 60) == optimism([mean_of(correct)], 60) == 0
 
 
 def test_optimism_of_equally_good_options_equals_the_expected_maximum_of_normals() -> None:
     """The expected maximum of N normals of variance p (1 - p) / n on half of the items, and 0 on the other half."""
     generator, items, options = np.random.default_rng(8), 100, 5
-    actual = [optimism((generator.random((options, items)) < 0.7) * 1.0, seed=i) for i in range(60)]
+    drawn = [(generator.random((options, items)) < 0.7) * 1.0 for _ in range(60)]
+    actual = [optimism([*map(mean_of, correct)], items, seed=seed) for seed, correct in enumerate(drawn)]
     largest = generator.normal(size=(200_000, options)).max(1).mean()
     assert np.mean(actual) == pytest.approx(largest * (0.7 * 0.3 / (items / 2)) ** 0.5, rel=0.1)
 
@@ -255,5 +256,6 @@ def test_optimism_of_equally_good_options_equals_the_expected_maximum_of_normals
 def test_a_clearly_best_option_has_little_optimism() -> None:
     generator = np.random.default_rng(9)
     correct = np.vstack([(generator.random((4, 200)) < 0.5) * 1.0, (generator.random((1, 200)) < 0.95) * 1.0])
-    assert abs(optimism(correct)) < 1e-9
-    assert optimism(correct[:4], seed=1) == optimism(correct[:4], seed=1) > 0.01
+    options = [*map(mean_of, correct)]
+    assert abs(optimism(options, 200)) < 1e-9
+    assert optimism(options[:4], 200, seed=1) == optimism(options[:4], 200, seed=1) > 0.01

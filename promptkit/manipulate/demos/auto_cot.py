@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.caller import setting
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.cot.zero_shot import ZeroShot
@@ -80,7 +81,8 @@ class AutoCot(Selector):
             raise ModelError(
                 f"The model generated no reasoning of at most {LINES} lines with an answer, which auto-cot needs",
                 code="no-generated-reasoning",
-                hint="Use a larger max_tokens, or use written reasoning: --demos complex, with a task that provides it",
+                hint=f"Use a larger max_tokens, or use written reasoning: {setting('demos', 'complex')}, with a task "
+                f"that provides it",
                 selector=self.name,
                 max_tokens=self.max_tokens,
             )
@@ -94,7 +96,8 @@ class AutoCot(Selector):
             raise TemplateError(
                 f"The template {template} does not show the reasoning that auto-cot generates",
                 code="reasoning-not-shown",
-                hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
+                hint=f"Add {setting('cot', 'zero-shot')}, which shows it, or use a template with {{{{ reasoning }}}} "
+                f"in its target block",
                 template=template,
                 selector=self.name,
             )

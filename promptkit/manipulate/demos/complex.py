@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.selector import Selector
@@ -38,7 +39,8 @@ class Complex(Selector):
             raise TaskError(
                 "complex selects rows by the number of reasoning steps, but no row of the pool has a rationale",
                 code="no-reasoning",
-                hint="Name its column under `rationale` in the task file, or use --demos auto-cot, which generates it",
+                hint=f"Name its column under `rationale` in the task file, or use {setting('demos', 'auto-cot')}, "
+                f"which generates it",
                 selector=self.name,
                 rows=len(context.pool),
             )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.seeding import hash_rank
@@ -135,7 +136,7 @@ class Balanced(Selector):
                 f"The pool has too few rows with the label {', '.join(short)} for {self.k} balanced demonstrations",
                 code="too-few-rows-of-label",
                 got=", ".join(f"{sizes[label]} of {label}" for label in short),
-                hint="Use fewer shots, or --demos random",
+                hint=f"Use fewer shots, or {setting('demos', 'random')}",
                 k=self.k,
                 labels=tuple(short),
                 rows=tuple(sizes[label] for label in short),

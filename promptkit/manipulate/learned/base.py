@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
+from promptkit.core.caller import by_caller
 from promptkit.core.capabilities import Feature
 from promptkit.core.errors import CheckpointError
 from promptkit.core.fingerprints import Fingerprint
@@ -129,6 +130,6 @@ def check_trained(learned: Learnable) -> None:
         raise CheckpointError(
             f"The manipulation {learned.name} has no trained parameters to save",
             code="not-trained",
-            hint="Train it: pk.train",
+            hint="Train it: " + by_caller(command="promptkit train", python="pk.train"),
             manipulation=learned.name,
         )

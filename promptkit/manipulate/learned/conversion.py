@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import CheckpointError
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
@@ -42,7 +43,10 @@ class Conversion:
         numbers = sum(prod(array.shape) for array in self.learned.parameters.values())
         usage = {
             "peft": f"peft.PeftModel.from_pretrained(model, {str(self.path)!r})",
-            "promptkit": f"promptkit eval TASK --model {name or 'NAME'} --prompt {self.path}",
+            "promptkit": by_caller(
+                command=f"promptkit eval TASK --model {name or 'NAME'} --prompt {self.path}",
+                python=f"pk.load_manipulation({str(self.path)!r})",
+            ),
         }
         model = name or "a model without a name"
         return f"{self.learned.name} · {numbers} numbers learned on {model}\nuse it: {usage[self.to]}"

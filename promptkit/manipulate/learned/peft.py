@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array, deserialize, serialize
+from promptkit.core.caller import setting
 from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.files import write_folder
 from promptkit.core.manipulation import Learnable
@@ -152,7 +153,7 @@ def _write_soft_prompt(learned: Learnable) -> tuple[dict[str, object], Array]:
         raise CheckpointError(
             f"PEFT places its vectors before BOS, but this soft prompt is placed {where}",
             code="no-peft-place",
-            hint="Train one with soft:place=start; for a model without BOS, add --model NAME",
+            hint=f"Train one with soft:place=start; for a model without BOS, add {setting('model', 'NAME')}",
             place=learned.place,
             slot=learned.slot,
         )
@@ -185,7 +186,7 @@ def _write_prefix(learned: Learnable) -> tuple[dict[str, object], Array]:
             "PEFT places a prefix in every layer, but this one is only in some",
             code="no-peft-layers",
             got=got,
-            hint="Train one without layers; if these are all layers of its model, add --model NAME",
+            hint=f"Train one without layers; if these are all layers of its model, add {setting('model', 'NAME')}",
             layers=learned.layers,
         )
     keys, values = (learned.parameters[name].numpy() for name in (KEYS, VALUES))

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import Array, deserialize, serialize
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import CheckpointError, InputError, json_reason
 from promptkit.core.files import write_folder
 from promptkit.core.fingerprints import Fingerprint
@@ -182,11 +183,14 @@ def _numbered_folders(path: Path) -> list[Path]:
 def _missing_manifest(path: Path) -> CheckpointError:
     """Returns the error for a folder without a manifest."""
     if folders := _numbered_folders(path):
-        options = " ".join(f"--prompt {shlex.quote(str(folder))}" for folder in folders)
+        usage = by_caller(
+            command="promptkit eval TASK " + " ".join(f"--prompt {shlex.quote(str(folder))}" for folder in folders),
+            python=f"pk.EvalConfig(..., prompt=[{', '.join(repr(str(folder)) for folder in folders)}])",
+        )
         return CheckpointError(
             f"There are several learned manipulations in {path}, each in its own folder",
             code="several-checkpoints",
-            hint=f"Give one of them, or evaluate them together: promptkit eval TASK {options}",
+            hint=f"Give one of them, or evaluate them together: {usage}",
             folder=str(path),
             folders=tuple(map(str, folders)),
         )

@@ -24,6 +24,7 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 from promptkit.core.arguments import checked
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, ModelError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.core.requests import Generate, GenerateOutput, Request
@@ -110,7 +111,8 @@ class ProbedOrder(Order):
             raise InputError(
                 f"The order {self.name} needs demonstrations that all rows share, but here they differ between rows",
                 code="demonstrations-differ",
-                hint="Use --order least-entropy, which orders each row's demonstrations, or shared ones, such as balanced",
+                hint=f"Use {setting('order', 'least-entropy')}, which orders each row's demonstrations, or shared "
+                f"ones, such as balanced",
                 order=self.name,
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
@@ -153,7 +154,7 @@ class PromptBlocks:
             raise Unsupported(
                 "The model has no chat template that accepts these turns",
                 code="no-chat-template",
-                hint="Leave out --chat for a base model, or use an instruction-tuned model",
+                hint=f"Leave out {setting('chat')} for a base model, or use an instruction-tuned model",
                 turns=tuple(role for role, _ in turns),
             )
         return pieces

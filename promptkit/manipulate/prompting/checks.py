@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.core.formats import MaskedFormat
@@ -23,14 +24,20 @@ def check_format(card: TextCard, *, channel: bool, cot: bool, chat: bool) -> Non
     if form is None or not (channel or needs_generation):
         return
     option = "channel" if channel else "cot" if cot else "chat"
+    named = channel_setting() if channel else setting(option)
     reason = "reads no label before the input" if channel else "generates no text"
     raise Unsupported(
-        f"The option {option} cannot be used with {form.description}, which {reason}",
+        f"{named} cannot be used with {form.description}, which {reason}",
         code="needs-causal-model",
-        hint=f"Leave {option} out, or use a causal model",
+        hint=f"Leave {named} out, or use a causal model",
         option=option,
         format=form.description,
     )
+
+
+def channel_setting() -> str:
+    """Returns how the caller asks for the score of the input after its label."""
+    return by_caller(command="--score channel", python="channel=True")
 
 
 def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
@@ -46,7 +53,8 @@ def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
         raise TaskError(
             f"The pool has {count_distinct(pool)} distinct rows, which are too few for {k} demonstrations",
             code="too-few-rows",
-            hint="Use fewer shots (0 for none), add train rows, or give the pool more of them: split_train: pool=0.8,fit=0.2",
+            hint="Use fewer shots (0 for none), add train rows, or give the pool more of them: "
+            f"{setting('split_train', 'pool=0.8,fit=0.2')}",
             k=k,
             rows=count_distinct(pool),
         )
@@ -62,7 +70,7 @@ def check_has_dev(context: SelectionContext, selector: str) -> None:
         raise TaskError(
             f"{selector} evaluates demonstrations on the dev part of the train split, which is empty",
             code="empty-part",
-            hint="Use another selector, add train rows, or give dev more of them: --split-train",
+            hint=f"Use another selector, add train rows, or give dev more of them: {setting('split_train')}",
             part="dev",
             selector=selector,
         )

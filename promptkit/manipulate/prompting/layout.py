@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from promptkit.core.caller import setting, switch
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.formats import EncoderDecoderFormat, MaskedFormat
@@ -162,11 +163,11 @@ class PromptLayout(PromptBlocks):
         ways = [
             "Shorten the row's text or the instruction" if not demonstrations else "Use fewer or shorter demonstrations",
             *(
-                ["drop those that do not fit with --on-too-long truncate-demos"]
+                [f"drop those that do not fit with {setting('on_too_long', 'truncate-demos')}"]
                 if demonstrations and self.on_too_long == "error"
                 else []
             ),
-            *(["leave such rows out with --on-too-long skip"] if self.on_too_long != "skip" else []),
+            *([f"leave such rows out with {setting('on_too_long', 'skip')}"] if self.on_too_long != "skip" else []),
         ]
         return TaskError(
             f"The prompt of row {example.id} is too long: with {demonstrations or 'no'} demonstrations it has "
@@ -295,8 +296,8 @@ class PromptLayout(PromptBlocks):
                 f"The chat template begins the answer with a thought ({thought}), where labels cannot be scored",
                 code="scores-in-thought",
                 got=f"row {example.id}",
-                hint="Use --thinking off (thinking=False in Python) if the model's chat template has this switch, leave out "
-                "--chat, or let the model generate its answer",
+                hint=f"Use {switch('thinking', False)} if the model's chat template has this switch, leave out "
+                f"{setting('chat')}, or let the model generate its answer",
                 marker=thought,
                 row=example.id,
             )

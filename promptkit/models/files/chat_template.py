@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import Unsupported
 from promptkit.core.model import ChatOptions
 from promptkit.core.thinking import FINAL_RESPONSE, HARMONY, KNOWN, ThoughtMarkers
@@ -78,7 +79,7 @@ class ChatTemplates:
             f"The model has {missing}",
             code="unknown-chat-template",
             got=f"the templates {', '.join(names)}",
-            hint="Name one of them with --chat-template, or chat_template in Python",
+            hint=f"Name one of them with {setting('chat_template')}",
             name=name,
             names=tuple(names),
         )
@@ -97,7 +98,7 @@ class ChatTemplates:
                 "The model's chat template has no switch for thinking",
                 code="no-thinking-switch",
                 got=f"a template without the variable {' or '.join(SWITCHES)}",
-                hint="Leave out --thinking; the thoughts of a generated text are not part of its answer",
+                hint=f"Leave out {setting('thinking')}; the thoughts of a generated text are not part of its answer",
                 variables=SWITCHES,
             )
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError
 
@@ -34,7 +35,7 @@ def device_of(setting: str) -> torch.device:
         raise InputError(
             f"The device {setting} cannot be used: {reason}",
             code="unusable-device",
-            hint="Try --set device=cpu, cuda or cuda:1",
+            hint=f"Try {engine_setting('device', 'cpu')}, cuda or cuda:1",
             device=setting,
         ) from None
     return device

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import TextCard
 from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
@@ -51,7 +52,10 @@ def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
 
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             raise OutOfMemory(
-                f"The weights of {name} do not fit in memory", code="out-of-memory", hint="Try --set dtype=bfloat16", model=name
+                f"The weights of {name} do not fit in memory",
+                code="out-of-memory",
+                hint=f"Try {engine_setting('dtype', 'bfloat16')}",
+                model=name,
             ) from None
         part = PARTS.get(auto.__name__, "weights")
         if "trust_remote_code" in str(error):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from promptkit.core.arrays import Array
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import OutOfMemory, Unsupported
 from promptkit.core.interventions import KVPrefix
 from promptkit.core.locked_property import locked_property
@@ -246,7 +247,7 @@ class TransformersModel(BaseEngine):
             return self._forward.answer(requests, reuse, prefix)
 
     def _reporting_out_of_memory(self, what: str, **fields: object) -> AbstractContextManager[None]:
-        hint = "Use fewer shots, a smaller model, or --set dtype=bfloat16"
+        hint = f"Use fewer shots, a smaller model, or {engine_setting('dtype', 'bfloat16')}"
         return reporting_out_of_memory(what, model=self.name, device=self._device, hint=hint, **fields)
 
     @locked_property
@@ -290,7 +291,7 @@ class TransformersModel(BaseEngine):
             raise Unsupported(
                 f"The model {self.name} uses attention logit soft-capping, which sdpa silently ignores",
                 code="soft-cap-ignored",
-                hint="Leave attention out, or use --set attention=eager",
+                hint=f"Leave attention out, or use {engine_setting('attention', 'eager')}",
                 model=self.name,
                 attention=chosen,
             )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import InputError, ServerError, missing_extra
 from promptkit.models import registry
 from promptkit.models.http.proxies import proxy_for
@@ -241,11 +242,11 @@ class Server:
         if isinstance(error, openai.APIStatusError):
             return self._status_error(error)
         if isinstance(error, openai.APITimeoutError) and not is_unconnected(error):
-            hint = "Try --set timeout=600, or a smaller concurrency"
+            hint = f"Try {engine_setting('timeout', 600)}, or a smaller concurrency"
             return self._error("server-timeout", self._reason(error), hint, seconds=self._settings.timeout)
         hint = "Check the address and that the server is running"
         if not self._reached:
-            hint += "; --set max_retries=20 waits two minutes for a server that is still starting"
+            hint += f"; {engine_setting('max_retries', 20)} waits two minutes for a server that is still starting"
         return self._error("server-unreachable", self._reason(error), hint)
 
     def _status_error(self, error: APIStatusError) -> ServerError:
@@ -257,7 +258,7 @@ class Server:
             what = f"refused the key in {variable}" if self._key else f"requires a key, and {variable} is not set"
             return self._error(code, what, f"Set {variable} to a valid key", variable=variable)
         if isinstance(error, openai.RateLimitError):
-            return self._error("too-many-requests", self._reason(error), "Try --set concurrency=2, or wait")
+            return self._error("too-many-requests", self._reason(error), f"Try {engine_setting('concurrency', 2)}, or wait")
         if 300 <= error.status_code < 400:
             location = error.response.headers.get("location", "another address")
             return self._error("redirected", f"redirects to {location}", "Set base_url to that address", location=location)
@@ -303,7 +304,7 @@ def _stated(body: object) -> object:
 
 def _checked_url(url: str | None) -> str:
     if url is None:
-        hint = "Write --set base_url=http://127.0.0.1:8000/v1"
+        hint = f"Write {engine_setting('base_url', 'http://127.0.0.1:8000/v1')}"
         reason = "The http engine needs the address of a server"
         raise InputError(reason, code="missing-base-url", hint=hint, setting="base_url")
     hint = "Write http://HOST:PORT/v1; a key goes into the environment variable that api_key_env names"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import ModelError, Unsupported
 from promptkit.core.locked_property import locked_property
 from promptkit.core.model import LOADER, ImageCard, Precision
@@ -169,7 +170,10 @@ class VisionModel(BaseEngine):
         return Classifier(module.to(getattr(torch, self._settings.dtype)), structure, self._source.preprocessing, self.name)
 
     def _reporting_out_of_memory(self, what: str) -> AbstractContextManager[None]:
-        hint = "Use smaller batches or images, such as --set batch_size=8 or --set size=96, or --set dtype=bfloat16"
+        hint = (
+            f"Use smaller batches or images, such as {engine_setting('batch_size', 8)} or {engine_setting('size', 96)}, or "
+            f"{engine_setting('dtype', 'bfloat16')}"
+        )
         return reporting_out_of_memory(what, model=self.name, device=self._device, hint=hint)
 
     def _probe(self, device: torch.device) -> Tensor:

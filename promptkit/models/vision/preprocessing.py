@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PositiveInt
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import InputError, ModelError, Unsupported
 
 PIXEL_LEVELS = 255
@@ -139,7 +140,7 @@ def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
             f"The image processor of the model {name} states no height and width",
             code="no-image-size",
             got=f"size={stated}",
-            hint="Give the size of the images, such as --set size=224",
+            hint=f"Give the size of the images, such as {engine_setting('size', 224)}",
             model=name,
         )
     return int(height), int(width)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from promptkit.core.caller import engine_setting
 from promptkit.core.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
 from promptkit.models.constraint import grammar_schema
 from promptkit.models.vllm.capture import captured
@@ -62,7 +63,7 @@ def start_engine(model: str, arguments: Mapping[str, object], extra: Mapping[str
     raise ModelError(
         f"vLLM could not start with the model {model}: {reason}",
         code="engine-start-failed",
-        hint="Try --set max_model_len=4096, another dtype or gpu_memory_utilization, or the hf engine",
+        hint=f"Try {engine_setting('max_model_len', 4096)}, another dtype or gpu_memory_utilization, or the hf engine",
         model=model,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError
 from promptkit.predictor.decide.abstain import answers
 from promptkit.predictor.decide.label_sets import LabelSets, conformal
@@ -100,10 +101,12 @@ def _known(rows: OutOfFold | None, option: str, value: float) -> OutOfFold:
     """Returns the labeled rows; raises InputError if there are none."""
     if rows is None:
         raise InputError(
-            f"The option {option} needs predictions of labeled rows that the predictor was not fitted on, and it has none",
+            f"{setting(option)} needs predictions of labeled rows that the predictor was not fitted on, and it has none",
             code="no-out-of-fold-rows",
-            got=f"{option}={value:g}",
-            hint="Save the predictor while it is evaluated (promptkit eval TASK --save FOLDER), or give a threshold",
+            got=setting(option, value),
+            hint="Save the predictor while it is evaluated ("
+            + by_caller(command="promptkit eval TASK --save FOLDER", python="run.save_predictor(FOLDER)")
+            + "), or give a threshold",
             option=option,
             value=value,
         )
