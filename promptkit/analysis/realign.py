@@ -108,7 +108,7 @@ class Alignments:
         """Returns warnings, the calibrations that are not available, and the command that makes them available."""
         notes = [*self.label_notes, *(f"warning: {warning}" for warning in self.warnings)]
         notes += [f"not available: {each.name}: {each.reason}" for each in self.unavailable]
-        return notes + ([_collecting(self.unavailable, self.command)] if self.command else [])
+        return notes + ([f"to collect what is missing: {explained(self.command)}"] if self.command else [])
 
     def __str__(self) -> str:
         return "\n".join([str(self.table()), *self.notes()])
@@ -177,10 +177,7 @@ def _nothing_available(path: Path, unavailable: Sequence[Unavailable], command: 
 def _collecting(unavailable: Sequence[Unavailable], command: str) -> str:
     """Returns a hint how to collect the outputs that a run lacks."""
     names = [each.name for each in unavailable if each.collectable]
-    return by_caller(
-        command=f"to collect what is missing: {explained(command)}",
-        python=f"to collect what is missing, evaluate again with {', '.join(names)}",
-    )
+    return by_caller(command=f"Collect what is missing: {command}", python=f"Evaluate again with {', '.join(names)}")
 
 
 def _requested(calibrate: str, chains: Sequence[Chain], reader: OutputReader) -> list[Calibration]:

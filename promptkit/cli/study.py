@@ -11,6 +11,7 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
+from promptkit.core.caller import yaml_file
 from promptkit.core.errors import RunError
 from promptkit.display.terminal import print_wide
 
@@ -28,10 +29,11 @@ def study(
     from promptkit.studies import figures
     from promptkit.studies.progress import LiveTable, Progress, RunsBar
 
-    config = StudyConfig.from_yaml(file)
+    with yaml_file():
+        config = StudyConfig.from_yaml(file)
     if plot is not None:
         plots.check_drawable(plot)
-    with exit_on_interrupt(), ExitStack() as shown:
+    with exit_on_interrupt(), yaml_file(), ExitStack() as shown:
         progress: Progress | Literal[False] = False
         if not as_json:
             progress = shown.enter_context(LiveTable() if sys.stderr.isatty() else RunsBar())

@@ -1,7 +1,8 @@
-"""How messages name settings: as options of the command line, or as keywords in Python.
+"""How messages name settings: as options of the command line, as keys of a YAML file, or as keywords in Python.
 
 Messages, hints and notes name a setting with the functions of this module, and never write `--shots` or `shots=` themselves.
-The command line announces itself with `command_line`; everything else is called from Python.
+The command line announces itself with `command_line`, and a command that reads its settings from a file with `yaml_file`;
+everything else is called from Python.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 _SETTING = re.compile(r"\{(?!names\})([a-z][a-z_]*)(?:=([^{}]+))?\}")
-_callers = ["python"]
+OF_COMMANDS = frozenset({"out", "plot", "save", "shard"})
+"""Settings of commands that no file has."""
+Caller = Literal["python", "command line", "yaml file"]
+_callers: list[Caller] = ["python"]
 """The current caller comes last."""
 
 
-@contextmanager
-def command_line() -> Iterator[None]:
+def command_line() -> AbstractContextManager[None]:
     """Lets messages in the block name the options of the command line."""
-    _callers.append("command line")
+    return _called_from("command line")
+
+
+def yaml_file() -> AbstractContextManager[None]:
+    """Lets messages in the block name the keys of a YAML file that a command reads."""
+    return _called_from("yaml file")
+
+
+@contextmanager
+def _called_from(caller: Caller) -> Iterator[None]:
+    _callers.append(caller)
     try:
         yield
     finally:
@@ -29,7 +43,7 @@ def command_line() -> Iterator[None]:
 
 def is_command_line() -> bool:
     """Returns whether the command line has called."""
-    return _callers[-1] == "command line"
+    return _callers[-1] != "python"
 
 
 def by_caller(*, command: str, python: str) -> str:
@@ -38,13 +52,16 @@ def by_caller(*, command: str, python: str) -> str:
 
 
 def setting(name: str, value: object = None, *, python: str | None = None) -> str:
-    """Returns a setting as the caller writes it, such as `--shots 4` on the command line and `shots=4` in Python.
+    """Returns a setting as the caller writes it, such as `--shots 4` on the command line, `shots=4` in Python
+    and `shots: 4` in a YAML file.
 
     Args:
         name: The name of its keyword, such as `per_class`.
         value: The value. A text in capital letters, such as `FILE`, stands for any value. None names the setting alone.
         python: The name of the keyword in Python, if it is not `name`.
     """
+    if _callers[-1] == "yaml file" and name not in OF_COMMANDS:
+        return name if value is None else f"{name}: {_yaml_value(value)}"
     option, keyword = f"--{name.replace('_', '-')}", python or name
     if value is None:
         return by_caller(command=option, python=keyword)
@@ -55,11 +72,16 @@ def setting(name: str, value: object = None, *, python: str | None = None) -> st
 
 def switch(name: str, is_on: bool) -> str:
     """Returns a setting that is on or off, such as `--thinking off` on the command line and `thinking=False` in Python."""
-    return by_caller(command=f"--{name} {'on' if is_on else 'off'}", python=f"{name}={is_on}")
+    state = "on" if is_on else "off"
+    if _callers[-1] == "yaml file":
+        return f"{name}: {state}"
+    return by_caller(command=f"--{name} {state}", python=f"{name}={is_on}")
 
 
 def engine_setting(name: str, value: object) -> str:
     """Returns a setting of an engine, such as `--set dtype=float32` on the command line and `dtype="float32"` in Python."""
+    if _callers[-1] == "yaml file":
+        return f"set: {{{name}: {_yaml_value(value)}}}"
     return by_caller(command=f"--set {name}={_word(value)}", python=f"{name}={_literal(value)}")
 
 
@@ -70,19 +92,9 @@ def spelled(text: str, *, for_command_line: bool | None = None) -> str:
         text: A text such as "{folds=1}, or {chat}"; `{names}` is left.
         for_command_line: Whether the command line reads the text; by default whether it has called.
     """
-    if for_command_line is None:
-        for_command_line = is_command_line()
-    with command_line() if for_command_line else _python():
+    caller: Caller = _callers[-1] if for_command_line is None else "command line" if for_command_line else "python"
+    with _called_from(caller):
         return _SETTING.sub(lambda match: setting(match[1], _value(match[2])), text)
-
-
-@contextmanager
-def _python() -> Iterator[None]:
-    _callers.append("python")
-    try:
-        yield
-    finally:
-        _callers.pop()
 
 
 def _value(text: str | None) -> object:
@@ -95,6 +107,14 @@ def _word(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return shlex.quote(",".join(map(str, value)))
     return shlex.quote(str(value))
+
+
+def _yaml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value)
 
 
 def _literal(value: object) -> str:

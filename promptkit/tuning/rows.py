@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.tasks.folds import FOLDS
@@ -69,7 +70,8 @@ def _check_no_numbers(task: Task, rows: Sequence[LabeledExample]) -> None:
         f"The labels of {task.name} are numbers, {len(found)} different ones, and tuning chooses between labels",
         code="numeric-labels",
         got=_shortened(found),
-        hint="Divide the numbers into a few labels first, or give the values of a scale: --numeric --labels 1,2,3,4,5",
+        hint="Divide the numbers into a few labels first, or give the values of a scale: "
+        f"{setting('numeric', True)} with {setting('labels', list('12345'))}",
         task=task.name,
         labels=len(found),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from promptkit.align.chain import Chain, reader_for
 from promptkit.classical.baseline import Baseline
 from promptkit.core.calibration import Calibration
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError, PromptkitError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Manipulation
@@ -131,7 +132,8 @@ class SpaceBuilder:
             f"There is nothing to try on the task {self.task.name}: no model can answer it, or every prompt is left out",
             code="empty-space",
             got="; ".join(self.notes) or "no model that answers",
-            hint="Give a language model for texts, or an image classifier for images, with --model",
+            hint="Give a language model for texts, or an image classifier for images"
+            + by_caller(command=", with --model", python=""),
             task=self.task.name,
             notes=self.notes,
         )

@@ -19,7 +19,7 @@ from promptkit.config.evaluation import EvalConfig
 from promptkit.config.predict import PredictConfig
 from promptkit.config.study import StudyConfig
 from promptkit.config.train import TrainConfig
-from promptkit.core.caller import by_caller, command_line, engine_setting, is_command_line, setting, spelled, switch
+from promptkit.core.caller import by_caller, command_line, engine_setting, is_command_line, setting, spelled, switch, yaml_file
 from promptkit.core.errors import PromptkitError
 from promptkit.models.registry import ENGINES
 from promptkit.tasks.field_descriptions import description_of
@@ -69,6 +69,14 @@ def both(function: Any, *values: Any, **keywords: Any) -> tuple[str, str]:
 )
 def test_a_setting_is_named_as_the_caller_writes_it(actual: tuple[str, str], command: str, python: str) -> None:
     assert actual == (command, python)
+
+
+def test_a_file_has_keys() -> None:
+    with yaml_file():
+        actual = (setting("shots", 0), setting("labels", ["a", "b"]), setting("chat", True), setting("per_class"))
+        assert actual == ("shots: 0", "labels: [a, b]", "chat: true", "per_class")
+        assert (switch("thinking", False), engine_setting("dtype", "float32")) == ("thinking: off", "set: {dtype: float32}")
+        assert (setting("out"), spelled("{folds=1}"), by_caller(command="a", python="b")) == ("--out", "folds: 1", "a")
 
 
 def test_the_caller_is_python_again_after_an_error() -> None:

@@ -36,13 +36,14 @@ def options_of(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts))
 
 
-KEYWORD = re.compile(r"(?<![\w:.\-/=,&])[a-z]+(?:_[a-z]+)*=(?:True|False|None|\"|\[)|\bin Python\b|\bpk\.(?!PromptkitError)\w+")
-"""What only Python code contains: keywords with values, and names of the package."""
+KEYWORD = re.compile(r"(?<![\w:.\-/=,&])[a-z]+(?:_[a-z]+)*=(?:True|False|None)\b|\bin Python\b|\bpk\.(?!PromptkitError)\w+")
+TEXT = re.compile(r"(?<![\w:.\-/=,&])[a-z]+(?:_[a-z]+)*=(?:\"|\[)")
+"""Keywords with texts or lists as values, as in Python."""
 
 
 def python_words(message: str) -> list[str]:
-    """What a message of the command line says about Python, outside of what was given."""
-    return KEYWORD.findall(message)
+    """What a message of the command line says about Python. What was given may contain texts and lists."""
+    return KEYWORD.findall(message) + TEXT.findall(re.sub(r"Given: .*?\. (?=[A-Z])", "", message))
 
 
 def repeated_options(command: str, message: str) -> set[str]:
@@ -54,6 +55,6 @@ def repeated_options(command: str, message: str) -> set[str]:
     given = {f"{option} {value}" for option, value in pairwise(words) if option.startswith("--")}
     given |= {word for word, following in pairwise([*words, "--"]) if word.startswith("--") and following.startswith("--")}
     advice = message.rpartition("Given: ")[2].partition(". ")[2] or message.partition(". ")[2]
-    words_before = r"\b(?:Add|Use|Write|Try|Give|or|with|and|consider)"
+    words_before = r"\b(?:[Aa]dd|[Uu]se|[Ww]rite|[Tt]ry|[Gg]ive|or|with|and|consider)"
     proposed = set(re.findall(words_before + r" (--[a-z][a-z-]+(?: [\w.+:=/,-]*[\w+/])?)", advice))
     return {each for each in proposed if each in given}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.core.caller import command_line
 from promptkit.core.errors import PromptkitError, TaskError
 from promptkit.tasks.columns import text, texts
 from promptkit.tasks.readers import is_data, read_file, read_mirror
@@ -222,7 +223,10 @@ def test_an_unknown_split_of_a_mirror_is_refused_with_similar_names(mirror):
 def test_a_missing_mirror_folder_is_refused_with_the_option_name(mirror):
     with refused(TaskError, "no-such-folder", data=str(mirror), folder="trec") as error:
         read_mirror(mirror, "trec", "test")
-    assert "--data" in str(error.value)
+    assert "Check data (" in str(error.value)
+    with command_line(), refused(TaskError, "no-such-folder") as error:
+        read_mirror(mirror, "trec", "test")
+    assert "Check --data (" in str(error.value)
 
 
 # ---- quotes, delimiters, compression and binary columns ---------------------------------------------------------

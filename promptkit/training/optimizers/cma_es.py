@@ -59,7 +59,7 @@ class CmaEs:
                 f"The subspace needs at least 2 dimensions, the population at least 4 members, and sigma must be above 0 and "
                 f"at most {MAX_SIGMA:g}",
                 code="out-of-range",
-                got=f"subspace={self.subspace}, population={self.population}, sigma={self.sigma}",
+                got=", ".join(f"{name}={value}" for name, value in vars(self).items() if value is not None),
                 subspace=self.subspace,
                 population=self.population,
                 sigma=self.sigma,

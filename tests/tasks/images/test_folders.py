@@ -62,9 +62,9 @@ def test_a_folder_without_classes_or_without_test_images_is_refused(tmp_path: Pa
 
 def test_options_of_data_files_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, IMAGES, LABELS)
-    with refused(InputError, "option-needs-data-file", option="--labels"):
+    with refused(InputError, "option-needs-data-file", option="labels"):
         resolve_task(str(tmp_path), DataOptions(labels="a,b"))
-    with refused(InputError, "option-needs-task", option="--data"):
+    with refused(InputError, "option-needs-task", option="data"):
         resolve_task(str(tmp_path), DataOptions(data=tmp_path))
 
 
