@@ -59,7 +59,8 @@ class CmaEs:
                 f"The subspace needs at least 2 dimensions, the population at least 4 members, and sigma must be above 0 and "
                 f"at most {MAX_SIGMA:g}",
                 code="out-of-range",
-                got=", ".join(f"{name}={value}" for name, value in vars(self).items() if value is not None),
+                got=f"subspace={self.subspace}, sigma={self.sigma}"
+                + (f", population={self.population}" if self.population is not None else ""),
                 subspace=self.subspace,
                 population=self.population,
                 sigma=self.sigma,
