@@ -74,8 +74,7 @@ def search(
         instructions: Instructions to include.
         candidates: Number of instructions that the model generates.
         by: The score to choose by: `metric`, the main metric, or `logprob` of the correct answer; the other one breaks ties.
-        metrics: Metrics besides the default ones, as for `evaluate`; the first one is the main metric. By default those of the
-            task.
+        metrics: Metrics besides the default ones, as for `evaluate`; by default those of the task. The first is the main one.
         dev: Maximum number of dev rows to choose by, those with the smallest hash of id; None for all.
         test: Maximum number of rows of the split to confirm on; None for all.
         split: The split to confirm on; the task's default split by default.
@@ -97,9 +96,7 @@ def search(
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
     asked = asked_metrics(metrics, task)
-    settings = _Search(
-        predictor=predictor, prompt=prompt, task=task, method=method, candidates=candidates, by=by, rows=rows, seed=seed
-    )
+    settings = _Search(predictor, prompt, task, method, candidates, by, rows, seed)
     scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, asked)
     split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, scorer)
@@ -110,7 +107,7 @@ def search(
     return settings.result(origins, rungs, pair[FOUND], comparison, scorer)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Search:
     """The validated settings of a search."""
 
