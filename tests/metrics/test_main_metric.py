@@ -137,7 +137,7 @@ def test_a_learning_curve_shows_the_main_metric(name: str, tmp_path: Path) -> No
     (points,) = curve.curves.values()
     assert points[1] is not None
     assert points[1].value == pytest.approx(run.results[0].metrics[name]["value"], abs=1e-5)
-    alone = curve.controls["verbalizer, no labeled rows"][0]
+    alone = curve.baselines["verbalizer, no labeled rows"][0]
     assert alone is not None
     assert metric.bounds[0] <= alone.low <= alone.value <= alone.high <= metric.bounds[1]
     assert curve.to_json()["metric"] == name
@@ -156,6 +156,6 @@ def test_the_control_of_a_task_with_values_has_their_errors(tmp_path: Path) -> N
     run = pk.evaluate(predictor, task, limit=12, out=tmp_path / "runs", cache=False)
     curve = pk.learning_curve(run.path, per_class=[2], draws=2, task=task)
     assert curve.metric.name == "mae"
-    control = curve.controls["regression on TF-IDF, no model"][0]
+    control = curve.baselines["regression on TF-IDF, no model"][0]
     assert control is not None
     assert (4 * control.value * 12) % 4 == pytest.approx(0)  # each wrong row is off by 4
