@@ -300,7 +300,7 @@ def test_options_of_calibrations_are_refused_in_a_grid(tmp_path: Path, option: s
         StudyConfig(**given)
     with refused(TaskError, "calibrate-in-grid", option=option, place=f"grid.{option}") as in_yaml:
         from_file(StudyConfig, tmp_path, given)
-    assert all("promptkit curve" in str(caught.value) for caught in (in_python, in_yaml))
+    assert all("pk.learning_curve" in str(caught.value) for caught in (in_python, in_yaml))
 
 
 def test_an_invalid_value_in_a_file_names_its_key(tmp_path: Path) -> None:
