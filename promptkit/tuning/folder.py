@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_atomically
 from promptkit.core.hashing import file_sha256_hex, sha256_hex
@@ -48,7 +49,7 @@ class TuningFolder:
         occupied = RunError(
             f"Another process is tuning in {self.path}",
             code="run-locked",
-            hint="Wait for it to finish, or choose another --out",
+            hint=f"Wait for it to finish, or choose another {setting('out')}",
             folder=str(self.path),
         )
         with self._writing():
@@ -116,7 +117,7 @@ class TuningFolder:
             raise RunError(
                 f"The folder {self.path} cannot be written: {error.strerror or error}",
                 code="cannot-write",
-                hint="Existing files are kept: fix the cause and run the command again, or choose another --out",
+                hint=f"Existing files are kept: fix the cause and try again, or choose another {setting('out')}",
                 folder=str(self.path),
                 reason=error.strerror or str(error),
             ) from None
