@@ -31,6 +31,11 @@ class Baseline(Protocol):
         """A short description for the caption of a table."""
         ...
 
+    @property
+    def max_rows(self) -> int | None:
+        """The largest number of labeled rows that it is fitted on, chosen by the hash of their id; None for any number."""
+        ...
+
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether it can predict the answers of a task."""
         ...
@@ -51,6 +56,7 @@ class NumberBaseline(ABC):
 
     name: ClassVar[str]
     description: ClassVar[str]
+    max_rows: ClassVar[int | None] = None
 
     @abstractmethod
     def applies_to(self, spec: TaskSpec) -> bool:

@@ -15,6 +15,7 @@ class FrequentAnswer:
 
     name = "frequent-answer"
     description = "most frequent answer"
+    max_rows = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether answers are extracted from generated texts."""

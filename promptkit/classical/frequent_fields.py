@@ -21,6 +21,7 @@ class FrequentFields:
 
     name = "frequent-fields"
     description = "most frequent value of each field"
+    max_rows = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether the answers are JSON objects with declared fields."""

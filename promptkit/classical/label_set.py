@@ -26,6 +26,7 @@ class FrequentSet:
 
     name = "frequent-set"
     description = "most frequent set of labels"
+    max_rows = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether any number of labels can apply to a row."""
@@ -46,6 +47,7 @@ class TfidfLabels:
 
     name = "tfidf-labels"
     description = "logistic regression on TF-IDF of words, one for each label"
+    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether any number of labels can apply to a text."""
@@ -58,7 +60,7 @@ class TfidfLabels:
 
         if not items:
             return []
-        rows = sorted(by_hash(rows, MAX_ROWS), key=lambda row: row.id)
+        rows = sorted(by_hash(rows, self.max_rows), key=lambda row: row.id)
         vectorizer = TfidfVectorizer(token_pattern=r"\w+")
         train = vectorizer.fit_transform([*map(text_of, rows)])
         test = vectorizer.transform([*map(text_of, items)])

@@ -16,6 +16,7 @@ class Majority:
 
     name = "majority"
     description = "most frequent label"
+    max_rows = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether all rows have the same labels."""

@@ -48,6 +48,7 @@ class TfidfRidge(NumberBaseline):
 
     name = "ridge"
     description = "ridge regression on TF-IDF of words"
+    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether texts have numbers, or labels with values."""
@@ -61,7 +62,7 @@ class TfidfRidge(NumberBaseline):
 
         if not items:
             return []
-        rows = sorted(by_hash(rows, MAX_ROWS), key=lambda row: row.id)
+        rows = sorted(by_hash(rows, self.max_rows), key=lambda row: row.id)
         values = values_of(rows)
         pipeline = make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), Ridge(random_state=0))
         pipeline.fit([*map(text_of, rows)], values)

@@ -36,6 +36,7 @@ class PixelRegression:
 
     name = "pixels"
     description = "logistic regression on pixels"
+    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether rows are images."""
@@ -46,7 +47,7 @@ class PixelRegression:
 
         If the training rows have only one label, its probability is 1.
         """
-        rows = by_hash(rows, MAX_ROWS)
+        rows = by_hash(rows, self.max_rows)
         gold = [row.label for row in rows]
         if len(set(gold)) == 1:
             return [{gold[0]: 0.0}] * len(items)

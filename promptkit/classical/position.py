@@ -20,6 +20,7 @@ class Position:
 
     name = "position"
     description = "choice at the most frequent position"
+    max_rows = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether each row has its own choices."""

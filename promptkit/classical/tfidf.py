@@ -21,6 +21,7 @@ class TfidfRegression:
 
     name = "tfidf"
     description = "logistic regression on TF-IDF of words"
+    max_rows = MAX_ROWS
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether rows are texts with the same labels."""
@@ -35,7 +36,7 @@ class TfidfRegression:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        rows = sorted(by_hash(rows, MAX_ROWS), key=lambda row: row.id)
+        rows = sorted(by_hash(rows, self.max_rows), key=lambda row: row.id)
         gold = [row.label for row in rows]
         if len(set(gold)) == 1:
             return [{gold[0]: 0.0}] * len(items)

@@ -151,8 +151,8 @@ def evaluate_baselines(run: EvaluatedRun, task: Task, reader: OutputReader) -> B
         for record in predicted_records(baselines, division.train, division.evaluated, task.spec, reader)
     }
     ordered = [records[row] for row in run.ids]
-    results = tuple(_result(baseline, ordered, kind, task.labels) for baseline in baselines)
     rows = min(len(division.train) for division in divisions)
+    results = tuple(_result(baseline, ordered, kind, task.labels, rows) for baseline in baselines)
     evaluated = Baselines(rows=rows, folds=run.folds, results=results)
     write_baselines(run.path, evaluated, ordered, identity=identity, kind=kind, labels=task.labels)
     return evaluated
@@ -212,13 +212,14 @@ def _counts(inputs: MetricInput, predictions: Sequence[str]) -> dict[str, int]:
 
 
 def _result(
-    baseline: AnyBaseline, records: Sequence[BaselineRecord], kind: BaselineKind, labels: Sequence[str]
+    baseline: AnyBaseline, records: Sequence[BaselineRecord], kind: BaselineKind, labels: Sequence[str], rows: int
 ) -> BaselineResult:
+    limit = f", {baseline.max_rows} of these rows" if baseline.max_rows is not None and baseline.max_rows < rows else ""
     inputs = metric_input(records, baseline.name, kind, labels)
     predictions = tuple(record["predictions"][baseline.name] for record in records)
     return BaselineResult(
         name=baseline.name,
-        description=baseline.description,
+        description=baseline.description + limit,
         metrics=rounded_estimates(inputs),
         predicted=_counts(inputs, predictions),
         predictions=predictions,

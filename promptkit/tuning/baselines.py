@@ -60,6 +60,7 @@ class NeighborVote:
     """The number of neighbors."""
     name: str = "neighbors"
     description: str = "vote of the nearest rows by shared words"
+    max_rows: int | None = None
 
     def applies_to(self, spec: TaskSpec) -> bool:
         """Returns whether rows are texts with the same labels."""
@@ -97,6 +98,7 @@ class EncoderRegression:
     load: Callable[[], Model]
     """Returns the encoder."""
     description: str = "logistic regression on embeddings of a sentence encoder"
+    max_rows: int | None = None
     _vectors: dict[str, Floats] = field(default_factory=dict)
     """The embeddings of the texts so far."""
 

@@ -319,3 +319,20 @@ def test_labels_that_depend_on_nothing_are_predicted_no_better_than_by_chance(tm
     assert run.baselines is not None
     for result in run.baselines.results:
         assert result.metrics["accuracy"]["value"] < 0.6
+
+
+def test_the_caption_says_how_many_rows_a_limited_baseline_is_fitted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = write_task(tmp_path / "task", ANIMALS, TEST)
+    whole = evaluated(task, tmp_path / "whole").baselines
+    monkeypatch.setattr(TfidfRegression, "max_rows", 30)
+    limited = evaluated(task, tmp_path / "limited").baselines
+    assert whole is not None
+    assert limited is not None
+    assert whole.rows == limited.rows > 30
+    for of_whole, of_limited in zip(whole.results, limited.results, strict=True):
+        limit = ", 30 of these rows" if of_limited.name == "tfidf" else ""
+        assert of_limited.description == of_whole.description + limit
+        assert of_limited.description in limited.describe()[-1]
+    assert whole.results[1].metric_input.logprobs.tolist() != limited.results[1].metric_input.logprobs.tolist()
