@@ -2,6 +2,7 @@
 
     baseline.json           the baseline, the columns, the labels, the estimate, and the hash of the rows
     demonstrations.jsonl    the labeled rows, on which it is fitted when it is loaded
+    images.safetensors      the images of these rows, if there are any
 
 A baseline is a function of its labeled rows, so it is fitted again when it is loaded, which takes a second or two.
 """
@@ -40,11 +41,12 @@ from promptkit.predictor.session import Unreadable, read_rows
 from promptkit.predictor.tables import rows_of
 from promptkit.tasks.readers import Row
 from promptkit.tuning.baselines import baseline_named
+from promptkit.tuning.saved_images import with_images, without_images
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-BASELINE = "baseline.json"
+BASELINE, IMAGES = "baseline.json", "images.safetensors"
 
 
 class _Saved(BaseModel):
@@ -64,8 +66,8 @@ class _Saved(BaseModel):
     folds: int = 0
     rows: int
     """The number of labeled rows."""
-    sha256: str
-    """The hash of their file."""
+    sha256: dict[str, str]
+    """The hash of each other file, by name."""
     command: str = ""
 
 
@@ -123,7 +125,7 @@ class BaselinePredictor:
 
     def identity(self) -> Mapping[str, object]:
         """Returns everything that determines its predictions."""
-        return {"baseline": self.name, "labels": list(self.labels), "rows": sha256_hex(self._rows)}
+        return {"baseline": self.name, "labels": list(self.labels), "rows": self._hashes}
 
     def notes(self) -> Sequence[str]:
         """Returns a note on what it is."""
@@ -132,8 +134,14 @@ class BaselinePredictor:
     # ---- files ---------------------------------------------------------------------------------------------
 
     @cached_property
-    def _rows(self) -> bytes:
-        return write_rows({"fit": self.fitted_on_rows})
+    def _files(self) -> dict[str, bytes]:
+        """The contents of the files with the labeled rows, by name."""
+        rows, images = without_images(self.fitted_on_rows)
+        return {ROWS: write_rows({"fit": rows}), **({IMAGES: images} if images else {})}
+
+    @property
+    def _hashes(self) -> dict[str, str]:
+        return {name: sha256_hex(content) for name, content in self._files.items()}
 
     @check_arguments("BaselinePredictor.save")
     def save(self, folder: str | Path, *, command: str = "") -> Path:
@@ -158,10 +166,10 @@ class BaselinePredictor:
             probabilities=() if known is None else tuple(map(tuple, known.probabilities.tolist())),
             folds=0 if known is None else known.folds,
             rows=len(self.fitted_on_rows),
-            sha256=sha256_hex(self._rows),
+            sha256=self._hashes,
             command=command,
         )
-        write_folder(path, {ROWS: self._rows, BASELINE: (saved.model_dump_json(indent=1) + "\n").encode()})
+        write_folder(path, {**self._files, BASELINE: (saved.model_dump_json(indent=1) + "\n").encode()})
         return path
 
     @classmethod
@@ -175,11 +183,12 @@ class BaselinePredictor:
         path = expanded(folder)
         try:
             saved = _Saved.model_validate_json((path / BASELINE).read_bytes())
-            rows = (path / ROWS).read_bytes()
+            files = {name: (path / name).read_bytes() for name in (ROWS, IMAGES) if name in saved.sha256}
         except (OSError, ValidationError) as error:
             raise _damaged(path, BASELINE, str(error).partition("\n")[0]) from None
-        if sha256_hex(rows) != saved.sha256:
-            raise _damaged(path, ROWS, "it was changed")
+        for name, expected in saved.sha256.items():
+            if name not in files or sha256_hex(files[name]) != expected:
+                raise _damaged(path, name, "it was changed")
         known = None
         if saved.gold:
             gold, probabilities = np.array(saved.gold), np.array(saved.probabilities)
@@ -188,7 +197,7 @@ class BaselinePredictor:
             baseline=baseline_named(saved.baseline),
             labels=saved.labels,
             columns=saved.columns,
-            fitted_on_rows=parse_rows(rows, {"fit": saved.rows})["fit"],
+            fitted_on_rows=tuple(with_images(parse_rows(files[ROWS], {"fit": saved.rows})["fit"], files.get(IMAGES, b""))),
             estimate=saved.estimate,
             out_of_fold=known,
         )

@@ -61,6 +61,18 @@ def test_a_file_is_predicted_with_a_saved_baseline(tmp_path: Path) -> None:
     assert result.abstained == expected.count(None) > 0
 
 
+def test_a_saved_baseline_of_images_predicts_the_same(tmp_path: Path) -> None:
+    task = pk.task("digits")
+    rows = tuple(by_hash(task.rows("test"), 60))
+    made = BaselinePredictor(
+        baseline=baseline_named("pixels"), labels=task.labels, columns=Columns.of_task(task), fitted_on_rows=rows[:50]
+    )
+    loaded = BaselinePredictor.load(made.save(tmp_path / "saved"))
+    new = [dict(row.inputs) for row in rows[50:]]
+    assert [row.inputs for row in loaded.fitted_on_rows] == [row.inputs for row in rows[:50]]
+    assert np.array_equal(made.predict_proba(new), loaded.predict_proba(new))
+
+
 def test_changed_rows_are_refused(tmp_path: Path) -> None:
     folder = predictor().save(tmp_path / "saved")
     rows = folder / "demonstrations.jsonl"
