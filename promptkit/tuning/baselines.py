@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,21 +12,18 @@ import numpy as np
 
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.align.probes.linear import fit_probe
-from promptkit.align.verbalizer import Verbalizer
 from promptkit.classical.baseline import Baseline, NumberBaseline, Rows, Scores, scores_of
 from promptkit.classical.table import BASELINES, baselines_for
 from promptkit.core.errors import unknown
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
-from promptkit.manipulate.demos import BM25
-from promptkit.manipulate.prompt import Prompt
+from promptkit.manipulate.demos.bm25 import rank_by_words
+from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.prompting.rows import count_distinct, inputs_text
 from promptkit.manipulate.prompting.similarity import embed_texts
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import CachedModel, DryRunModel
+from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
-from promptkit.tasks.default_template import default_template
 from promptkit.tasks.spec import TaskSpec
 from promptkit.tasks.task import Task
 
@@ -35,8 +32,8 @@ if TYPE_CHECKING:
 
 ENCODER = "encoder:sentence-transformers/all-MiniLM-L6-v2"
 """The sentence encoder that is used if its files are on this machine."""
-REGRESSION = " · linear"
-"""The end of the name of the regression on an encoder."""
+HEAD = " · linear"
+"""Follows the name of an encoder in the name of its baseline."""
 NEIGHBORS = 8
 """The number of nearest rows that vote."""
 
@@ -68,19 +65,20 @@ class NeighborVote:
 
     def predict(self, rows: Rows, items: Sequence[Example], labels: Sequence[str]) -> list[Scores]:
         """Returns the log-probabilities of the labels for each item."""
-        template = default_template("rows", {variable: variable for variable in rows[0].inputs}, has_labels=False)
-        neighbors = Prompt(template, demos=BM25(k=min(self.k, count_distinct(rows) - 1)))
-        reader = Verbalizer({label: label for label in labels})
-        context = BindContext(ask=DryRunModel(load("fake").card), reader=reader, rows={"pool": rows})
-        return [self._scores(chosen, labels) for chosen in neighbors.bind(context).choose(items)]
+        pool = Pool.from_rows(rows, min(self.k, count_distinct(rows) - 1))
+        own = pool.indices_of(items)
+        rankings = rank_by_words(pool)(items, own)
+        return [
+            self._scores(pool.select(ranking, index), labels) for ranking, index in zip(rankings, own.tolist(), strict=True)
+        ]
 
     @staticmethod
     def _scores(neighbors: Rows, labels: Sequence[str]) -> Scores:
         votes = Counter(row.label for row in neighbors)
         weights = [1 / rank for rank in range(1, len(neighbors) + 1)]
-        nearest = Counter[str]()
+        nearest: dict[str, float] = defaultdict(float)
         for row, weight in zip(neighbors, weights, strict=True):
-            nearest[row.label] += weight / math.fsum(weights)  # type: ignore[assignment]
+            nearest[row.label] += weight / math.fsum(weights)
         total = len(neighbors) + 1 + bool(neighbors)
         return {label: math.log((votes[label] + nearest[label] + 1 / len(labels)) / total) for label in labels}
 
@@ -120,27 +118,26 @@ class EncoderRegression:
         return np.stack([self._vectors[inputs_text(row)] for row in examples])
 
 
-def baseline_named(name: str) -> Baseline:
-    """Returns the baseline with a name, as tuning has saved it.
-
-    Raises:
-        InputError: There is no such baseline.
-    """
-    if name.endswith(REGRESSION):
-        return encoder_baseline(name.removesuffix(REGRESSION))
-    known: dict[str, Baseline] = {each.name: each for each in BASELINES if not isinstance(each, NumberBaseline)}
-    vote = NeighborVote()
-    known[vote.name] = vote
-    if name not in known:
-        raise unknown("baseline", name, known)
-    return known[name]
-
-
 def encoder_baseline(encoder: str | Model) -> EncoderRegression:
     """Returns the regression on a sentence encoder, which loads at the first prediction if it is given by its name."""
     if isinstance(encoder, str):
-        return EncoderRegression(f"{encoder}{REGRESSION}", lambda: load(encoder))
-    return EncoderRegression(f"{encoder.name}{REGRESSION}", lambda: encoder)
+        return EncoderRegression(f"{encoder}{HEAD}", lambda: load(encoder))
+    return EncoderRegression(f"{encoder.name}{HEAD}", lambda: encoder)
+
+
+def baseline_named(name: str) -> Baseline:
+    """Returns the baseline with a name, such as that of a saved predictor.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name.endswith(HEAD):
+        return encoder_baseline(name.removesuffix(HEAD))
+    own: list[Baseline] = [NeighborVote(), *(each for each in BASELINES if not isinstance(each, NumberBaseline))]
+    known = {each.name: each for each in own}
+    if name not in known:
+        raise unknown("baseline", name, known)
+    return known[name]
 
 
 def encoder_at_hand() -> str | None:

@@ -11,11 +11,13 @@ import pytest
 import promptkit as pk
 from promptkit.classical.baseline import predicted
 from promptkit.classical.table import baselines_for
+from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
 from promptkit.models.registry import load
 from promptkit.studies.baselines import baselines
 from promptkit.tasks.sampling import by_hash
-from promptkit.tuning.baselines import NEIGHBORS, NeighborVote, encoder_baseline, free_baselines
+from promptkit.tuning.baselines import NEIGHBORS, NeighborVote, baseline_named, encoder_baseline, free_baselines
+from tests.support.errors import refused
 
 TASK = pk.task("sentiment")
 ROWS = by_hash(TASK.pool(), 60)
@@ -48,3 +50,12 @@ def test_an_encoder_with_a_regression_learns_labels() -> None:
 def test_the_free_baselines_are_those_of_an_evaluation_and_the_neighbors() -> None:
     names = [each.name for each in free_baselines(TASK)]
     assert names == [*(each.name for each in baselines_for(TASK.spec)), "neighbors"]
+
+
+def test_a_baseline_is_found_by_its_name() -> None:
+    for each in (*free_baselines(TASK), encoder_baseline(load("fake"))):
+        again = baseline_named(each.name)
+        assert again.name == each.name
+        assert again.predict(ROWS, ITEMS, TASK.labels) == each.predict(ROWS, ITEMS, TASK.labels)
+    with refused(InputError, "unknown-name", name="tfid"):
+        baseline_named("tfid")

@@ -40,10 +40,11 @@ class BM25(SimilaritySelector):
 
     def bind(self, context: SelectionContext) -> Choose:
         """Returns the rows with the highest scores for each row."""
-        return choose_by_ranking(_rankings, self, context)
+        return choose_by_ranking(rank_by_words, self, context)
 
 
-def _rankings(pool: Pool) -> Rankings:
+def rank_by_words(pool: Pool) -> Rankings:
+    """Returns the ranking of a pool by BM25."""
     from bm25s import BM25
 
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # bm25s enables its debug messages

@@ -65,11 +65,16 @@ class Pool:
         check_pool_size(k, context.pool)
         if balanced:
             check_has_labels(context, "Balanced demonstrations need", hint="Leave out balanced", keyword="balanced")
-        first = {inputs_key(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
-        rows = tuple(sorted(first.values(), key=lambda row: row.id))
-        class_ids = {label: index for index, label in enumerate(sorted({row.label for row in rows}))}
-        classes = np.array([class_ids[row.label] if balanced else 0 for row in rows], dtype=np.int64)
-        return cls(rows=rows, k=k, classes=classes)
+        return cls.from_rows(context.pool, k, balanced=balanced)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[LabeledExample], k: int, *, balanced: bool = False) -> Pool:
+        """Builds the pool of rows, of which those with equal inputs count once."""
+        first = {inputs_key(row): row for row in sorted(rows, key=lambda row: row.id, reverse=True)}
+        kept = tuple(sorted(first.values(), key=lambda row: row.id))
+        class_ids = {label: index for index, label in enumerate(sorted({row.label for row in kept}))}
+        classes = np.array([class_ids[row.label] if balanced else 0 for row in kept], dtype=np.int64)
+        return cls(rows=kept, k=k, classes=classes)
 
     def indices_of(self, examples: Sequence[Example]) -> Indices:
         """Returns the index of the pool row with each example's inputs, which is never shown for it, or NOT_IN_POOL."""
