@@ -6,20 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.config.build import predictor_builder
-from promptkit.config.calibrations import CalibrationOptions
-from promptkit.config.eval_options import EvalOptions
-from promptkit.config.evaluation import EvalConfig
+from promptkit.config.grid import GridOptions
 from promptkit.config.key_paths import name_key
-from promptkit.config.metrics import MetricOptions
-from promptkit.config.task import RowOptions, TaskOptions
 from promptkit.config.values import Metavar, RelativePath, Spelled, as_list
 from promptkit.core.arguments import check_value
-from promptkit.core.caller import by_caller
-from promptkit.core.errors import InputError, PromptkitError, unknown
+from promptkit.core.errors import PromptkitError, unknown
 from promptkit.core.paths import OUT, STUDIES, expanded, folder
 from promptkit.runs.recorded import record_options
 from promptkit.tasks.options import DataOptions
@@ -36,12 +31,6 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
-SHARED = frozenset(
-    name for group in (DataOptions, RowOptions, MetricOptions, CalibrationOptions) for name in group.model_fields
-)
-"""The options that are the same for all cells of a study."""
-LISTED = (*TaskOptions.model_fields, "model")
-"""The options whose lists may stand outside of the grid."""
 TASK = "task"
 
 
@@ -57,7 +46,7 @@ class CompareOptions(StrictModel):
     """The metric; by default the main one."""
 
 
-class StudyConfig(EvalOptions):
+class StudyConfig(GridOptions):
     """The configuration of a study: the options of an evaluation, some of which `grid` gives a list of values."""
 
     noun: ClassVar[str] = "study"
@@ -75,54 +64,12 @@ class StudyConfig(EvalOptions):
     """Prints the differences of cells from reference cells, with p-values."""
     grid: dict[str, list[Any]] = Field(min_length=1)
     """Option -> list of values: the dimensions of the study, in order."""
-    _file: Path | None = PrivateAttr(None)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _move_lists_into_the_grid(cls, values: Any) -> Any:  # pydantic passes whatever is given
-        grid = values.get("grid", {}) if isinstance(values, Mapping) else None
-        if not isinstance(grid, Mapping):
-            return values
-        lists = {name: [*values[name]] for name in LISTED if isinstance(values.get(name), list | tuple) and values[name]}
-        repeated = next((name for name in lists if name in grid), None)
-        if repeated is not None:
-            raise _duplicate(repeated)
-        rest = {name: value for name, value in values.items() if name not in lists}
-        return {**rest, "grid": {**lists, **grid}} if lists else values
 
     @model_validator(mode="after")
     def _check_a_task_is_given(self) -> Self:
         if not self.task and TASK not in self.grid:
             raise PydanticCustomError("missing-option", "A study needs a task", {"option": TASK, "key": TASK})
         return self
-
-    @model_validator(mode="after")
-    def _check_no_option_is_given_twice(self) -> Self:
-        repeated = next((name for name in self.grid if name in self.model_fields_set), None)
-        if repeated is not None:
-            raise _duplicate(repeated)
-        return self
-
-    @model_validator(mode="after")
-    def _check_no_calibration_is_in_the_grid(self) -> Self:
-        option = next((name for name in self.grid if name in CalibrationOptions.model_fields), None)
-        if option is not None:
-            message = (
-                "{option} cannot be in the grid, because all calibrations, probes and label maps share one pass over the rows. "
-                "List them at the top level, as in labelmap: [blm, blm+]: the study then has the dimension align. For "
-                "figures at several numbers of labeled rows, use {curve}"
-            )
-            curve = by_caller(
-                command="promptkit curve RUN --per-class 1,2,5", python="pk.learning_curve(RUN, per_class=[1, 2, 5])"
-            )
-            context = {"option": option, "key": f"grid.{option}", "curve": curve}
-            raise PydanticCustomError("calibrate-in-grid", message, context)
-        return self
-
-    @property
-    def file(self) -> Path | None:
-        """The YAML file, which errors name; None for a study that is not read from a file."""
-        return self._file
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
@@ -135,33 +82,7 @@ class StudyConfig(EvalOptions):
             InputError: There is no such study, or its grid is invalid.
             TaskError: The file does not define a study.
         """
-        file = _study_path(path)
-        spec = super().from_yaml(file)
-        grid = {
-            option: [_grid_value(file, option, index, value) for index, value in enumerate(values)]
-            for option, values in spec.grid.items()
-        }
-        study = spec.model_copy(update={"grid": grid})
-        study._file = file
-        return study
-
-    def cell(self, values: Mapping[str, object], without: str | None = None) -> EvalConfig:
-        """Returns the configuration of a cell, whose values take precedence over the shared options.
-
-        Args:
-            values: Option of the grid -> its value in the cell.
-            without: An option that gets its default value instead.
-        """
-        options = EvalOptions.model_fields  # not the field `baselines`, which means other baselines in a study
-        shared = {name: value for name, value in self if name in options and name in self.model_fields_set}
-        given = {name: value for name, value in {**shared, **values}.items() if name != without}
-        return EvalConfig(**given)
-
-    def keys(self, cell: Mapping[str, object]) -> dict[str, str]:
-        """Returns the path of the key that defines each given option of a cell, such as {"shots": "grid.shots[1]"}."""
-        in_grid = {option: f"grid.{option}[{self.grid[option].index(value)}]" for option, value in cell.items()}
-        shared = self.model_fields_set - {"grid", "task", "description", "limit", "folds", "baselines", "compare"} - cell.keys()
-        return in_grid | {option: option for option in sorted(shared)}
+        return super().from_yaml(_study_path(path))
 
     def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None) -> Study:
         """Evaluates every cell of a study, each as `promptkit eval` would.
@@ -178,7 +99,7 @@ class StudyConfig(EvalOptions):
         from promptkit.studies.run import evaluate_grid
 
         self._check_compared()
-        combinations = cells(_dimensions(self))
+        combinations = cells(self.dimensions())
         tasks = {name: _load_task(self, name) for name in self.grid.get(TASK, [self.task])}
         names = {id(task): name for name, task in tasks.items()}
         models: dict[str, Model] = {}
@@ -245,11 +166,6 @@ class StudyConfig(EvalOptions):
         return study.baselines(*selectors, model=model)
 
 
-def _duplicate(option: str) -> PydanticCustomError:
-    message = "{option} is given both in the grid and outside of it"
-    return PydanticCustomError("duplicate-option", message, {"option": option, "key": f"grid.{option}"})
-
-
 def _study_path(name: str | Path) -> Path:
     check_value("path", name, str | Path, of="StudyConfig.from_yaml")
     path, shipped = expanded(name), folder("evals") / STUDIES
@@ -260,21 +176,6 @@ def _study_path(name: str | Path) -> Path:
         known = (file.stem for file in shipped.glob("*.yaml"))
         raise unknown("study", str(name), known, hint="For your own study, give the path of its YAML file")
     return path
-
-
-def _check_grid_option(option: str) -> None:
-    """Raises InputError if an option does not differ between the cells of a study."""
-    known = [name for name in EvalOptions.model_fields if name not in SHARED]
-    if option not in known:
-        raise unknown("option of the grid", option, known)
-
-
-def _grid_value(path: Path, option: str, index: int, value: object) -> object:
-    """Validates one value of the grid."""
-    with errors_at(path, f"grid.{option}"):
-        _check_grid_option(option)
-    config = EvalConfig._from_file(path, {"task": "", option: value}, key=f"grid.{option}[{index}]")
-    return dict(config)[option]
 
 
 def _baseline_selectors(spec: StudyConfig, shots: Sequence[int]) -> list[Selector]:
@@ -305,17 +206,6 @@ def _load_task(spec: StudyConfig, name: str) -> Task:
         with errors_at(spec.file, "split", only=("split",)):
             task.rows(spec.split)
     return task
-
-
-def _dimensions(spec: StudyConfig) -> Mapping[str, Sequence[object]]:
-    from promptkit.studies.grid import dimensions
-
-    for option in spec.grid:
-        _check_grid_option(option)
-    try:
-        return dimensions(spec.grid)
-    except InputError as error:
-        raise error.at(spec.file, f"grid.{error.fields['dimension']}") if spec.file else error from None
 
 
 def _predictor_builder(spec: StudyConfig, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:

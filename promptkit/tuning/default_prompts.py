@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from promptkit.align.chain import reader_for
 from promptkit.core.errors import PromptkitError
@@ -32,16 +33,15 @@ def default_prompts(model: Model, builder: SpaceBuilder) -> Iterator[Manipulatio
     if builder.task.spec.modality == "image":
         yield ImageProcessor()
         return
-    template = builder.task.spec.template
     for chat in (False, True) if text_card(model.card).instruct else (False,):
-        zero = Prompt(template, demos=Zero(), chat=chat)
+        zero = Prompt(builder.template, demos=Zero(), chat=chat)
         if chat and not _can_render(zero, model, builder):
             continue
         yield zero
+        fits = {k: _fits(k, zero, model, builder) for k in SHOTS if k <= len(builder.training_part)}
         for selector in _selectors(model, builder):
-            prompt = Prompt(template, demos=selector, chat=chat)
-            if _fits(prompt, model, builder):
-                yield prompt
+            if fits[selector.k or 0]:
+                yield replace(zero, demos=selector)
             else:
                 builder.note(f"left out: {demonstrations_name(selector)}. The prompts do not fit the context of {model.name}")
 
@@ -49,7 +49,7 @@ def default_prompts(model: Model, builder: SpaceBuilder) -> Iterator[Manipulatio
 def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[list[Manipulation | Modifier]]:
     """Yields every learnable manipulation with its default settings, after a prompt without demonstrations or the image."""
     is_image = builder.task.spec.modality == "image"
-    first: Manipulation = ImageProcessor() if is_image else Prompt(builder.task.spec.template, demos=Zero())
+    first: Manipulation = ImageProcessor() if is_image else Prompt(builder.template, demos=Zero())
     for name in LEARNABLE:
         learnable = build("learned manipulation", LEARNABLE, name, seed=builder.seed)
         if all(feature in model.capabilities for feature in learnable.requires):
@@ -75,14 +75,13 @@ def _selectors(model: Model, builder: SpaceBuilder) -> Iterator[Selector]:
                 builder.note(f"left out: {demonstrations_name(selector)}. There are too few labeled rows")
 
 
-def _fits(prompt: Prompt, model: Model, builder: SpaceBuilder) -> bool:
-    """Returns whether most of a few prompts with random demonstrations, as many as the selector chooses, fit the context."""
+def _fits(k: int, zero: Prompt, model: Model, builder: SpaceBuilder) -> bool:
+    """Returns whether most of a few prompts with random demonstrations fit the context."""
     part = builder.training_part
     examples = [row.unlabeled() for row in part[:TRIED_ROWS]]
-    drawn = Prompt(prompt.resolved_template, demos=RandomEach(k=prompt.selector.k or 0), chat=prompt.chat)
     context = BindContext(ask=DryRunModel(model.card), reader=reader_for(builder.task), rows={"pool": part})
-    dropped = [bool(rendered.dropped) for rendered in drawn.bind(context)(examples)]
-    return 2 * sum(dropped) <= len(dropped)
+    prompts = replace(zero, demos=RandomEach(k=k)).bind(context)(examples)
+    return 2 * sum(bool(rendered.dropped) for rendered in prompts) <= len(prompts)
 
 
 def _can_render(prompt: Prompt, model: Model, builder: SpaceBuilder) -> bool:

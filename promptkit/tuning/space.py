@@ -61,7 +61,13 @@ def default_space(task: Task, models: Sequence[Model], seed: int = 0, *, rows: S
         PromptkitError: The rows cannot be read or rendered.
     """
     builder = SpaceBuilder(task, labeled_rows(task) if rows is None else rows, seed)
-    verb = reader_for(task).verb
+    add_default_space(builder, models)
+    return built(builder)
+
+
+def add_default_space(builder: SpaceBuilder, models: Sequence[Model]) -> None:
+    """Adds the default space of models to a builder."""
+    verb = reader_for(builder.task).verb
     for model in models:
         if verb in model.capabilities:
             for manipulation in default_prompts(model, builder):
@@ -70,7 +76,6 @@ def default_space(task: Task, models: Sequence[Model], seed: int = 0, *, rows: S
                 builder.add_learned(model, manipulations)
         else:
             builder.add_encoder(model)
-    return built(builder)
 
 
 def built(builder: SpaceBuilder) -> Space:

@@ -45,6 +45,8 @@ class SpaceBuilder:
     """The labeled rows."""
     seed: int
     """The seed of demonstrations, alignments and training."""
+    template: str = ""
+    """The template of prompts; by default that of the task."""
     training_part: Sequence[LabeledExample] = field(init=False)
     """As few rows as the other folds of a row can have."""
     _added: list[_Added] = field(default_factory=list)
@@ -56,6 +58,7 @@ class SpaceBuilder:
     def __post_init__(self) -> None:
         """Counts the rows that demonstrations and alignments have."""
         self.training_part = training_part(self.rows)
+        self.template = self.template or self.task.spec.template
 
     def note(self, text: str) -> None:
         """Adds a note on something that is left out."""

@@ -6,7 +6,7 @@ This is the only place that knows these names. When the weights load, the sizes 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -42,7 +42,15 @@ class Dimensions:
     """The maximum number of tokens; `UNBOUNDED` if the configuration states none."""
 
 
-def dimensions_of(config: PretrainedConfig) -> Dimensions:
+class Configuration(Protocol):
+    """A configuration of transformers, or the fields of its file."""
+
+    def get_text_config(self) -> Any:
+        """Returns the configuration of the part that reads text."""
+        ...
+
+
+def dimensions_of(config: Configuration) -> Dimensions:
     """Returns the sizes that a configuration states.
 
     Args:
@@ -79,7 +87,7 @@ def usable_positions(config: PretrainedConfig) -> int:
     return stated - max(skipped, default=0)
 
 
-def _stated(config: PretrainedConfig, names: tuple[str, ...]) -> int:
+def _stated(config: Any, names: tuple[str, ...]) -> int:
     """Returns the first field that is a positive integer, or 0; lists of one value per layer are ignored."""
     for name in names:
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.core.caller import engine_setting
 from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import TextCard
-from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
+from promptkit.models.files.dimensions import UNBOUNDED, Configuration, dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import Source
 from promptkit.models.files.stored_weights import stored_weights
@@ -191,7 +191,7 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
     return TransformersTokenizer(fetched_tokenizer(source, name))
 
 
-def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> TextCard:
+def card(config: Configuration, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> TextCard:
     """Returns the model card, which manipulations are allowed to see.
 
     The context length is that of the configuration, or else that of the tokenizer's settings.

@@ -1,0 +1,207 @@
+"""The configuration of tuning: `promptkit tune`, a YAML file and `pk.TuneConfig` are three spellings of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator, Field, PositiveInt
+
+from promptkit.config.budget import check_budget, read_budgets
+from promptkit.config.eval_options import EvalOptions
+from promptkit.config.model import EngineOptions, ModelOptions
+from promptkit.config.options import Options
+from promptkit.config.task import TaskOptions
+from promptkit.config.values import EngineSettings, Metavar, RelativePath, Several
+from promptkit.core.errors import InputError
+from promptkit.core.paths import expanded
+from promptkit.runs.words import command_words
+from promptkit.tasks.field_descriptions import NamesFrom
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+
+if TYPE_CHECKING:
+    from promptkit.core.examples import LabeledExample
+    from promptkit.core.model import Model
+    from promptkit.metrics.asked import Asked
+    from promptkit.tasks.task import Task
+    from promptkit.tuning.budget import Budget
+    from promptkit.tuning.plan import Plan
+    from promptkit.tuning.space import Space
+
+TUNED = "tuned"
+"""The default folder of tuning runs."""
+DEFAULT_SPACE = "default"
+"""The name of the default space."""
+
+
+class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
+    """The configuration of tuning."""
+
+    model: Several = Field(default_factory=lambda: ["demo"])
+    """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake; may be given several times. A sentence encoder,
+    encoder:NAME, is tried with a logistic regression."""
+    set: EngineSettings = Field(default_factory=dict)
+    """Engine setting of all models, such as dtype=bfloat16; may be given several times."""
+    budget: Annotated[str, BeforeValidator(check_budget), Metavar("LIMIT")] = "10m"
+    """What tuning may spend: a time (10m, 90s, 1h), a number of requests (500 requests) or of tokens (200k tokens), or several
+    of them, separated by commas."""
+    max_requests: PositiveInt | None = None
+    """Maximum number of requests to models, besides the budget."""
+    metric: Annotated[str | None, RelativePath(before=":"), NamesFrom("promptkit.metrics:METRICS")] = None
+    """Metric by which candidates are compared, or your own as FILE.py:NAME; by default the main metric of the task: {names}."""
+    space: Annotated[str, RelativePath(or_name=True), Metavar("FILE")] = DEFAULT_SPACE
+    """What is tried: default, or a YAML file with a grid of options, as for promptkit study."""
+    template: Annotated[str | None, RelativePath(or_name=True)] = None
+    """Template name, path of a .j2 file, or template text; by default the task's template."""
+    test: Annotated[str | None, RelativePath(or_name=True), Metavar("FILE")] = None
+    """Data file with further labeled rows, or the name of a split of the task, on which the chosen predictor is evaluated
+    once."""
+    limit: PositiveInt | None = None
+    """Use only the N labeled rows with the smallest hash of their id."""
+    seed: int = 0
+    """Random seed of the order of the rows, the demonstrations and the alignments."""
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The limits, all of which hold.
+
+        Raises:
+            InputError: The number of requests is limited twice.
+        """
+        from promptkit.tuning.budget import Budget
+
+        budgets = read_budgets(self.budget)
+        if self.max_requests is None:
+            return budgets
+        if any(budget.unit == "requests" for budget in budgets):
+            raise InputError(
+                "The number of requests is limited twice",
+                code="conflicting-options",
+                got=f"--budget {self.budget!r} --max-requests {self.max_requests}",
+                hint="Leave one of them out",
+                options=("budget", "max_requests"),
+            )
+        return (*budgets, Budget(self.max_requests, "requests"))
+
+    def load_task(self) -> Task:
+        """Loads the task.
+
+        Raises:
+            PromptkitError: There is no such task, its data cannot be read, or an option does not apply to it.
+        """
+        return resolve_task(self.task, self, template=self.template)
+
+    def labeled_rows(self, task: Task) -> list[LabeledExample]:
+        """Returns the labeled rows, after a check that candidates can be compared on them.
+
+        Raises:
+            TaskError: The rows cannot be read, or are not suitable.
+        """
+        from promptkit.tuning.rows import check_rows, labeled_rows
+
+        rows = labeled_rows(task, split=self.split, limit=self.limit)
+        check_rows(task, rows)
+        return rows
+
+    def asked_metric(self, task: Task) -> Asked | None:
+        """Returns the metric that is asked for, after a check that it applies to the task; None for the task's main one.
+
+        Raises:
+            InputError: There is no such metric, or it does not apply.
+        """
+        from promptkit.align.chain import reader_for
+        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics
+
+        asked = asked_metrics(self.metric, task)
+        check_metrics(asked, reader_for(task), task)
+        return next(iter(asked), None)
+
+    def test_task(self, task: Task, rows: Sequence[LabeledExample]) -> Task | None:
+        """Returns the task whose evaluated rows are those of `test`; None without `test`.
+
+        Args:
+            task: The task.
+            rows: The labeled rows, from which these rows are predicted.
+
+        Raises:
+            TaskError: There is no such file or split, or a row is invalid.
+        """
+        from promptkit.tasks.folds import Fold
+        from promptkit.tasks.readers import is_data, read_file
+
+        if self.test is None:
+            return None
+        tested = task.labeled(read_file(expanded(self.test)), self.test) if is_data(self.test) else task.rows(self.test)
+        held_out = Fold(number=0, of=0, split=task.spec.split, rows=tuple(tested), others=tuple(rows))
+        return replace(task, held_out=held_out)
+
+    def build_space(self, task: Task, rows: Sequence[LabeledExample], *, planned: bool = False) -> Space:
+        """Returns what is tried.
+
+        Args:
+            task: The task.
+            rows: The labeled rows.
+            planned: Whether the models are only described, so that nothing is loaded.
+
+        Raises:
+            PromptkitError: A model cannot be found, or an option of the space is invalid.
+        """
+        from promptkit.config.space import SpaceConfig
+        from promptkit.models.planned import planned_model
+        from promptkit.models.registry import load
+        from promptkit.tuning.space import add_default_space, built
+        from promptkit.tuning.space_builder import SpaceBuilder
+
+        spec = None if self.space == DEFAULT_SPACE else SpaceConfig.from_yaml(self.space)
+
+        def model_of(options: ModelOptions) -> Model:
+            settings = options.engine_settings()
+            return planned_model(options.model, settings) if planned else load(options.model, **settings)
+
+        models = [model_of(options) for options in self._models()]
+        if spec is not None:
+            return spec.build(task, rows, models, model_of, seed=self.seed)
+        builder = SpaceBuilder(task, rows, self.seed, template=self.template or "")
+        add_default_space(builder, models)
+        return built(builder)
+
+    def plan(self, task: Task | None = None) -> Plan:
+        """Returns what tuning will cost, without loading a model.
+
+        Args:
+            task: The loaded task; it is loaded if None.
+
+        Raises:
+            PromptkitError: The configuration is invalid.
+        """
+        from promptkit.models.planned import size_of
+        from promptkit.tuning.folds import stratified
+        from promptkit.tuning.plan import make_plan
+
+        budgets = self.budgets
+        task = self.load_task() if task is None else task
+        rows = self.labeled_rows(task)
+        self.asked_metric(task)
+        self.test_task(task, rows)
+        space = self.build_space(task, rows, planned=True)
+        names = {each.predictor.model.name for each in (*space.prompts, *space.learned)}
+        sizes = {name: size_of(name, self.set) for name in names}
+        return make_plan(space, stratified(task, rows, self.seed), sizes, budgets)
+
+    def _models(self) -> list[ModelOptions]:
+        """Returns the options of each model."""
+        shared = {"set": self.set, "device": self.device, "batch_size": self.batch_size}
+        return [EvalOptions(task=self.task, model=name, **shared) for name in self.model or ()]
+
+    def to_command(self, *, out: str | Path = TUNED) -> str:
+        """Returns the `promptkit tune` command with the options that differ from their defaults.
+
+        Args:
+            out: The folder of tuning runs.
+        """
+        words = command_words("tune", self.changed())
+        return shlex.join([*words, *([] if str(out) == TUNED else ["--out", str(out)])])

@@ -1,0 +1,241 @@
+"""What tuning will cost, before anything is asked and without the weights of a model: `promptkit tune --plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, floor, log10
+
+from promptkit.core.errors import InputError
+from promptkit.display.table import Entry, Table
+from promptkit.models.planned import Size
+from promptkit.tuning.budget import Budget, Unit
+from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.costs import BLOCK, PromptCost, predicted_seconds, prompt_cost
+from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.space import Space
+
+CAPTION = (
+    "All of it only if no prompt is dropped early. tokens: of the prompts; computed: by the model, which reads a prefix that "
+    "prompts share once for each fold and block. seconds: predicted from the size of the model and the speed of this machine, "
+    "without the fits of alignments; they are estimated again from the first block"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """What answers cost."""
+
+    requests: int
+    tokens: int
+    """The tokens of the prompts, each counted once and completely."""
+    computed: int
+    """The tokens that are computed; a prefix that prompts share is computed once for each fold and block."""
+    seconds: float | None
+    """The predicted time; None if the size of the model is not known."""
+
+    def of(self, unit: Unit) -> float | None:
+        """Returns the amount in a unit; None for seconds that cannot be predicted."""
+        return {"requests": self.requests, "tokens": self.tokens, "seconds": self.seconds}[unit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrompt:
+    """A prompt of the space, and what its answers cost."""
+
+    prompt: PromptCandidate
+    cost: PromptCost
+    size: Size | None
+    """The size of its model; None if it is not known, so that no time is predicted."""
+
+    def amounts(self, rows: int, folds: int) -> Amounts:
+        """Returns what the answers to rows cost."""
+        requests, computed = self.cost.requests(rows, folds), self.cost.computed(rows, folds)
+        seconds = None if self.size is None else predicted_seconds(self.size, tokens=computed, answers=requests)
+        return Amounts(requests=requests, tokens=self.cost.tokens(rows), computed=computed, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the prompts of a space cost, if they answer all rows, and the first block of rows. Prints as a table."""
+
+    task: str
+    """The name of the task."""
+    rows: int
+    """The number of labeled rows."""
+    folds: int
+    """The number of folds."""
+    baselines: tuple[str, ...]
+    """The names of the baselines."""
+    prompts: tuple[PlannedPrompt, ...]
+    """The prompts, cheapest first."""
+    learned: tuple[PlannedPrompt, ...]
+    """The prompts that are trained in each fold."""
+    budgets: tuple[Budget, ...]
+    """The limits."""
+    notes: tuple[str, ...]
+    """What is left out, and why."""
+
+    @property
+    def first_block(self) -> int:
+        """The number of rows of the first block."""
+        return min(BLOCK, self.rows)
+
+    @property
+    def candidates(self) -> int:
+        """The number of candidates: the baselines, and every alignment of every prompt."""
+        return len(self.baselines) + sum(len(each.prompt.chains) for each in self.prompts)
+
+    def total(self, rows: int) -> Amounts:
+        """Returns what the answers of all prompts to rows cost."""
+        each = [prompt.amounts(rows, self.folds) for prompt in self.prompts]
+        seconds = [amounts.seconds for amounts in each if amounts.seconds is not None]
+        return Amounts(
+            requests=sum(amounts.requests for amounts in each),
+            tokens=sum(amounts.tokens for amounts in each),
+            computed=sum(amounts.computed for amounts in each),
+            seconds=sum(seconds) if len(seconds) == len(each) else None,
+        )
+
+    def shortage(self) -> InputError | None:
+        """Returns the error for a budget that does not suffice for the first block of a single prompt; None if all do."""
+        for budget in self.budgets:
+            amounts = [each.amounts(self.first_block, self.folds).of(budget.unit) for each in self.prompts]
+            least = min((amount for amount in amounts if amount is not None), default=0.0)
+            if least > budget.amount:
+                return _too_small(budget, least, self.first_block)
+        return None
+
+    def check_budgets(self) -> None:
+        """Refuses a budget that does not suffice for the first block of a single prompt.
+
+        Raises:
+            InputError: With the least amount that would (`budget-too-small`).
+        """
+        error = self.shortage()
+        if error is not None:
+            raise error
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, first the one on a budget that does not suffice."""
+        shortage = self.shortage()
+        return (*([] if shortage is None else [str(shortage)]), *self.notes)
+
+    def table(self) -> Table:
+        """Returns a row for each prompt, then the sums."""
+        rows = [_row(each.prompt, each.amounts(self.rows, self.folds)) for each in self.prompts]
+        learned = [_row(each.prompt, each.amounts(self.rows, self.folds), "trained: ") for each in self.learned]
+        alignments = self.candidates - len(self.baselines)
+        sums = [
+            ("all prompts", alignments, *_entries(self.total(self.rows))),
+            (f"the first {self.first_block} rows", alignments, *_entries(self.total(self.first_block))),
+        ]
+        return Table(
+            title=f"{self.task} · {self.rows} labeled rows · {self.folds} folds · {self.candidates} candidates",
+            columns=("prompt", "alignments", "requests", "tokens", "computed", "seconds"),
+            rows=(*rows, *sums, *learned),
+            names=1,
+            caption=f"baselines: {', '.join(self.baselines)}. {CAPTION}",
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the plan as JSON values, as `promptkit tune --plan --json` prints it."""
+
+        def listed(prompts: Sequence[PlannedPrompt]) -> list[dict[str, object]]:
+            return [
+                {
+                    "name": each.prompt.name,
+                    "alignments": [chain.name for chain in each.prompt.chains],
+                    **asdict(each.amounts(self.rows, self.folds)),
+                }
+                for each in prompts
+            ]
+
+        return {
+            "task": self.task,
+            "rows": self.rows,
+            "folds": self.folds,
+            "candidates": self.candidates,
+            "baselines": list(self.baselines),
+            "prompts": listed(self.prompts),
+            "learned": listed(self.learned),
+            "all_rows": asdict(self.total(self.rows)),
+            "first_block": {"rows": self.first_block, **asdict(self.total(self.first_block))},
+            "budgets": [{"amount": budget.amount, "unit": budget.unit} for budget in self.budgets],
+            "notes": list(self.all_notes),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.table()), *(f"note: {note}" for note in self.all_notes)])
+
+
+def make_plan(
+    space: Space, rows: TuningRows, sizes: Mapping[str, Size | None], budgets: Sequence[Budget] = (), *, most: int | None = None
+) -> Plan:
+    """Returns what the prompts of a space cost.
+
+    Args:
+        space: The space. Its models need not be loaded.
+        rows: The labeled rows and their folds.
+        sizes: Name of a model -> its size, if it is known.
+        budgets: The limits.
+        most: The largest number of prompts to plan, the first ones; all by default.
+
+    Raises:
+        PromptkitError: A row cannot be rendered.
+    """
+
+    embedded: set[str] = set()
+
+    def planned(each: PromptCandidate) -> PlannedPrompt:
+        name, cost = each.predictor.model.name, prompt_cost(each, rows)
+        if cost.setup_requests and name in embedded:  # the embeddings of rows are computed once
+            cost = cost.without_setup()
+        embedded.update([name] if cost.setup_requests else [])
+        return PlannedPrompt(prompt=each, cost=cost, size=sizes.get(name))
+
+    return Plan(
+        task=rows.task.name,
+        rows=len(rows),
+        folds=rows.of,
+        baselines=tuple(each.name for each in space.baselines),
+        prompts=tuple(map(planned, space.prompts[:most])),
+        learned=tuple(map(planned, space.learned)) if most is None else (),
+        budgets=tuple(budgets),
+        notes=space.notes,
+    )
+
+
+def _too_small(budget: Budget, least: float, rows: int) -> InputError:
+    enough = _rounded_up(least)
+    return InputError(
+        f"The budget does not suffice for the first {rows} rows of a single prompt",
+        code="budget-too-small",
+        got=str(budget),
+        hint=f"The least that does is about {Budget(enough, budget.unit)}. Costs of each prompt: promptkit tune --plan",
+        budget=budget.amount,
+        unit=budget.unit,
+        least=enough,
+    )
+
+
+def _rounded_up(amount: float) -> float:
+    """Returns an amount rounded up to two significant digits, but at least 1."""
+    if amount <= 1:
+        return 1.0
+    step = 10 ** max(0, floor(log10(amount)) - 1)
+    return float(ceil(amount / step) * step)
+
+
+def _row(prompt: PromptCandidate, amounts: Amounts, prefix: str = "") -> tuple[Entry, ...]:
+    return (f"{prefix}{prompt.name}", len(prompt.chains), *_entries(amounts))
+
+
+def _entries(amounts: Amounts) -> tuple[Entry, ...]:
+    seconds = amounts.seconds
+    return (amounts.requests, amounts.tokens, amounts.computed, None if seconds is None else _shown(seconds))
+
+
+def _shown(seconds: float) -> float | int:
+    return round(seconds, 1) if seconds < 10 else round(seconds)
