@@ -23,7 +23,7 @@ from promptkit.core.manipulation import BindContext, Encode, Manipulation
 from promptkit.core.model import text_card
 from promptkit.core.requests import Generate, Read, Request
 from promptkit.inputs.text.encoding import encode_text
-from promptkit.manipulate.compose import composed
+from promptkit.manipulate.compose import composed, without_modifiers
 from promptkit.manipulate.demos import RandomEach
 from promptkit.manipulate.demos.ranking import EmbeddingSelector
 from promptkit.manipulate.prompt import Prompt
@@ -33,7 +33,6 @@ from promptkit.models.batching import make_plan, tree_of
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.planned import Size
 from promptkit.models.registry import load
-from promptkit.manipulate.compose import without_modifiers
 from promptkit.tasks.task import Task
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
