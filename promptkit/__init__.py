@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from promptkit.config.rerun import rerun as rerun
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
+    from promptkit.config.tune import TuneConfig as TuneConfig
+    from promptkit.config.tune import tune as tune
     from promptkit.core.errors import CheckpointError as CheckpointError
     from promptkit.core.errors import InputError as InputError
     from promptkit.core.errors import MissingPackage as MissingPackage
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from promptkit.training.optimizers.spsa import Spsa as Spsa
     from promptkit.training.result import TrainingResult as TrainingResult
     from promptkit.training.trainer import train as train
+    from promptkit.tuning.result import Tuned as Tuned
 
 _MODULES = {
     "calibrate": "promptkit.align.calibrate",
@@ -190,6 +193,9 @@ _ATTRIBUTES = {
     "train": ("promptkit.training.trainer", "train"),
     "TrainingConfig": ("promptkit.training.config", "TrainingConfig"),
     "TrainingResult": ("promptkit.training.result", "TrainingResult"),
+    "tune": ("promptkit.config.tune", "tune"),
+    "TuneConfig": ("promptkit.config.tune", "TuneConfig"),
+    "Tuned": ("promptkit.tuning.result", "Tuned"),
     "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),
     "Unsupported": ("promptkit.core.errors", "Unsupported"),
     "view_images": ("promptkit.analysis.image_views", "view_images"),

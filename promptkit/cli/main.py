@@ -27,6 +27,7 @@ from promptkit.cli.rerun import rerun
 from promptkit.cli.search import search
 from promptkit.cli.study import study
 from promptkit.cli.train import train
+from promptkit.cli.tune import tune
 from promptkit.core.background import is_computing
 from promptkit.core.distributed import processes
 from promptkit.core.errors import PromptkitError
@@ -68,6 +69,7 @@ for command in (
     render,
     predict,
     train,
+    tune,
     search,
     study,
     rerun,

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task
     from promptkit.tuning.budget import Budget
     from promptkit.tuning.plan import Plan
+    from promptkit.tuning.result import Tuned
     from promptkit.tuning.space import Space
+    from promptkit.tuning.tuning import Progress
 
 TUNED = "tuned"
 """The default folder of tuning runs."""
@@ -139,12 +141,15 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         held_out = Fold(number=0, of=0, split=task.spec.split, rows=tuple(tested), others=tuple(rows))
         return replace(task, held_out=held_out)
 
-    def build_space(self, task: Task, rows: Sequence[LabeledExample], *, planned: bool = False) -> Space:
+    def build_space(
+        self, task: Task, rows: Sequence[LabeledExample], models: Sequence[Model] | None = None, *, planned: bool = False
+    ) -> Space:
         """Returns what is tried.
 
         Args:
             task: The task.
             rows: The labeled rows.
+            models: The models; those that the options name if None.
             planned: Whether the models are only described, so that nothing is loaded.
 
         Raises:
@@ -162,7 +167,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             settings = options.engine_settings()
             return planned_model(options.model, settings) if planned else load(options.model, **settings)
 
-        models = [model_of(options) for options in self._models()]
+        models = [model_of(options) for options in self._models()] if models is None else models
         if spec is not None:
             return spec.build(task, rows, models, model_of, seed=self.seed)
         builder = SpaceBuilder(task, rows, self.seed, template=self.template or "")
@@ -192,6 +197,53 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         sizes = {name: size_of(name, self.set) for name in names}
         return make_plan(space, stratified(task, rows, self.seed), sizes, budgets)
 
+    def run(
+        self,
+        *,
+        task: Task | None = None,
+        models: Sequence[Model] | None = None,
+        out: str | Path = TUNED,
+        cache: bool = True,
+        progress: Progress | None = None,
+    ) -> Tuned:
+        """Tunes, as `promptkit tune` does.
+
+        Args:
+            task: The loaded task; it is loaded if None.
+            models: The models; those that the options name if None.
+            out: The folder of the results.
+            cache: Whether to take answers from the score cache and to add new ones.
+            progress: Called after each block of rows.
+
+        Raises:
+            PromptkitError: The configuration cannot be tuned.
+        """
+        from promptkit.models.planned import size_of
+        from promptkit.tuning.folds import stratified
+        from promptkit.tuning.plan import make_plan
+        from promptkit.tuning.tune import tune_space
+        from promptkit.tuning.tuning import Tuning
+
+        budgets = self.budgets
+        task = self.load_task() if task is None else task
+        rows = self.labeled_rows(task)
+        metric, test = self.asked_metric(task), self.test_task(task, rows)
+        space = self.build_space(task, rows, models)
+        first = space.prompts[0].predictor.model.name
+        sizes = {} if models else {first: size_of(first, self.set)}
+        make_plan(space, stratified(task, rows, self.seed), sizes, budgets, most=1).check_budgets()
+        tuning = Tuning(
+            task=task,
+            rows=rows,
+            space=space,
+            budgets=budgets,
+            metric=metric,
+            test=test,
+            seed=self.seed,
+            command=self.to_command(out=out),
+        )
+        return tune_space(tuning, out=out, cache=cache, progress=progress)
+
     def _models(self) -> list[ModelOptions]:
         """Returns the options of each model."""
         shared = {"set": self.set, "device": self.device, "batch_size": self.batch_size}
@@ -205,3 +257,57 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         """
         words = command_words("tune", self.changed())
         return shlex.join([*words, *([] if str(out) == TUNED else ["--out", str(out)])])
+
+
+def tune(
+    data: object,
+    *,
+    model: str | Model | Sequence[str | Model] = "demo",
+    budget: str = "10m",
+    label: str | None = None,
+    inputs: Sequence[str] = (),
+    labels: Sequence[str | int | float | bool] = (),
+    template: str | Path | None = None,
+    metric: str | None = None,
+    space: str = DEFAULT_SPACE,
+    test: str | None = None,
+    max_requests: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    out: str | Path = TUNED,
+    cache: bool = True,
+    progress: Progress | Literal[False] | None = None,
+) -> Tuned:
+    """Finds the best prompt and alignment for labeled rows, as `promptkit tune` does.
+
+    The other arguments are those of `TuneConfig`, and for data without a task file those of `pk.task`.
+
+    Args:
+        data: A task, the name of one, a data file, a data frame, or other labeled rows that `pk.task` reads.
+        model: The model, its name, or several.
+        budget: What tuning may spend, such as `10m`, `500 requests` or `200k tokens`.
+        label: The column with the labels.
+        space: What is tried: `default`, or a YAML file with a grid of options.
+        out: The folder of the results.
+        cache: Whether to take answers from the score cache and to add new ones.
+        progress: Called after each block of rows; False shows nothing. By default the best candidates so far are shown.
+
+    Raises:
+        PromptkitError: The data or the settings are invalid, or a model fails.
+    """
+    from promptkit.models.registry import load
+    from promptkit.tasks.load import task as load_task
+    from promptkit.tasks.task import Task
+    from promptkit.tuning.live import shown_by_default
+
+    given: dict[str, Any] = {"label": label, "inputs": inputs, "labels": labels, "template": template}
+    task = data if isinstance(data, Task) else load_task(data, **{name: value for name, value in given.items() if value})
+    several = model if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    models = [load(each) if isinstance(each, str) else each for each in several]
+    limits = {"budget": budget, "max_requests": max_requests, "limit": limit}
+    config = TuneConfig(
+        **{"task": task.name, **(task.data_options or {}), **limits},
+        **{"model": [each.name for each in models], "metric": metric, "space": space, "test": test, "seed": seed},
+    )
+    shown = (shown_by_default() if progress is None else progress) or None
+    return config.run(task=task, models=models, out=out, cache=cache, progress=shown)

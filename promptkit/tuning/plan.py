@@ -20,6 +20,8 @@ CAPTION = (
     "prompts share once for each fold and block. seconds: predicted from the size of the model and the speed of this machine, "
     "without the fits of alignments; they are estimated again from the first block"
 )
+TOLERANCE: Mapping[Unit, float] = {"requests": 1.0, "tokens": 1.1, "seconds": 3.0}
+"""How many times larger than a budget a prediction must be for the budget to be refused; a time is predicted only roughly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ class Plan:
         for budget in self.budgets:
             amounts = [each.amounts(self.first_block, self.folds).of(budget.unit) for each in self.prompts]
             least = min((amount for amount in amounts if amount is not None), default=0.0)
-            if least > budget.amount:
+            if least > budget.amount * TOLERANCE[budget.unit]:
                 return _too_small(budget, least, self.first_block)
         return None
 

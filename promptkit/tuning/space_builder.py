@@ -35,6 +35,11 @@ class _Added:
     chains: tuple[Chain, ...]
     training: TrainingConfig | None
 
+    def asks_the_same(self, other: _Added) -> bool:
+        """Whether it sends the same requests as another one, as prompts without demonstrations do with any selector."""
+        mine, others = ((each.predictor.manipulate.settings(), each.predictor.reader.settings()) for each in (self, other))
+        return self.predictor.model is other.predictor.model and mine == others
+
 
 @dataclass(slots=True)
 class SpaceBuilder:
@@ -105,7 +110,9 @@ class SpaceBuilder:
             self.note(f"no alignment of the answers of {model.name} can be fitted on {len(self.rows)} rows")
             return
         predictor = Predictor(model, manipulate, [own, *chains[0].calibrations])
-        self._added.append(_Added(predictor=predictor, chains=chains, training=training))
+        added = _Added(predictor=predictor, chains=chains, training=training)
+        if not any(added.asks_the_same(each) for each in self._added):
+            self._added.append(added)
 
     def add_learned(self, model: Model, manipulate: Manipulations) -> None:
         """Adds a prompt whose manipulations are trained in each fold, if the model can be trained with them."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import promptkit as pk
+from promptkit.cli.main import app
 from promptkit.config.budget import read_budgets
 from promptkit.config.tune import TuneConfig
 from promptkit.core.errors import InputError, PromptkitError, TaskError
@@ -151,3 +155,37 @@ def test_a_space_can_extend_the_default_one(tickets: Path) -> None:
 def test_an_invalid_space_is_refused(tickets: Path, text: str, type_: type[PromptkitError], code: str) -> None:
     with refused(type_, code):
         space_of(tickets, text)
+
+
+def test_equal_prompts_are_tried_once(tickets: Path) -> None:
+    space = space_of(tickets, "grid: {shots: [0, 2], demos: [random, bm25]}")
+    assert names(space) == ["0 shots", "random, k=2", "bm25, k=2"]
+
+
+def test_tuning_in_python_and_on_the_command_line_give_one_result(tickets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tickets.parent)
+    (tickets.parent / "space.yaml").write_text("calibrate: [batch]\nshots: 0")
+    words = ["tune", "tickets.csv", "--label-column", "queue", "--model", "fake", "--space", "space.yaml"]
+    shown = CliRunner().invoke(app, [*words, "--budget", "500 requests", "--json"])
+    assert shown.exit_code == 0, shown.output
+    printed = json.loads(shown.stdout)
+    tuned = pk.tune("tickets.csv", label="queue", model="fake", space="space.yaml", budget="500 requests", progress=False)
+    assert tuned.path.samefile(printed["path"])
+    assert (tuned.path / "predictor").is_dir()
+    assert printed["winner"] == tuned.to_json()["winner"]
+
+
+def test_the_command_shows_a_plan(tickets: Path) -> None:
+    words = ["tune", str(tickets), "--label-column", "queue", "--model", "fake", "--plan", "--json"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    printed = json.loads(shown.stdout)
+    assert {each["name"] for each in printed["prompts"]} >= {"0 shots", "balanced, k=4"}
+    assert printed["rows"] == 40
+
+
+def test_a_small_budget_is_refused_before_anything_is_asked(tickets: Path) -> None:
+    config = TuneConfig(task=str(tickets), label_column="queue", model=["fake"], budget="5 requests")
+    with refused(InputError, "budget-too-small", unit="requests"):
+        config.run(out=tickets.parent / "tuned")
+    assert not (tickets.parent / "tuned").exists()

@@ -1,0 +1,72 @@
+"""`promptkit tune`: finds the best manipulation and alignment for labeled rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptkit.cli import options as opts
+from promptkit.cli.interrupt import exit_on_interrupt
+from promptkit.config.saving import predict_command
+from promptkit.config.tune import TUNED, TuneConfig
+from promptkit.display.terminal import print_wide
+
+if TYPE_CHECKING:
+    from promptkit.tuning.plan import Plan as TuningPlan
+    from promptkit.tuning.tuning import Progress, TuningProgress
+
+Plan = Annotated[bool, typer.Option("--plan", help="Show what is tried and what it costs, and stop. No model is loaded.")]
+Report = Annotated[Path | None, typer.Option(help="Write the leaderboard and the explanation to this Markdown file.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+
+
+@opts.expand_options
+def tune(
+    config: TuneConfig,
+    *,
+    plan: Plan = False,
+    report: Report = None,
+    no_cache: opts.NoCache = False,
+    out: Out = Path(TUNED),
+    as_json: opts.Json = False,
+) -> None:
+    """Find the best prompt and alignment for labeled rows, and estimate how good it is on new rows."""
+    if plan:
+        _print_plan(config.plan(), as_json=as_json)
+        return
+    with exit_on_interrupt(), ExitStack() as shown:
+        tuned = config.run(out=out, cache=not no_cache, progress=_progress(shown, hidden=as_json))
+    if report is not None:
+        tuned.report(report)
+    if as_json:
+        typer.echo(json.dumps(tuned.to_json()))
+        return
+    print_wide(str(tuned))
+    typer.echo(f"use it: {predict_command(tuned.path / 'predictor')}")
+
+
+def _print_plan(plan: TuningPlan, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(plan.to_json()))
+        return
+    print_wide(plan.table().rich())
+    for note in plan.all_notes:
+        typer.echo(f"note: {note}")
+
+
+def _progress(shown: ExitStack, *, hidden: bool) -> Progress | None:
+    """Returns what shows the best candidates after each block: a table on a terminal, and otherwise lines on standard error."""
+    from promptkit.tuning.live import LiveLeaderboard
+
+    if hidden:
+        return None
+    return shown.enter_context(LiveLeaderboard()) if sys.stderr.isatty() else _print_line
+
+
+def _print_line(progress: TuningProgress) -> None:
+    print(progress.line, file=sys.stderr)
