@@ -139,11 +139,11 @@ def print_run(run: Run) -> None:
     """Prints a run's table, its notes and its folder."""
     from rich.console import Console
 
-    from promptkit.display.fitted import fitted
+    from promptkit.display.in_blocks import for_terminal
     from promptkit.runs.run_table import run_table
 
     console = Console()
-    print_wide(fitted(run_table(run)))
+    print_wide(for_terminal(run_table(run)))
     for note in run.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print(f"{_duration(run)}, {run.path}", highlight=False, markup=False)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import missing_extra
-from promptkit.display.layout import Column, blocks, wrapped
+from promptkit.display.in_blocks import in_blocks
+from promptkit.display.layout import Column
 from promptkit.display.markup import as_csv, as_latex, as_markdown, in_one_line
-from promptkit.display.text_table import TERMINAL, as_text, new_table, signed, with_interval
+from promptkit.display.text_table import as_text, signed, with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Group
-    from rich.table import Table as RichTable
 
 
 Plain = str | int | float | bool | None
@@ -119,32 +119,13 @@ class Table:
 
         Names are wrapped; columns that do not fit are in further blocks below, each with the names of the rows.
         """
-        from rich.console import Group
-        from rich.text import Text
-
         columns = [self._layout_of(index, entries) for index, entries in enumerate(self._by_column())]
-        tables = [self._block(columns, widths) for widths in blocks(columns, self.names, TERMINAL)]
-        between = [part for table in tables for part in (table, Text())][:-1]
-        title = [Text(wrapped(self.title, TERMINAL), style="italic")] if self.title else []
-        caption = [Text(wrapped(self.caption, TERMINAL), style="bright_black")] if self.caption else []
-        return Group(*title, *between, *caption)
+        return in_blocks(columns, self.names, title=self.title, caption=self.caption)
 
     def _layout_of(self, index: int, entries: Sequence[Entry]) -> Column:
         wraps = index < self.names or any(isinstance(entry, str) for entry in entries)
         cells = tuple(self._cell_text(index, entry) for entry in entries)
         return Column(header=self.columns[index], cells=cells, wraps=wraps)
-
-    def _block(self, columns: Sequence[Column], widths: Mapping[int, int]) -> RichTable:
-        """Returns the columns with these indices, each wrapped to its width."""
-        from rich.text import Text
-
-        table = new_table()
-        for index, width in widths.items():
-            justify: Literal["left", "right"] = "left" if columns[index].wraps else "right"
-            table.add_column(Text(wrapped(columns[index].header, width)), justify=justify, no_wrap=True)
-        for row in range(len(self.rows)):
-            table.add_row(*(Text(wrapped(columns[index].cells[row], width)) for index, width in widths.items()))
-        return table
 
     def __str__(self) -> str:
         """Returns the table as text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from promptkit.core.arguments import check_arguments
-from promptkit.display.fitted import fitted
+from promptkit.display.in_blocks import for_terminal
 from promptkit.display.table import to_dataframe
 from promptkit.display.text_table import as_text
 from promptkit.runs.load import read_run
@@ -56,6 +56,6 @@ class Run(RunData):
         return to_dataframe([row.columns(prefixes) for row in run_rows(self)])
 
     def __str__(self) -> str:
-        return "\n".join([as_text(fitted(run_table(self))), *(f"note: {note}" for note in self.notes)])
+        return "\n".join([as_text(for_terminal(run_table(self))), *(f"note: {note}" for note in self.notes)])
 
     __repr__ = __str__
