@@ -23,7 +23,6 @@ from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
-    from promptkit.core.output_reader import OutputReader
     from promptkit.display.progress import Progress
     from promptkit.predictor.predictor import Predictor
     from promptkit.runs.run import Run
@@ -89,8 +88,6 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         Raises:
             PromptkitError: The configuration cannot be evaluated.
         """
-        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
-
         if self.seeds is not None:
             raise InputError(
                 "Several seeds are several runs",
@@ -102,6 +99,24 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         started = time.perf_counter()
         self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
         task = self.load_task()
+        run, predictors = self._evaluated(task, started, out=out, cache=cache, progress=progress)
+        self._record(run.path)
+        return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
+
+    def _evaluated(
+        self,
+        task: Task,
+        started: float,
+        *,
+        out: str | Path,
+        cache: bool,
+        progress: Progress | Literal[False] | None,
+        model: Model | None = None,
+    ) -> tuple[Run, list[Predictor]]:
+        """Returns the run and its predictors; no predictors if a finished run is read. A given model is not loaded."""
+        from promptkit.evaluation.baselines import with_baselines
+        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
+
         asked = asked_metrics(self.metric, task)
         if self.predictor is not None:
             predictors, key = [self.saved_predictor(task)], None
@@ -111,8 +126,9 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
             key = run_key(self, stages, task)
             finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
             if finished is not None:
-                return self._completed(with_asked(finished, asked), task, stages.reader)
-            predictors = build_predictors(self, task, stages)
+                run = with_asked(finished, asked)
+                return (with_baselines(run, task, stages.reader) if self.baselines else run), []
+            predictors = predictor_builder(self, task, stages)(model) if model else build_predictors(self, task, stages)
         from promptkit.evaluation.evaluate import evaluate
 
         rows, metrics = self.selected_rows(), self.metric or None
@@ -121,15 +137,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         )
         if key is not None:
             remember(run.path, key)
-        self._record(run.path)
-        return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)
-
-    def _completed(self, run: Run, task: Task, reader: OutputReader) -> Run:
-        """Records the options in the folder of a run, and returns it with the results of baselines."""
-        from promptkit.evaluation.baselines import with_baselines
-
-        self._record(run.path)
-        return with_baselines(run, task, reader) if self.baselines else run
+        return run, predictors
 
     def run_seeds(
         self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None
@@ -147,7 +155,6 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
             InputError: No seeds are given, or an option applies to a single run.
             PromptkitError: The configuration cannot be evaluated.
         """
-        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
         from promptkit.studies.seeds import SeedRuns
 
         if self.seeds is None:
@@ -155,28 +162,17 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         self.check_seeds(save=self.save, seed=self.seed or None, predictor=self.predictor)
         started = time.perf_counter()
         task = self.load_task()
-        asked = asked_metrics(self.metric, task)
         runs: list[Run] = []
         model: Model | None = None
         for number, seed in enumerate(self.seed_values()):
             config = self.model_copy(update={"seed": seed, "seeds": None})
-            stages = build_stages(config, task)
-            check_metrics(asked, stages.reader, task)
-            key = run_key(config, stages, task)
-            run = read_recognized(out, task.name, key, started) if key else None
-            if run is None:
-                from promptkit.evaluation.evaluate import evaluate
-
-                predictors = predictor_builder(config, task, stages)(model) if model else build_predictors(config, task, stages)
-                model = predictors[0].model
-                of_seed = of_part(progress, number, len(self.seed_values()))
-                run = evaluate(
-                    predictors, task, **self.selected_rows(), baselines=self.baselines, out=out, cache=cache, progress=of_seed
-                )
-                if key is not None:
-                    remember(run.path, key)
-            known = next((other for other in runs if other.path == run.path), None)
-            runs.append(known or config._completed(with_asked(run, asked), task, stages.reader))
+            of_seed = of_part(progress, number, len(self.seed_values()))
+            run, predictors = config._evaluated(task, started, out=out, cache=cache, progress=of_seed, model=model)
+            model = predictors[0].model if predictors else model
+            same = next((other for other in runs if other.path == run.path), None)
+            if same is None:
+                config._record(run.path)
+            runs.append(same or run)
         by_seed = dict(zip(self.seed_values(), runs, strict=True))
         return SeedRuns.of(by_seed, task, limit=self.limit, seconds=time.perf_counter() - started)
 
