@@ -1,15 +1,13 @@
 """What the best of several candidates scores on new rows, estimated from the rows that it was chosen by.
 
 The score of the best candidate on the rows that it was chosen by is too high on average; the excess is its optimism. It is
-corrected by the bootstrap (BBC-CV; Tsamardinos, Greasidou and Borboudakis 2018, Machine Learning 107, arXiv 1708.07180): the
-choice is repeated on resamples of the rows, and each time the chosen candidate is scored on the rows that were not drawn. The
-estimate is the mean over resamples. The predictions are not made again.
+corrected by the bootstrap (BBC-CV; Tsamardinos, Greasidou and Borboudakis 2018, Machine Learning 107): the choice is repeated
+on resamples of the rows, and each time the chosen candidate is scored on the rows that were not drawn. The estimate is the
+mean over resamples. The predictions are not made again.
 
-The interval contains the uncertainty of the rows and that of the choice. The scores of the resamples vary more than the
-estimate, because each is computed from a part of the rows only: m of n, about 37%, without replacement. Their variance times m
-/ (n - m) is therefore the variance of the estimate (the delete-d jackknife; Shao and Wu 1989, Annals of Statistics 17). For
-shares of rows it determines the effective number of rows of a Wilson interval; other intervals have the scaled percentiles of
-the resamples.
+The interval has the percentiles of the resamples; that of a share of rows is the Wilson interval with the variance of the
+resamples, so that it has a width even if every row is right. Each resample is scored on about 37% of the rows only, which
+makes the interval wider than it would have to be for a candidate that is known in advance, and includes the choice.
 """
 
 from __future__ import annotations
@@ -113,13 +111,11 @@ def _estimate(own: Floats, scores: Floats, *, is_share: bool) -> Estimate:
         value = float(own.mean())
         return wilson(value, rows) if is_share else Estimate(value=value, low=-np.inf, high=np.inf)
     value = float(scores.mean())
-    left_out = float(_outside(rows).sum(1).mean())
-    scale = left_out / (rows - left_out)
     if is_share:
-        variance = scale * float(scores.var())
-        count = value * (1 - value) / variance if variance > TINY else rows
+        variance = float(scores.var())
+        count = value * (1 - value) / variance if variance > TINY else float(_outside(rows).sum(1).mean())
         return wilson(value * count, count)
-    low, high = value + scale**0.5 * (np.percentile(scores, [2.5, 97.5]) - value)
+    low, high = np.percentile(scores, [2.5, 97.5])
     return Estimate(value=value, low=float(low), high=float(high))
 
 

@@ -5,11 +5,12 @@ leader, as in the races of Maron and Moore (1994, NIPS 6) and of Birattari et al
 the tests. Only prompts cost requests: all candidates of a prompt that is left stay in the race, because an alignment that is
 behind after 32 rows may be the best one when it is fitted on 100. Baselines are never dropped.
 
-The budget is spread over all rows: after each block only so many of the best prompts remain that two thirds of them could
-answer all remaining rows. The tests usually drop the other third. This is successive halving (Jamieson and Talwalkar 2016,
-arXiv 1502.07943) in small steps; halving only when the next block is too expensive had a larger regret in simulations
-(benchmarks/tune_simulation). When all other prompts are dropped, the last one answers the remaining rows, so that its estimate
-has as many rows as there are.
+The budget is spread over all rows: after each block only so many of the best prompts remain that 90% of them could answer all
+remaining rows; the tests drop the others. Most prompts that a budget cannot pay for are therefore dropped after the first
+block. In simulations, halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) only when the next block is too expensive had a
+larger regret, and prompts that are dropped late because of the budget are a reason why the winner's estimate is too high:
+those that remain were chosen by most of the rows that they are scored on. When all other prompts are dropped, the last one
+answers the remaining rows, so that its estimate has as many rows as there are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from promptkit.tuning.rules import BASELINE, Rules, Standings
 if TYPE_CHECKING:
     from promptkit.core.arrays import Bools, Floats
 
-PACE = 2 / 3
+PACE = 0.9
 """The share of the prompts left that must be able to answer all remaining rows within the budget."""
 
 Reason = Literal["test", "equivalent", "budget"]

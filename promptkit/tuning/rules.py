@@ -102,7 +102,7 @@ class Rules:
         """
         numbers = np.unique(self.prompts[self.prompts != BASELINE])
         members = self.prompts == numbers[:, None]  # (P, C)
-        best = np.where(members, standings.score[:, None], -np.inf).max(2)  # (B, P)
+        best = np.where(members, np.where(left, standings.score, -np.inf)[:, None], -np.inf).max(2)  # (B, P)
         tokens = np.where(members, self.tokens, np.inf).min(1)
         order = np.lexsort((np.broadcast_to(tokens, best.shape), -best), axis=1)
         ranks = order.argsort(1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptkit.metrics.intervals import resamples
+from promptkit.metrics.intervals import resamples, wilson
 from promptkit.metrics.selection import best, corrected, corrected_best, corrected_difference
 
 
@@ -56,18 +56,27 @@ def test_a_single_row_has_no_optimism() -> None:
     assert corrected_best(np.array([[-2.5], [-3.0]])).estimate.value == -2.5
 
 
-def test_the_interval_of_one_candidate_is_about_that_of_wilson() -> None:
-    found = corrected_best(np.array([[1.0] * 70 + [0.0] * 30])).estimate
-    assert (found.low, found.high) == pytest.approx((0.604, 0.781), abs=0.01)
-    sure = corrected_best(np.ones((1, 100))).estimate
-    assert (sure.value, sure.low, sure.high) == pytest.approx((1, 0.963, 1), abs=0.001)
+def test_the_interval_of_one_candidate_is_that_of_wilson_for_the_variance_of_the_resamples() -> None:
+    values = np.array([[1.0] * 70 + [0.0] * 30])
+    found = corrected_best(values).estimate
+    outside = resamples(100)[1:] == 0
+    variance = ((outside @ values[0]) / outside.sum(1)).var()
+    expected = wilson(found.value * found.value * (1 - found.value) / variance, found.value * (1 - found.value) / variance)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.low, found.high) == pytest.approx((0.573, 0.802), abs=0.01)
 
 
-def test_the_interval_of_other_values_is_about_that_of_their_mean() -> None:
+def test_the_interval_has_a_width_even_if_every_row_is_right() -> None:
+    found = corrected_best(np.ones((1, 100))).estimate
+    assert (found.value, found.low, found.high) == pytest.approx((1, 0.906, 1), abs=0.005)
+
+
+def test_the_interval_of_other_values_has_the_percentiles_of_the_resamples() -> None:
     values = np.random.default_rng(1).normal(size=(1, 200)) * 3
     found = corrected_best(values).estimate
-    half = 1.96 * values.std() / 200**0.5
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 6)
+    outside = resamples(200)[1:] == 0
+    low, high = np.percentile((outside @ values[0]) / outside.sum(1), [2.5, 97.5])
+    assert (found.low, found.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("accuracies", [[0.7] * 5, [0.5, 0.6, 0.7, 0.8]])

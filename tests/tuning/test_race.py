@@ -41,6 +41,13 @@ def test_clearly_worse_candidates_are_dropped_and_the_best_one_wins() -> None:
 
 @LAW
 @given(SEEDS)
+def test_without_a_limit_nothing_is_dropped_because_of_the_budget(seed: int) -> None:
+    for stage in random_match(seed, prompts=20).run().stages:
+        assert {each.reason for each in stage.dropped} <= {"test", "equivalent"}
+
+
+@LAW
+@given(SEEDS)
 def test_a_candidate_identical_to_the_leader_is_never_dropped_by_a_test(seed: int) -> None:
     original = random_match(seed)
     values = np.vstack([original.values, original.values])
