@@ -13,13 +13,14 @@ from promptkit.align.logprobs import expected_values
 from promptkit.align.loss import scored_tokens, without_label_tokens
 from promptkit.core.answer_record import DECIMALS, AnswerRecord, is_answered
 from promptkit.core.capabilities import VerbName
-from promptkit.core.errors import InputError, TemplateError, Unsupported
+from promptkit.core.errors import InputError, TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, TaskKind
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Score, ScoreOutput, Verb
+from promptkit.core.variables import LABELS
 from promptkit.inputs.text.encoding import counted
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class CandidateScorer:
     def label_words(self) -> Mapping[str, str]:
         """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
         raise NotImplementedError
+
+    def template_values(self) -> Mapping[str, object]:
+        """Returns the words of all labels, if there are labels."""
+        words = tuple(self.label_words().values())
+        return {LABELS: words} if words else {}
 
     def candidates(self, example: Example) -> tuple[str, ...]:
         """Returns the labels that a row may have, in order. Ties go to the first."""
@@ -250,6 +256,13 @@ class CandidateScorer:
 
     # ---- training ----------------------------------------------------------------------------------
 
+    def target(self, row: LabeledExample, example: Example, label_token_counts: tuple[int, ...]) -> Target:
+        """Returns the index of the row's label among its candidates."""
+        candidates = self.candidates(example)
+        if row.label not in candidates:
+            raise label_without_word(row, row.label, candidates)
+        return Target(gold=candidates.index(row.label), label_token_counts=label_token_counts)
+
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Returns the cross-entropy of the scores, -log softmax(scores)[gold]."""
         scores = self.align_tensors(without_label_tokens(target, logprobs))
@@ -263,6 +276,17 @@ class CandidateScorer:
     def training_scores(self, target: Target, output: Output) -> tuple[float, ...]:
         """Returns the scores of `align`; in channel scoring, without the label tokens."""
         return self.align(ScoreOutput(logprobs=scored_tokens(target, output)))
+
+
+def label_without_word(row: LabeledExample, label: str, candidates: Sequence[str]) -> TaskError:
+    """Returns the error for a label of a row that an aligner does not know."""
+    return TaskError(
+        f"Row {row.id} has the label {label}, for which the aligner has no word",
+        code="label-without-word",
+        got=", ".join(candidates),
+        row=row.id,
+        label=label,
+    )
 
 
 def _check_distinct(row: str, rendered: Rendered) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from promptkit.align.choices import Choices
@@ -18,7 +18,18 @@ class GoldText(Choices):
     """Scores the only choice of a row, its gold text; see `LabeledExample.answered`.
 
     The loss is the mean of -log p over the tokens of the text.
+
+    Args:
+        template_values: The template variables that the aligner of generated texts provides.
     """
+
+    def __init__(self, template_values: Mapping[str, object]) -> None:
+        super().__init__()
+        self._template_values = template_values
+
+    def template_values(self) -> Mapping[str, object]:
+        """Returns the template variables of the aligner of generated texts."""
+        return self._template_values
 
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Returns the mean of -log p over the tokens of the gold text."""

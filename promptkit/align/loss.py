@@ -1,7 +1,8 @@
 """The token log-probabilities that a training loss is computed from. The losses themselves are methods of the first aligners.
 
-For scored answers the loss is -log softmax(scores)[gold], with the same scores as in evaluation (`CandidateScorer`). For
-generated answers it is the mean of -log p over the tokens of the gold text, including the tokens that end it (`GoldText`).
+For scored answers the loss is -log softmax(scores)[gold], with the same scores as in evaluation (`CandidateScorer`), and with
+any number of labels the binary cross-entropy of each label (`MultiLabel`). For generated answers it is the mean of -log p over
+the tokens of the gold text, including the tokens that end it (`GoldText`).
 """
 
 from __future__ import annotations

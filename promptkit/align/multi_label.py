@@ -6,7 +6,7 @@ The probability that a label applies is the softmax over its own two statements,
     log-odds[y] = log p(y: yes | x) - log p(y: no | x),    p(y applies) = 1 / (1 + exp(-log-odds[y]))
 
 A label is predicted if its log-odds are above 0, that is, if it applies with a probability above 0.5. The result for a label
-does not depend on the other labels, except by what the prompt shows.
+does not depend on the other labels, except by what the prompt shows. Training minimizes the binary cross-entropy of each label.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.candidates import CandidateScorer
+from promptkit.align.candidates import CandidateScorer, label_without_word
 from promptkit.align.logprobs import log_sigmoid
+from promptkit.align.loss import without_label_tokens
 from promptkit.align.token_scores import SequenceScore, check_sequence_score, sequence_score_tensor, sequence_scores
 from promptkit.core.answer_record import DECIMALS, AnswerRecord, is_answered
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError
 from promptkit.core.examples import JOINT, Example, LabeledExample, TaskKind
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import Answers, Outcome, Target
@@ -195,21 +196,24 @@ class MultiLabel(CandidateScorer):
 
     # ---- training ----------------------------------------------------------------------------------
 
+    def target(self, row: LabeledExample, example: Example, label_token_counts: tuple[int, ...]) -> Target:
+        """Returns which labels apply to a row."""
+        unknown = next((label for label in row.labels if label not in self._words), None)
+        if unknown is not None:
+            raise label_without_word(row, unknown, self.labels)
+        members = tuple(label in row.labels for label in self.labels)
+        return Target(gold=-1, members=members, label_token_counts=label_token_counts)
+
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
-        """Raises Unsupported: a training target is a single label."""
-        raise self._untrainable()
+        """Returns the binary cross-entropy of the yes/no reading of each label, as the mean over the labels."""
+        odds = self.align_tensors(without_label_tokens(target, logprobs))
+        wrong = odds * odds.new_tensor([-1.0 if is_member else 1.0 for is_member in target.members])
+        return wrong.logaddexp(wrong.new_zeros(())).mean(), None
 
     def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
-        """Raises Unsupported: a training target is a single label."""
-        raise self._untrainable()
-
-    def _untrainable(self) -> Unsupported:
-        return Unsupported(
-            "A prompt cannot be trained on rows with any number of labels",
-            code="untrainable-aligner",
-            hint="Train it on a task with one label per row, and use it here",
-            aligner=self.name,
-        )
+        """Returns the binary cross-entropy of the yes/no reading of each label, as the mean over the labels."""
+        odds = np.array(self.training_scores(target, output))
+        return float(-log_sigmoid(np.where(target.members, odds, -odds)).mean()), None
 
 
 def _single_words(words: Mapping[str, str | Sequence[str]] | Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,10 @@ def doctor(
     ] = "sentiment",
     limit: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 64,
     prompt_options: Annotated[PromptOptions, PROMPT],
-    data_options: Annotated[DataOptions, opts.Expand(only=("data", "label_column", "inputs", "labels", "answer_column"))],
+    data_options: Annotated[
+        DataOptions,
+        opts.Expand(only=("data", "label_column", "inputs", "labels", "answer_column", "answer_fields", "answer_schema")),
+    ],
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest accepted difference of a label's log-probability, in nats.")
     ] = 2e-3,

@@ -11,9 +11,7 @@ from promptkit.cli import options as opts
 from promptkit.core.errors import TaskError
 from promptkit.tasks.options import DataOptions
 
-COLUMNS = opts.Expand(
-    only=("label_column", "inputs", "labels", "multi_label", "ordinal", "numeric", "answer_column", "id_column")
-)
+COLUMNS = opts.Expand(without=("split", "data", "train", "split_train"))
 
 
 @opts.expand_options

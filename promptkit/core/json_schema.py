@@ -71,6 +71,11 @@ class JsonSchema:
         names = self.value.get("required", ())
         return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
 
+    @property
+    def validated_keywords(self) -> frozenset[str]:
+        """The keywords that validation checks, by the draft of JSON Schema that the schema names, or else the newest one."""
+        return frozenset(self._validator.VALIDATORS)
+
     def problems(self, value: JsonObject) -> dict[str, Problem]:
         """Returns what is wrong with an object, by field; empty if it is valid."""
         found: dict[str, Problem] = {}

@@ -67,7 +67,9 @@ class Target:
     """The correct answer of one request, for training."""
 
     gold: int
-    """Index of the gold candidate."""
+    """Index of the gold candidate; -1 where any number of labels can apply."""
+    members: tuple[bool, ...] = ()
+    """Whether each label applies, where any number of labels can; otherwise empty."""
     label_token_counts: tuple[int, ...] = ()
     """In channel scoring, how many leading tokens of each continuation belong to the label and are not part of the loss."""
 
@@ -138,6 +140,10 @@ class OutputReader(Protocol):
 
     def label_words(self) -> Mapping[str, str]:
         """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
+        ...
+
+    def template_values(self) -> Mapping[str, object]:
+        """Returns the variables that templates can use besides those of the rows, such as `labels` or `schema`."""
         ...
 
     def demonstrated(self, row: LabeledExample) -> tuple[str, ...]:
@@ -222,6 +228,20 @@ class OutputReader(Protocol):
         """
         ...
 
+    def target(self, row: LabeledExample, example: Example, label_token_counts: tuple[int, ...]) -> Target:
+        """Returns the correct answer of a row, for training.
+
+        Args:
+            row: The row with its label.
+            example: The row as it is sent to the model.
+            label_token_counts: As for `Target`.
+
+        Raises:
+            TaskError: The aligner has no word for the label.
+            Unsupported: The aligner has no scores to train.
+        """
+        ...
+
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Returns the differentiable training loss of one request.
 
@@ -231,7 +251,8 @@ class OutputReader(Protocol):
                 tensor with the log-probabilities of the classes.
 
         Returns:
-            The loss, and whether the gold candidate has the highest score; None for free texts.
+            The loss, and whether the gold candidate has the highest score. None for free texts, and for any number of labels:
+            the best step of a training run is then the one with the lowest loss.
 
         Raises:
             Unsupported: The aligner has no differentiable scores.

@@ -55,6 +55,8 @@ class Rendered:
     """The marker that the prompt ends in if a generated text begins within a thought; otherwise empty."""
     may_think: bool = False
     """Whether labels are scored where the model may begin a thought instead."""
+    thinks: bool = False
+    """Whether a thought precedes the generated answer: the prompt ends in its marker, or thinking is turned on."""
     thought_markers: tuple[ThoughtMarkers, ...] = ()
     """The markers of thoughts that the model's chat template declares."""
 

@@ -23,7 +23,7 @@ from promptkit.core.model import ChatOptions, text_card
 from promptkit.core.registry import settings_of, trained_rows_field
 from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
-from promptkit.inputs.text.template import LABEL, LABELS, Template
+from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, First, Selector, Zero
 from promptkit.manipulate.demos.hand_picked import HandPicked, hand_picked
@@ -197,8 +197,8 @@ class Prompt:
 
     @property
     def variables(self) -> frozenset[str]:
-        """The variables of the template, without the label, the label words and the reasoning."""
-        return self.resolved_template.variables - {LABEL, LABELS, REASONING}
+        """The variables of the template that rows have, without those for the answer."""
+        return self.resolved_template.row_variables - {REASONING}
 
     @property
     def _has_demos(self) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promptkit.core.caller import switch
 from promptkit.core.errors import ModelError, Unsupported, missing_extra
+from promptkit.core.schema_keywords import enforceable
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -23,19 +24,15 @@ if TYPE_CHECKING:
 
 FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """The white space of objects, as `json.dumps` writes it."""
-_UNENFORCED = "uniqueItems"
-"""A keyword that the library does not support: a list with an item twice can be written, and is counted as invalid."""
 
 
-def grammar_schema(schema: str) -> dict[str, Any]:
-    """Returns a schema with the settings of llguidance that determine the form of objects.
+def grammar_schema(schema: str) -> dict[str, object]:
+    """Returns a schema without keywords that are only validated, and with llguidance's settings for the form of objects.
 
     Args:
         schema: The schema as JSON text.
     """
-    value = _enforced(json.loads(schema))
-    assert isinstance(value, dict)
-    return {**value, "x-guidance": FORM}
+    return {**enforceable(json.loads(schema)), "x-guidance": FORM}
 
 
 def check_schemas(model: str, schemas: Iterable[str]) -> None:
@@ -170,16 +167,3 @@ def _matcher_class() -> type[LLMatcher]:
         purpose = f"Restricting texts to a schema (leave it out with {switch('constrain', False)})"
         raise missing_extra("llguidance", "json", purpose) from None
     return LLMatcher
-
-
-def _enforced(schema: object) -> object:
-    """Returns a schema without the keyword that the library does not support."""
-    if isinstance(schema, list):
-        return [_enforced(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: value if key in ("enum", "const", "default", "examples") else _enforced(value)
-        for key, value in schema.items()
-        if key != _UNENFORCED or not isinstance(value, bool)
-    }

@@ -181,7 +181,7 @@ ENGINES = EngineTable(
             name="http",
             model_class=_at("promptkit.models.http.engine:HttpModel"),
             settings=_settings_at("promptkit.models.http.client:HttpSettings"),
-            kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL)},
+            kinds={"": Capabilities(modalities=_TEXT, verbs=_LANGUAGE_MODEL, json_schema=True)},
             names="the model's name at the server given by base_url",
             description="a vLLM server, or any server with an OpenAI-compatible API",
             recorded=("base_url",),

@@ -20,9 +20,9 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
+from promptkit.core.variables import LABEL
 from promptkit.display.progress import Progress
 from promptkit.evaluation.metric_checks import asked_metrics
-from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.metrics.asked import MetricLike
@@ -242,17 +242,17 @@ def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[
     """Returns the instructions that are not proposed by the model -> their origins."""
     instruction = prompt.instruction
     if instruction is None:
-        instruction = prompt.resolved_template.render("instruction", _labels(reader))
+        instruction = prompt.resolved_template.render("instruction", reader.template_values())
     return (
         dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reader), "labels") | {"": "none"} | {instruction: "own"}
     )
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    labels, template = _labels(predictor.reader), prompt.resolved_template
+    shared, template = predictor.reader.template_values(), prompt.resolved_template
     pairs = {}
     for row in _pool_rows(task, split):
-        inputs = {**labels, **row.texts}
+        inputs = {**shared, **row.texts}
         words = predictor.reader.demonstrated(row)
         answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in words]
         pairs[row.id] = "".join([template.render("input", inputs), *answers])
@@ -281,11 +281,6 @@ def _proposed(
         proposals = proposer.from_history(as_shares(figures, scorer.metric), min(STEP, candidates - begin), step)
         tried |= {text: "opro" for text in proposals if text not in tried}
     return {text: origin for text, origin in tried.items() if text not in fixed}
-
-
-def _labels(reader: OutputReader) -> dict[str, object]:
-    words = reader.label_words()
-    return {"labels": tuple(words.values())} if words else {}
 
 
 def _notes(origins: Mapping[str, str], method: Method, candidates: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError, unknown
-from promptkit.inputs.text.template import LABEL, LABELS
+from promptkit.core.variables import LABEL, LABELS
 from promptkit.tasks.images.cells import SUFFIXES
 from promptkit.tasks.label_values import MAX_LABELS, value_text
 

@@ -24,10 +24,15 @@ def cell(row: Row, column: str, where: str) -> object:
             hint = f"It was searched for in {where}"
             raise unknown("column", column, map(str, known), hint=hint, error=TaskError, where=where)
         value = value[key]
-    if value is None or (isinstance(value, float) and isnan(value)):
+    if is_null(value):
         reason = f"The column {column} is empty (null) in {where}"
         raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
     return value
+
+
+def is_null(value: object) -> bool:
+    """Returns whether a cell contains no value, as None or NaN say."""
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _cell(row: Row, column: str, where: str) -> object:

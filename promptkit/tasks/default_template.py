@@ -5,16 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from promptkit.inputs.text.template import LABEL
+from promptkit.core.variables import LABEL, LABELS, SCHEMA
 
 _RESERVED_NAMES = {
-    *(LABEL, "labels", "true", "false", "none"),
+    *(LABEL, LABELS, SCHEMA, "true", "false", "none"),
     *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
 }
 """Names that mean something else in a template."""
-_ANSWERS = ("Label", "Labels", "Answer")
-"""The titles of the answer, which no column of the input has."""
 
 
 def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
@@ -31,24 +30,33 @@ def variable_names(columns: Sequence[str]) -> Mapping[str, str]:
     return names
 
 
-def default_template(name: str, variables: Mapping[str, str], *, has_labels: bool, several: bool = False) -> str:
+AnswerKind = Literal["label", "labels", "text", "schema"]
+"""The answer of a template: one label, any number of labels, a text, or a JSON object with a schema."""
+_TITLES: Mapping[AnswerKind, str] = {"label": "Label", "labels": "Labels", "text": "Answer", "schema": "JSON"}
+_INSTRUCTIONS: Mapping[AnswerKind, str] = {
+    "label": 'Say which it is: {{ labels | join(", ") }}.',
+    "labels": 'Say for each label whether it applies: {{ labels | join(", ") }}.',
+    "schema": "Answer with a JSON object of this schema: {{ schema }}",
+}
+
+
+def default_template(name: str, variables: Mapping[str, str], answer: AnswerKind) -> str:
     """Returns the text of a template that shows each variable on a line of its own.
 
     Args:
         name: The name of the task.
         variables: Variable -> its column, whose name precedes the value; at least one.
-        has_labels: Whether the task has labels, which the instruction lists; otherwise the model generates the answer.
-        several: Whether any number of the labels can apply to a row, so that the target block is a line for each label.
+        answer: The kind of the answer. The instruction shows the labels, or the schema; with any number of labels the target
+            block is a line for each label.
     """
     inputs = "\n".join(f"{_title(column)}: {{{{ {variable} }}}}" for variable, column in variables.items())
-    question = "Say for each label whether it applies" if several else "Say which it is"
-    instruction = f'{{% block instruction %}}{question}: {{{{ labels | join(", ") }}}}.{{% endblock %}}\n' if has_labels else ""
-    answer = ("Labels" if several else "Label") if has_labels else "Answer"
-    space = "\n" if several else " "
+    text = _INSTRUCTIONS.get(answer, "")
+    instruction = f"{{% block instruction %}}{text}{{% endblock %}}\n" if text else ""
+    space = "\n" if answer == "labels" else " "
     return (
         f"{{# Renders a row of {_comment(name)}. Its variables: {', '.join(variables)}. #}}\n"
         f"{instruction}"
-        f"{{% block input %}}{inputs}\n{answer}:{{% endblock %}}\n"
+        f"{{% block input %}}{inputs}\n{_TITLES[answer]}:{{% endblock %}}\n"
         f"{{% block target %}}{space}{{{{ label }}}}{{% endblock %}}\n"
         "{% block separator %}\n\n{% endblock %}\n"
     )
@@ -58,7 +66,7 @@ def _title(column: str) -> str:
     """The name of a column as words, without the marks of a template and a colon at its end."""
     words = re.sub(r"[{}\s_]+", " ", column).strip(" :")
     title = words.capitalize()
-    return title if title and title not in _ANSWERS else f"Column {words}".strip()
+    return title if title and title.lower() not in map(str.lower, _TITLES.values()) else f"Column {words}".strip()
 
 
 def _comment(name: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, TaskError, TemplateError
 from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import Modality
-from promptkit.inputs.text.template import LABEL, LABELS, Template
+from promptkit.core.json_schema import JsonSchema
+from promptkit.core.variables import LABEL, LABELS, SCHEMA
+from promptkit.inputs.text.template import Template
 from promptkit.tasks.column_roles import (
     Rows,
     check_columns,
@@ -21,18 +23,30 @@ from promptkit.tasks.column_roles import (
     several_labels_column,
 )
 from promptkit.tasks.columns import cell_text
-from promptkit.tasks.default_template import default_template, variable_names
+from promptkit.tasks.default_template import AnswerKind, default_template, variable_names
 from promptkit.tasks.frames import IN_MEMORY, Table
 from promptkit.tasks.gold_labels import count_unlabeled
+from promptkit.tasks.image_checks import ONE_LABEL_OF_IMAGES
+from promptkit.tasks.json_table import JsonAnswer, json_answer
 from promptkit.tasks.label_values import check_declared, label_values, several_label_values
 from promptkit.tasks.source import Source
-from promptkit.tasks.spec import TaskSpec
+from promptkit.tasks.spec import JSON, TaskSpec
 from promptkit.tasks.task import Task
 
 _EVALUATED = ("test", "validation", "val", "valid", "dev")
 """The splits that are evaluated by default, in this order; a single table is evaluated under any name."""
 NUMBER_TOKENS = 16
 """Maximum number of tokens of a generated number, for a table."""
+
+
+PYTHON_NAMES = {
+    "label_column": "label",
+    "answer_column": "answer",
+    "answer_fields": "answer",
+    "answer_schema": "schema",
+    "id_column": "id",
+}
+"""Option of the command line -> its name in Python, where they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +62,11 @@ class Columns:
     template: str | Path | None = None
     """The template; its variables are columns, or the names of columns as the default template writes them."""
     answer: str | None = None
-    """The column of the correct answer, if the model generates it and its first line is compared."""
+    """The column of the correct answer, if the model generates it. Its first line is compared, or with a schema the object."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field -> column, if the model generates a JSON object with a column for each field."""
+    schema: JsonSchema | None = None
+    """The schema of the JSON objects; by default the types of the fields are those of the values of their columns."""
     multi_label: bool = False
     """Whether any number of the labels can apply to a row."""
     ordinal: bool = False
@@ -58,19 +76,26 @@ class Columns:
     id: str | None = None
     """The column of the user's own ids, which results show."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether the model generates the answer."""
+        return bool(self.answer or self.fields) or self.schema is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableLayout:
     """The columns, labels and template of a table."""
 
-    label: str
-    """The column of the labels or answers."""
+    label: str | dict[str, str]
+    """The column of the labels or answers; field -> column for JSON objects with a column for each field."""
     variables: Mapping[str, str]
     """Template variable -> column."""
     labels: tuple[str, ...]
     """The labels; empty if the model generates the answer."""
     template: str
     """The template; empty if the rows contain images."""
+    schema: JsonSchema | None = None
+    """The schema of the answers; None if these are not JSON objects."""
     notes: tuple[str, ...] = field(default=())
     """What was chosen by the values of the table."""
 
@@ -105,7 +130,7 @@ def task_from_tables(
     source = Source(
         memory={key: _digest(table.rows) for key, table in renamed.items()},
         inputs=layout.variables,
-        label=layout.label,
+        label={**layout.label} if isinstance(layout.label, dict) else layout.label,
         id=columns.id,
         splits={} if default == "test" else {"test": default},
     )
@@ -113,17 +138,17 @@ def task_from_tables(
         description=f"rows of {name}",
         modality=layout.modality,
         template=layout.template,
-        answer=_extraction(columns),
-        labels=None if columns.answer else words_of(layout.labels),
+        answer=_extraction(columns, layout.schema),
+        labels=None if columns.generates else words_of(layout.labels),
         multi_label=columns.multi_label,
-        ordinal=columns.ordinal or (columns.numeric and not columns.answer),
+        ordinal=columns.ordinal or (columns.numeric and not columns.generates),
         numeric=columns.numeric,
         sources=[source],
     )
     rows = {key: table.rows for key, table in renamed.items()}
     notes = (*layout.notes, *_note_on_empty_rows(tables[split].rows, [*layout.variables.values()]))
     if columns.multi_label:
-        notes = (*notes, *_note_on_unlabeled_rows(tables[split].rows, layout.label))
+        notes = (*notes, *_note_on_unlabeled_rows(tables[split].rows, str(layout.label)))
     return Task(name, spec, source, base or Path(), tables=rows, notes=notes)
 
 
@@ -143,31 +168,72 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
     """
     rows = tables[0].rows
     _check_kind(columns)
-    given = columns.answer or columns.label
-    label = given or (several_labels_column(rows, where) if columns.multi_label else guess_label_column(rows, where))
-    check_columns([label, *columns.inputs, *([] if columns.id is None else [columns.id])], rows, where)
-    labels = () if columns.answer else _labels(tables, label, columns, where)
-    notes = () if given or label in (LABEL, LABELS) else (f"The labels are the values of the column {label}.",)
-    if label in labels:
-        notes = (
-            *notes,
-            f"The column {label} contains its own name: does the first line of {where} have the names of the columns?",
-        )
+    answer = json_answer(rows, column=columns.answer, fields=columns.fields, schema=columns.schema, where=where)
+    label = _label_of(columns, rows, where) if answer is None else answer.label
+    hidden = [*label.values()] if isinstance(label, dict) else [label]
+    check_columns([*hidden, *columns.inputs, *([] if columns.id is None else [columns.id])], rows, where)
+    labels = () if columns.generates else _labels(tables, hidden[0], columns, where)
+    layout = TableLayout(
+        label=label,
+        variables={},
+        labels=labels,
+        template="",
+        schema=None if answer is None else answer.schema,
+        notes=_notes(columns, hidden, labels, answer, where),
+    )
     if columns.template is not None:
-        variables = _variables_of_template(columns, rows, label, where)
-        return TableLayout(label=label, variables=variables, labels=labels, template=str(columns.template), notes=notes)
-    if label in columns.inputs:
-        raise _shows_answer(label, "answers" if columns.answer else "labels")
-    shown = [{column: value for column, value in row.items() if column != columns.id} for row in rows]
-    chosen, unsuitable = input_columns(shown, label, is_label=not (columns.answer or columns.multi_label), where=where)
-    if columns.inputs:
-        chosen, unsuitable = [*columns.inputs], {}
-    if not columns.answer and not columns.multi_label and (image := image_column(rows, chosen)):
-        return TableLayout(label=label, variables={"image": image}, labels=labels, template="", notes=notes)
+        variables = _variables_of_template(columns, rows, hidden, where)
+        return replace(layout, variables=variables, template=str(columns.template))
+    shows_answer = next((column for column in hidden if column in columns.inputs), None)
+    if shows_answer is not None:
+        raise _shows_answer(shows_answer, "answers" if columns.generates else "labels")
+    chosen, unsuitable = _chosen_inputs(columns, rows, hidden, where)
+    if not columns.generates and (image := image_column(rows, chosen)):
+        if columns.multi_label:
+            raise _several_labels_of_images(image, where)
+        return replace(layout, variables={"image": image})
     variables = {variable: column for column, variable in variable_names(chosen).items()}
-    template = default_template(name, variables, has_labels=not columns.answer, several=columns.multi_label)
-    notes = (*notes, *_notes_on_columns(chosen, unsuitable))
-    return TableLayout(label=label, variables=variables, labels=labels, template=template, notes=notes)
+    kind: AnswerKind = "schema" if answer else "text" if columns.generates else "labels" if columns.multi_label else "label"
+    template = default_template(name, variables, kind)
+    notes = (*layout.notes, *_notes_on_columns(chosen, unsuitable))
+    return replace(layout, variables=variables, template=template, notes=notes)
+
+
+def _label_of(columns: Columns, rows: Rows, where: str) -> str:
+    """Returns the column of the labels, or of answers that are no JSON objects."""
+    given = columns.answer or columns.label
+    return given or (several_labels_column(rows, where) if columns.multi_label else guess_label_column(rows, where))
+
+
+def _notes(
+    columns: Columns, hidden: Sequence[str], labels: Sequence[str], answer: JsonAnswer | None, where: str
+) -> tuple[str, ...]:
+    """Returns notes on the column of the labels, and on the schema."""
+    (first, *_) = hidden
+    is_given = columns.generates or columns.label or first in (LABEL, LABELS)
+    notes = [] if is_given else [f"The labels are the values of the column {first}."]
+    if first in labels:
+        notes.append(f"The column {first} contains its own name: does the first line of {where} have the names of the columns?")
+    return (*notes, *([answer.note] if answer and answer.note else []))
+
+
+def _chosen_inputs(columns: Columns, rows: Rows, hidden: Sequence[str], where: str) -> tuple[list[str], dict[str, str]]:
+    """Returns the columns that the default template shows, and each unsuitable column with the reason."""
+    if columns.inputs:
+        return [*columns.inputs], {}
+    unseen = {columns.id, *hidden[1:]}
+    shown = [{column: value for column, value in row.items() if column not in unseen} for row in rows]
+    return input_columns(shown, hidden[0], is_label=not (columns.generates or columns.multi_label), where=where)
+
+
+def _several_labels_of_images(column: str, where: str) -> InputError:
+    return InputError(
+        f"The column {column} of {where} contains images, and an image has exactly one label",
+        code="multi-label-images",
+        hint=ONE_LABEL_OF_IMAGES,
+        column=column,
+        file=where,
+    )
 
 
 def words_of(labels: Sequence[str]) -> dict[str, str]:
@@ -201,13 +267,14 @@ def _notes_on_columns(chosen: Sequence[str], unsuitable: Mapping[str, str]) -> l
     ]
 
 
-def _variables_of_template(columns: Columns, rows: Rows, label: str, where: str) -> dict[str, str]:
+def _variables_of_template(columns: Columns, rows: Rows, hidden: Sequence[str], where: str) -> dict[str, str]:
     """Template variable -> column, for a template that is given."""
-    offered = [column for column in columns.inputs or rows[0] if column != label]
+    offered = [column for column in columns.inputs or rows[0] if column not in hidden]
     named = {variable: column for column, variable in variable_names(offered).items()}
-    used = sorted(Template.load(str(columns.template)).variables - {LABEL, LABELS})
-    if label in used:
-        raise _shows_answer(label, "answers" if columns.answer else "labels")
+    used = sorted(Template.load(str(columns.template)).row_variables)
+    shows_answer = next((column for column in hidden if column in used), None)
+    if shows_answer is not None:
+        raise _shows_answer(shows_answer, "answers" if columns.generates else "labels")
     variables = {variable: variable if variable in offered else named.get(variable, variable) for variable in used}
     known = dict.fromkeys(offered, "")
     check_columns([*variables.values()], [known], f"{where}, whose columns the template uses")
@@ -249,20 +316,25 @@ def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) 
     return labels
 
 
-def _extraction(columns: Columns) -> str | dict[str, dict[str, object] | None] | None:
+def _extraction(columns: Columns, schema: JsonSchema | None) -> str | dict[str, dict[str, object] | None] | None:
     """Returns the rule that extracts a generated answer; None if labels are scored."""
-    if not columns.answer:
+    if schema is not None:
+        return {JSON: {SCHEMA: dict(schema.value)}}
+    if not columns.generates:
         return None
     return {"final_number": {"max_tokens": NUMBER_TOKENS}} if columns.numeric else "first_line"
 
 
 def _check_kind(columns: Columns) -> None:
     """Raises InputError for options that contradict each other, and for numbers without a scale."""
+    is_json = bool(columns.fields) or columns.schema is not None
     given = {
         "multi_label": columns.multi_label,
         "ordinal": columns.ordinal,
-        "numeric": columns.numeric and columns.answer is None,
+        "numeric": columns.numeric and (columns.answer is None or is_json),
         "answer_column": columns.answer is not None,
+        "answer_fields": bool(columns.fields),
+        "answer_schema": columns.schema is not None and columns.answer is None and not columns.fields,
     }
     options = tuple(option for option, is_given in given.items() if is_given)
     if len(options) > 1 and options != ("ordinal", "numeric"):
@@ -283,7 +355,7 @@ def _check_kind(columns: Columns) -> None:
 
 
 def _named(option: str) -> str:
-    return setting(option, python=option.removesuffix("_column"))
+    return setting(option, python=PYTHON_NAMES.get(option))
 
 
 def _digest(rows: Rows) -> str:
@@ -298,12 +370,13 @@ def _content(value: object) -> str:
 def check_no_conflict(columns: Columns, name: str) -> None:
     """Raises InputError if columns of both labels and answers are given."""
     given = {"label_column": columns.label, "labels": columns.labels}
+    answers = {"answer_column": columns.answer, "answer_fields": columns.fields, "answer_schema": columns.schema}
     conflicting = [option for option, value in given.items() if value]
-    if columns.answer is not None and conflicting:
+    generating = [option for option, value in answers.items() if value]
+    if generating and conflicting:
         raise InputError(
             f"The data {name} can have labels to score or answers to generate, but not both",
             code="conflicting-options",
-            hint=f"Leave out {setting('answer_column', python='answer')}, or "
-            f"{setting('label_column', python='label')} and {setting('labels')}",
-            options=("answer_column", *conflicting),
+            hint=f"Leave out {' and '.join(map(_named, generating))}, or {_named('label_column')} and {_named('labels')}",
+            options=(*generating, *conflicting),
         )

@@ -8,9 +8,19 @@ from pydantic_core import PydanticCustomError
 
 from promptkit.tasks.source import Source
 
+ONE_LABEL_OF_IMAGES = (
+    "Evaluate one task for each label, with a column that contains yes or no: all label maps and probes work on such a task"
+)
+"""What to do where any number of labels apply to an image."""
+
 
 def check_image_task(
-    labels: Mapping[str, object] | None, classes: Mapping[str, object] | None, sources: Sequence[Source], **text_keys: bool
+    labels: Mapping[str, object] | None,
+    classes: Mapping[str, object] | None,
+    sources: Sequence[Source],
+    *,
+    multi_label: bool,
+    **text_keys: bool,
 ) -> None:
     """Checks the keys of a task of images.
 
@@ -18,12 +28,16 @@ def check_image_task(
         labels: The labels of the task.
         classes: Its map from labels to the classes of a pretrained classifier.
         sources: Its sources.
+        multi_label: Whether any number of the labels can apply to a row.
         **text_keys: Key of tasks of texts -> whether the task has it.
 
     Raises:
         PydanticCustomError: A key is missing, is for texts, or does not agree with another.
     """
     _check_no_text_keys(text_keys)
+    if multi_label:
+        message = f"an image has exactly one label. {ONE_LABEL_OF_IMAGES}"
+        raise PydanticCustomError("multi-label-images", message, {"key": "multi_label"})
     if labels is None:
         raise PydanticCustomError("image-task-needs-labels", "a task of images needs labels", {"key": "labels"})
     for index, source in enumerate(sources):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isnan
 
 from promptkit.core.errors import TaskError
 from promptkit.core.json_schema import ANY_OBJECT, JsonObject, JsonSchema, Problem, find_object, type_name, written
-from promptkit.tasks.columns import cell, cell_text, decoded, text, texts
+from promptkit.tasks.columns import cell, cell_text, decoded, is_null, text, texts
 from promptkit.tasks.readers import Row
 from promptkit.tasks.source import Column, RegexColumn, Source
 
@@ -61,17 +60,13 @@ def _from_columns(row: Row, columns: Mapping[str, Column], schema: JsonSchema, w
     for field, column in columns.items():
         types = schema.types_of(field)
         is_optional = field not in schema.required and schema != JsonSchema(written(ANY_OBJECT))
-        if isinstance(column, str) and _is_null(row.get(column, ...)) and (is_optional or "null" in types):
+        if isinstance(column, str) and is_null(row.get(column, ...)) and (is_optional or "null" in types):
             if not is_optional:
                 values[field] = None
             continue
         value = text(row, column, where) if isinstance(column, RegexColumn) else cell(row, column, where)
         values[field] = _converted(decoded(value, str(column), where), types)
     return values
-
-
-def _is_null(value: object) -> bool:
-    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _converted(value: object, types: frozenset[str]) -> object:

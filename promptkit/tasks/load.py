@@ -6,10 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
+from promptkit.core.json_schema import JsonSchema, read_schema
 from promptkit.core.paths import expanded, names
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import cell_text
@@ -31,7 +33,8 @@ def task(
     inputs: Sequence[str] = (),
     labels: Sequence[str | int | float | bool] = (),
     template: str | Path | None = None,
-    answer: str | None = None,
+    answer: str | Mapping[str, str] | Sequence[str] | None = None,
+    schema: str | Path | Mapping[str, object] | None = None,
     multi_label: bool = False,
     ordinal: bool = False,
     numeric: bool = False,
@@ -54,18 +57,17 @@ def task(
         inputs: The columns that the template shows; by default all but those that identify rows, contain dates or are
             constant.
         labels: The labels in order; by default the different values of the label column.
-        template: The template that renders the rows: the path of a `.j2` file, the name of a shipped template, or its text.
-            By default it shows each input column on a line of its own.
-        answer: The column of the correct answer, if the model generates the answer; its first line is compared.
+        template: The path of a `.j2` file, the name of a shipped template, or its text; by default a line for each input.
+        answer: The column of the correct answer, if the model generates it; its first line is compared. With several columns,
+            as `{"city": "place", "date": "date"}` (field -> column) or a list, the model generates a JSON object.
+        schema: The schema of JSON objects, as for `pk.extract.Json`; by default fields have the types of their columns.
         multi_label: Whether any number of the labels can apply to a row. A cell is then a list, a list as text, or labels
             separated by `;`, `|` or `,`; an empty one has no label.
-        ordinal: Whether the labels are in ascending order, so that the expected value is predicted, too. The values of labels
-            that are numbers are these numbers, and of others 1, 2, ...
+        ordinal: Whether the labels are in ascending order; the expected value of numbers, or of 1, 2, ..., is predicted, too.
         numeric: Whether the label column contains numbers on the scale of `labels`, which need not be among them. With
             `answer`, whether the generated answers are numbers.
         id: The column with your own id of each row, which predictions and comparisons show.
-        train: The rows that demonstrations come from, as a data file or data in memory; by default half of the rows, chosen
-            by hash.
+        train: The rows that demonstrations come from, as a data file or in memory; by default half of the rows, by hash.
         name: The name of the task; by default that of the file without its suffix, or `data`.
         data: The folder of a local mirror of datasets, for tasks that are read from one; by default PROMPTKIT_DATA.
 
@@ -75,15 +77,41 @@ def task(
         TemplateError: The template shows the answer.
     """
     kind = {"multi_label": multi_label, "ordinal": ordinal, "numeric": numeric}
-    names = tuple(map(cell_text, labels))
-    columns = Columns(label=label, inputs=inputs, labels=names, template=template, answer=answer, id=id, **kind)
     if isinstance(source, str | Path) and not is_data(str(source)):
-        given = {"label": label, "inputs": inputs, "labels": labels, **kind, "answer": answer, "id": id, "train": train}
+        given = {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "schema": schema, "id": id}
         loaded = load_named(source, data)
-        check_no_table_options(str(source), given)
+        check_no_table_options(str(source), {**given, **kind, "train": train})
         return loaded
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
+    names, generated = tuple(map(cell_text, labels)), _answer_columns(answer, schema)
+    columns = Columns(label=label, inputs=inputs, labels=names, template=template, id=id, **generated, **kind)
     return table_task(source, columns, train=train, name=name)
+
+
+class _AnswerColumns(TypedDict):
+    """What the columns of a generated answer mean, as arguments of `Columns`."""
+
+    answer: str | None
+    fields: Mapping[str, str]
+    schema: JsonSchema | None
+
+
+def _answer_columns(
+    answer: str | Mapping[str, str] | Sequence[str] | None, schema: str | Path | Mapping[str, object] | None
+) -> _AnswerColumns:
+    read = None if schema is None else read_schema(str(schema) if isinstance(schema, Path) else schema)
+    if answer is None or isinstance(answer, str):
+        return {"answer": answer, "fields": {}, "schema": read}
+    fields = dict(answer) if isinstance(answer, Mapping) else {name: name for name in answer}
+    if not fields:
+        raise InputError(
+            "The answers of a task of JSON objects have no fields",
+            code="no-answer-fields",
+            got=repr(answer),
+            hint='Write answer={"city": "place"}, with a column for each field',
+            argument="answer",
+        )
+    return {"answer": None, "fields": fields, "schema": read}
 
 
 def table_task(source: object, columns: Columns, *, train: object = None, name: str | None = None) -> Task:
@@ -113,11 +141,13 @@ def _data_options(path: Path, columns: Columns, train: object) -> Mapping[str, o
         "ordinal": columns.ordinal,
         "numeric": columns.numeric,
         "answer_column": columns.answer,
+        "answer_fields": {**columns.fields},
+        "answer_schema": None if columns.schema is None else columns.schema.text,
         "id_column": columns.id,
         "train": None if train is None else str(expanded(train).resolve()),
         "template": None if template is None else Template.load(template).source,
     }
-    return {name: value for name, value in options.items() if value not in (None, [], False)}
+    return {name: value for name, value in options.items() if value not in (None, [], {}, False)}
 
 
 def load_named(name: str | Path, data: str | Path | None) -> Task:
@@ -153,7 +183,7 @@ def check_no_table_options(name: str, options: Mapping[str, object]) -> None:
         name: The task.
         options: The name of each option -> its value.
     """
-    option = next((option for option, value in options.items() if value not in (None, (), [], False)), None)
+    option = next((option for option, value in options.items() if value not in (None, (), [], {}, False)), None)
     if option is not None:
         raise InputError(
             f"{setting(option)} applies to data files only, and {name} is a task",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from promptkit.tasks.columns import cell_text
@@ -57,6 +57,54 @@ Names = Annotated[tuple[str, ...], BeforeValidator(to_names), PlainSerializer(to
 """Names separated by commas, or a list."""
 
 
+def to_fields(value: object) -> object:
+    """Returns field -> column: a text is a JSON object, or pairs such as `city=place`, or names of columns, by commas."""
+    if isinstance(value, Mapping):
+        return {cell_text(field): cell_text(column) if isinstance(column, int) else column for field, column in value.items()}
+    items = value if isinstance(value, list | tuple) else [value]
+    if value is None or items in ([""], []):
+        return {}
+    texts = [item for item in items if isinstance(item, str)]
+    if len(texts) < len(items):
+        return value
+    return {field: column for item in texts for field, column in _pairs(item).items()}
+
+
+def _pairs(text: str) -> Mapping[str, object]:
+    """The fields and columns in one text."""
+    if text.lstrip().startswith("{"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise PydanticCustomError(
+                "malformed-fields", "{text} is not a JSON object such as {example}", {"text": text[:200], "example": _FIELDS}
+            ) from None
+        return found if isinstance(found, dict) else {}
+    pairs = [part.partition("=") for part in text.split(",")]
+    return {field.strip(): (column if equals else field).strip() for field, equals, column in pairs}
+
+
+def fields_text(fields: Mapping[str, str]) -> str:
+    """Returns fields and their columns as the command line takes them: as pairs, or as JSON if these would be ambiguous."""
+    joined = ",".join(field if field == column else f"{field}={column}" for field, column in fields.items())
+    return joined if to_fields(joined) == fields else json.dumps(dict(fields), ensure_ascii=False)
+
+
+Fields = Annotated[dict[str, str], BeforeValidator(to_fields), PlainSerializer(fields_text)]
+"""Field -> column; on the command line pairs such as city=place, separated by commas."""
+_FIELDS = '{"city": "place"}'
+
+
+def to_schema(value: object) -> object:
+    """Returns a JSON schema as JSON text, or the path of a file that contains it."""
+    if isinstance(value, Mapping):
+        try:
+            return json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError):
+            return value
+    return Path(value) if isinstance(value, str) and not value.lstrip().startswith("{") else value
+
+
 class DataOptions(StrictModel):
     """Where the rows of a task come from. All but `split`, `data` and `split_train` apply only to data files."""
 
@@ -81,7 +129,12 @@ class DataOptions(StrictModel):
     """For a data file: the label column contains numbers, which {labels} divides into a scale (with {answer_column}, numbers
     to generate)."""
     answer_column: str | None = None
-    """For a data file with answers to generate: column with the correct answer."""
+    """For a data file with answers to generate: column with the correct answer; with {answer_schema}, a JSON object."""
+    answer_fields: Fields = Field(default_factory=dict)
+    """For a data file with JSON objects to generate: fields and their columns, as city=place,date or as a JSON object."""
+    answer_schema: Annotated[str | Path | None, BeforeValidator(to_schema)] = None
+    """For a data file with JSON objects to generate: their schema, as JSON such as {"city": "string"}, or a file with it; by
+    default the types of the fields are those of their columns."""
     id_column: str | None = None
     """For a data file: column with your own id of each row, which predictions and comparisons show."""
     train: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from promptkit.core.json_schema import read_schema
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _TABLE_OPTIONS = (
     "ordinal",
     "numeric",
     "answer_column",
+    "answer_fields",
+    "answer_schema",
     "id_column",
     "train",
 )
@@ -72,4 +75,6 @@ def table_columns(options: DataOptions, template: str | None = None) -> Columns:
         ordinal=options.ordinal,
         numeric=options.numeric,
         id=options.id_column,
+        fields=options.answer_fields,
+        schema=None if options.answer_schema is None else read_schema(str(options.answer_schema)),
     )

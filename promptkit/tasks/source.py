@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from promptkit.core.caller import setting
 from promptkit.tasks.strict_model import StrictModel
 
-_RESERVED_VARIABLES = ("label", "labels")
+_RESERVED_VARIABLES = ("label", "labels", "schema")
 
 
 class RegexColumn(StrictModel):

@@ -74,6 +74,8 @@ def _task_file(path: Path, name: str, layout: TableLayout, kind: str, own_id: st
 
 
 def _answers(layout: TableLayout, kind: str) -> str:
+    if layout.schema is not None:
+        return f"answer:  # the model generates a JSON object\n  json:\n    schema: {layout.schema.text}\n"
     if not layout.labels and kind:
         return (
             f"answer: {{final_number: {{max_tokens: {NUMBER_TOKENS}}}}}  # the last number of the generated answer counts\n"

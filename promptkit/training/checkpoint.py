@@ -25,7 +25,7 @@ class DevEvaluation:
     loss: float
     """The mean loss of the dev rows."""
     accuracy: float | None
-    """The share of dev rows answered correctly; None where answers are generated texts."""
+    """The share of dev rows answered correctly; None for generated texts, and for any number of labels."""
 
     @property
     def sort_key(self) -> tuple[float, float]:

@@ -44,8 +44,8 @@ def check(
     Raises:
         PromptkitError: If the predictor cannot be trained on the task with this configuration.
     """
-    if predictor.reader.task_kind == "multi-label":
-        raise needs_single_label("Training")
+    if config.per_class is not None and predictor.reader.task_kind == "multi-label":
+        raise needs_single_label("Training on rows by label (per_class)", per_class=config.per_class)
     joint_label_map(predictor)
     resolved = config.resolved(discrete=_is_discrete(learnables(predictor)))
     rows = TrainingRows.from_task(task, split, resolved)

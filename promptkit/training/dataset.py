@@ -11,7 +11,7 @@ import numpy as np
 
 from promptkit.collect.queries import sent_rows
 from promptkit.core.arrays import Array
-from promptkit.core.errors import TaskError, Unsupported
+from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext, Learnable, Transform
 from promptkit.core.model import image_card
@@ -145,23 +145,7 @@ class TrainingData:
     def targets(self) -> list[Target]:
         """The correct answer of each row."""
         rows = zip(self._labeled, self._examples, self._rendered, strict=True)
-        return [
-            Target(gold=self._gold(labeled, example), label_token_counts=rendered.label_token_counts)
-            for labeled, example, rendered in rows
-        ]
-
-    def _gold(self, labeled: LabeledExample, example: Example) -> int:
-        """Returns the index of the gold candidate."""
-        candidates = self.reader.candidates(example)
-        if labeled.label not in candidates:
-            raise TaskError(
-                f"Row {labeled.id} has the label {labeled.label}, for which the aligner has no word",
-                code="label-without-word",
-                got=", ".join(candidates),
-                row=labeled.id,
-                label=labeled.label,
-            )
-        return candidates.index(labeled.label)
+        return [self.reader.target(labeled, example, rendered.label_token_counts) for labeled, example, rendered in rows]
 
     @cached_property
     def bind_context(self) -> BindContext:

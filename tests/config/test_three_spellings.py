@@ -67,6 +67,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "inputs": st.lists(TEXT, max_size=3),
     "labels": st.lists(TEXT, max_size=3) | st.lists(NAME, max_size=3).map(",".join),
     "answer_column": TEXT,
+    "answer_fields": st.dictionaries(TEXT, TEXT, max_size=3),
+    "answer_schema": st.sampled_from([{"city": "string", "guests": [1, 2]}, "/schemas/booking.json", '{"a": "integer"}']),
     "id_column": TEXT,
     "train": PATH,
     "limit": POSITIVE,

@@ -51,11 +51,11 @@ TEMPLATES = {
 def render(bind_context: Any, make_card: Any) -> Any:
     """Renders a row with one of the templates: with the words to score, or with an extraction."""
 
-    def rendered(template: Any, *, generate: bool = False, **options: Any) -> tuple[Any, Any]:
+    def rendered(template: Any, *, generate: bool = False, reader: Any = None, **options: Any) -> tuple[Any, Any]:
         tokenizer = make("bytes", CONTROL)
         tokenizer.chat_template = TEMPLATES[template] if isinstance(template, str) else template
         card = make_card(TransformersTokenizer(tokenizer), instruct=True)
-        reader = pk.extract.FirstLine() if generate else None
+        reader = reader or (pk.extract.FirstLine() if generate else None)
         bound = bind_context((), WORDS, card=card, reader=reader)
         return Prompt(TEMPLATE, chat=True, **options).bind(bound)([QUERY])[0], card
 
@@ -121,6 +121,35 @@ def test_labels_are_not_scored_within_a_thought(render: Any, template: str, thin
     assert rendered.thought == "<think>"
     assert rendered.answer_text("It is bad.") is None
     assert rendered.answer_text("It is bad.</think>\n\ngood") == "\n\ngood"
+
+
+@pytest.mark.parametrize(
+    ("template", "thinking", "thinks"),
+    [
+        ("always", None, True),
+        ("deepseek", True, True),
+        ("qwen", True, True),
+        ("gemma", True, True),
+        ("qwen", None, False),
+        ("qwen", False, False),
+        ("deepseek", None, False),
+        ("none", None, False),
+        ("gemma", False, False),
+    ],
+)
+def test_a_text_that_is_restricted_to_a_schema_has_no_thought(
+    render: Any, template: str, thinking: bool | None, thinks: bool
+) -> None:
+    free, restricted = (pk.extract.Json(schema={"city": "string"}, constrain=constrain) for constrain in (False, True))
+    rendered, _ = render(template, thinking=thinking, reader=free)
+    assert rendered.thinks == thinks
+    assert free.request(QUERY, rendered).json_schema == ""
+    if not thinks:
+        assert restricted.request(QUERY, rendered).json_schema
+        return
+    with refused(Unsupported, "restricted-thought", row="query") as raised:
+        restricted.request(QUERY, rendered)
+    assert "constrain=False" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ LABELS = ["negative", "positive"] * 30
 
 
 def build(labels: Sequence[str], columns: Sequence[str], *later: object, **options: object) -> pk.Predictor:
-    template = pk.Template(default_template("rows", {column: column for column in columns}, has_labels=True))
+    template = pk.Template(default_template("rows", {column: column for column in columns}, "label"))
     aligners = [pk.Verbalizer({label: label for label in labels}), *later]
     return pk.Predictor(pk.load("fake"), pk.Prompt(template, **options), aligners)  # type: ignore[arg-type]
 

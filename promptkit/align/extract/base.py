@@ -106,7 +106,7 @@ class Extraction:
     @property
     def gold_scorer(self) -> OutputReader:
         """Scores the gold text."""
-        return GoldText()
+        return GoldText(self.template_values())
 
     def for_model(self, card: ModelCard) -> Self:
         """Returns the extraction itself, which is the same for every model."""
@@ -123,6 +123,10 @@ class Extraction:
     def settings(self) -> Mapping[str, object]:
         """Returns the name and all settings."""
         return settings_of(self)
+
+    def template_values(self) -> Mapping[str, object]:
+        """Returns an empty mapping: templates use the variables of the rows only."""
+        return {}
 
     def label_words(self) -> Mapping[str, str]:
         """Returns an empty mapping: demonstrations show the answer text itself."""
@@ -277,6 +281,10 @@ class Extraction:
         """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""
         outcome = texts_outcome(records, self.samples, self.normalized, self.compared)
         return with_numbers(outcome, records) if self.numeric else outcome
+
+    def target(self, row: LabeledExample, example: Example, label_token_counts: tuple[int, ...]) -> Target:
+        """Raises Unsupported: `gold_scorer` is trained in its place."""
+        raise self._no_scores()
 
     def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
         """Raises Unsupported: `gold_scorer` is trained in its place."""

@@ -13,11 +13,15 @@ import numpy as np
 from promptkit.align.extract.base import Extraction
 from promptkit.align.extract.normalize import NORMALIZATIONS
 from promptkit.core.answer_record import AnswerRecord
+from promptkit.core.caller import switch
+from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.json_schema import ANY_OBJECT, JsonObject, JsonSchema, find_object, read_schema, written
 from promptkit.core.output_reader import Outcome
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Output
+from promptkit.core.schema_keywords import unenforced
+from promptkit.core.variables import SCHEMA
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -52,6 +56,35 @@ class Json(Extraction):
     def settings(self) -> Mapping[str, object]:
         """Returns the name and all settings, with the schema as a JSON value."""
         return {**super().settings(), "schema": self.json_schema.value}
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns a note on keywords of the schema that texts are not restricted to, if there are any."""
+        found = unenforced(self.json_schema) if self.constrain else {}
+        if not found:
+            return ()
+        listed = ", ".join(f"{key} of {', '.join(place or 'the object' for place in places)}" for key, places in found.items())
+        return (f"texts are not restricted to this part of the schema: {listed}; answers that violate it are not valid",)
+
+    def request(self, example: Example, rendered: Rendered) -> Generate:
+        """Returns the generation request for a row.
+
+        Raises:
+            Unsupported: A thought would precede the answer, which the restriction to the schema does not allow.
+        """
+        if self.constrain and rendered.thinks:
+            raise Unsupported(
+                "A text that is restricted to a JSON schema has no thought before it, and this prompt asks for one",
+                code="restricted-thought",
+                got=f"row {example.id}",
+                hint=f"Generate freely with {switch('constrain', False)}, or use {switch('thinking', False)}",
+                row=example.id,
+                marker=rendered.thought,
+            )
+        return super().request(example, rendered)
+
+    def template_values(self) -> Mapping[str, object]:
+        """Returns the schema as text, unless any object is valid."""
+        return {} if self.json_schema.value == ANY_OBJECT else {SCHEMA: self.json_schema.text}
 
     def generate(self, example: Example, stop: Sequence[str]) -> Generate:
         """Returns the generation request for a row, restricted to the schema if `constrain` is set."""

@@ -19,15 +19,17 @@ from jinja2 import nodes
 from promptkit.core.arguments import check_arguments, check_value, checked
 from promptkit.core.errors import PromptkitError, TemplateError, unknown
 from promptkit.core.paths import expanded, folder, names
+from promptkit.core.variables import LABEL, LABELS, OF_ANSWERS, SCHEMA
 from promptkit.inputs.text.blocks import MARKS, SLOT, Block, compile_block, is_blank, line_of_text, mark_slot, parse, strings_in
 
 BlockName = Literal["instruction", "input", "target", "separator"]
 BLOCKS: tuple[str, ...] = get_args(BlockName)
 REQUIRED = ("input", "target")
-LABEL = "label"
-"""The variable with the label word, for the target block only."""
-LABELS = "labels"
-"""The variable with all label words."""
+_NOT_PROVIDED = {
+    LABELS: "Only a task that declares labels provides this variable; write the labels out in a template for this task",
+    SCHEMA: "Only a task whose answers are JSON objects with a schema provides this variable: answer: {json: {schema: ...}}",
+}
+"""The variables that depend on the kind of the task -> what to try where it does not provide them."""
 _FAILURES = (
     jinja2.TemplateError,
     TypeError,
@@ -120,6 +122,11 @@ class Template:
         """The variables that at least one block requires."""
         return frozenset().union(*(block.required for block in self._blocks.values()))
 
+    @property
+    def row_variables(self) -> frozenset[str]:
+        """The variables without those that come from the answers of a task."""
+        return self.variables - OF_ANSWERS
+
     @check_arguments("Template.slots")
     def slots(self, *, without: str = "") -> Mapping[str, int]:
         """Returns the slots for learned vectors: name -> number of vectors.
@@ -166,8 +173,8 @@ class Template:
 
     def _missing_variables(self, block: str, missing: list[str], values: Mapping[str, object]) -> TemplateError:
         hint = "Rename the variable in the template, or map a column to it under `inputs` in the task"
-        if missing == [LABELS]:
-            hint = "Only a task that declares labels provides this variable; write the labels out in a template for this task"
+        if len(missing) == 1:
+            hint = _NOT_PROVIDED.get(missing[0], hint)
         return TemplateError(
             f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not provide",
             code="missing-variables",

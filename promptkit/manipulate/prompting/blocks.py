@@ -11,11 +11,12 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
 from promptkit.core.model import DEFAULT_CHAT, ChatOptions, TextCard
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.variables import LABEL
 from promptkit.inputs.text.blocks import MARKS
 from promptkit.inputs.text.chat import chat
 from promptkit.inputs.text.encoding import closed, framed, slotted, unslotted
 from promptkit.inputs.text.masked import Slot
-from promptkit.inputs.text.template import LABEL, Template
+from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.outline import Outline
 from promptkit.manipulate.prompting.rows import Demonstrations
 
@@ -62,10 +63,8 @@ class PromptBlocks:
         return self.block("separator", {})
 
     def block(self, name: str, values: Mapping[str, object]) -> str:
-        """Renders a block of the template with the label words and these values."""
-        words = self.reader.label_words()
-        labels = {"labels": tuple(words.values())} if words else {}
-        return self.template.render(name, {**labels, **values})
+        """Renders a block of the template with these values and those that the reader provides, such as the label words."""
+        return self.template.render(name, {**self.reader.template_values(), **values})
 
     def target(self, row: Example, word: str) -> str:
         """Renders the target block of a row with a label word."""

@@ -280,6 +280,7 @@ class PromptLayout(PromptBlocks):
             stop=stop,
             thought=thought,
             may_think=may_think,
+            thinks=bool(thought or (markers and self.chat_options.thinking)),
             thought_markers=markers,
         )
 

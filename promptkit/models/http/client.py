@@ -263,8 +263,9 @@ class Server:
             location = error.response.headers.get("location", "another address")
             return self._error("redirected", f"redirects to {location}", "Set base_url to that address", location=location)
         if error.status_code < 500 and error.status_code not in PROXY_STATUSES:
-            what = f"The server {self.url} refused a request: {self._message(error)}"
-            return Refused(what, code="request-refused", url=self.url, status=error.status_code)
+            reason = self._message(error)
+            what = f"The server {self.url} refused a request: {reason}"
+            return Refused(what, code="request-refused", url=self.url, status=error.status_code, reason=reason)
         return self._error("server-failure", self._reason(error), "Look at the server's log", status=error.status_code)
 
     def _error(self, code: str, what: str, hint: str, **fields: object) -> ServerError:

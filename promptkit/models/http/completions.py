@@ -26,6 +26,7 @@ from promptkit.models.http.protocol import (
     top_body,
     top_entries,
 )
+from promptkit.models.http.schemas import ServerSchemas
 from promptkit.models.http.tokens import Entry, TokenTable
 from promptkit.models.http.turns import Turns
 from promptkit.models.one_token import TokenLogprobs, TokenQuery
@@ -42,7 +43,13 @@ class Completions:
     """The completions of one model at a server."""
 
     def __init__(
-        self, exchange: Exchange, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer, table: TokenTable | None
+        self,
+        exchange: Exchange,
+        model: str,
+        capabilities: ServerCapabilities,
+        tokenizer: Tokenizer,
+        table: TokenTable | None,
+        schemas: ServerSchemas,
     ) -> None:
         """Creates completions.
 
@@ -52,6 +59,7 @@ class Completions:
             capabilities: What the server supports.
             tokenizer: The tokenizer of the prompts.
             table: Finds the tokens of responses; None for chat, which returns none.
+            schemas: How texts are restricted to JSON schemas.
         """
         self._exchange = exchange
         self._server = exchange.server
@@ -60,6 +68,7 @@ class Completions:
         self._capabilities = capabilities
         self._tokenizer = tokenizer
         self._table = table
+        self._schemas = schemas
         self._turns = Turns()
 
     def logprobs(self, query: TokenQuery) -> TokenLogprobs:
@@ -83,19 +92,22 @@ class Completions:
             "max_tokens": verb.max_tokens,
             "temperature": verb.temperature,
             **NEUTRAL,
+            **self._schemas.body(verb.json_schema),
         }
         if verb.temperature:
             body["seed"] = sampling_seed(verb.seed, sample) >> 32
-        if verb.stop:
-            body["stop"] = list(verb.stop[:MAX_STOPS])
+        # between the parts of an object a server may write white space, which ends no text
+        stops = tuple(stop for stop in verb.stop if stop.strip()) if verb.json_schema else verb.stop
+        if stops:
+            body["stop"] = list(stops[:MAX_STOPS])
         text, ended = self._text(body, prompt)
         thought = open_thought(self._tokenizer.decode(prompt.ids[-TAIL:]))
-        sends_stop = bool(verb.stop) and "stop" not in self._capabilities.form.omitted
+        sends_stop = bool(stops) and "stop" not in self._capabilities.form.omitted
         if sends_stop and ended != "length" and not (without_thoughts(thought + text) or "").strip():
             # a stop string at the start of the reply or in a thought does not end the text
             text, ended = self._text({name: value for name, value in body.items() if name != "stop"}, prompt)
         ids = self._tokenizer.encode(text).ids
-        stop = stop_position(text, verb.stop, thought=thought)  # the server may not accept all stop strings, or ignore them
+        stop = stop_position(text, stops, thought=thought)  # the server may not accept all stop strings, or ignore them
         if stop is not None:
             return Generation(ids=ids, text=text[:stop], ended="stop")
         return Generation(ids=ids, text=text, ended=ended)

@@ -26,6 +26,7 @@ from promptkit.models.http.counts import ResponseCounts
 from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.protocol import CONSTRAINTS
 from promptkit.models.http.replies import LabelReplies
+from promptkit.models.http.schemas import ServerSchemas
 from promptkit.models.http.tokens import TokenTable
 from promptkit.models.one_token import output_of, queries_of
 from promptkit.models.registry import ENGINES
@@ -91,8 +92,11 @@ class HttpModel(BaseEngine):
 
     @cached_property
     def _capabilities(self) -> ServerCapabilities:
-        ids = None if self._source is None else (*self._tokenizer.bos, *self._tokenizer.encode(PROBE_TEXT).ids)
-        return probe(self._server, self._model, ids, PROBE_TEXT)
+        return probe(self._server, self._model, None if self._source is None else self._probe_ids, PROBE_TEXT)
+
+    @property
+    def _probe_ids(self) -> list[int]:
+        return [*self._tokenizer.bos, *self._tokenizer.encode(PROBE_TEXT).ids]
 
     @cached_property
     def _exchange(self) -> Exchange:
@@ -102,7 +106,12 @@ class HttpModel(BaseEngine):
     def _completions(self) -> Completions:
         tokenizer = self._tokenizer
         table = TokenTable(tokenizer) if isinstance(tokenizer, TransformersTokenizer) else None
-        return Completions(self._exchange, self._model, self._capabilities, tokenizer, table)
+        return Completions(self._exchange, self._model, self._capabilities, tokenizer, table, self._schemas)
+
+    @cached_property
+    def _schemas(self) -> ServerSchemas:
+        prompt = self._probe_ids if self._capabilities.prompts == "ids" else PROBE_TEXT
+        return ServerSchemas(self._server, self._model, self._capabilities, prompt)
 
     @cached_property
     def _replies(self) -> LabelReplies:
@@ -159,7 +168,7 @@ class HttpModel(BaseEngine):
         """Aborts the requests that are in progress; later ones use a new connection."""
         self._server.close()
         self._server = self._server.reconnected()
-        for name in ("_exchange", "_completions", "_replies"):
+        for name in ("_exchange", "_completions", "_replies", "_schemas"):
             self.__dict__.pop(name, None)
 
     def check_supported(self, requests: Sequence[Request]) -> None:
@@ -185,6 +194,11 @@ class HttpModel(BaseEngine):
                 hint="Leave out tokenizer to read labels from its chat replies, or use another server",
                 url=self._server.url,
             )
+
+    def _check_schemas(self, schemas: Sequence[str]) -> None:
+        """Raises Unsupported if the server does not restrict texts to one of the schemas."""
+        if schemas:
+            self._schemas.check(schemas)
 
     def _output(self, completions: Completions, replies: LabelReplies, request: Request) -> Output:
         verb = request.verb

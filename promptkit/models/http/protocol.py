@@ -20,6 +20,8 @@ CONSTRAINTS: Mapping[Constraint, str] = {
     "grammar": "grammar",
 }
 """The ways to restrict a reply, in the order in which they are tried, with the field of the request."""
+SchemaField = Literal["response_format", "json_schema"]
+"""The field of a request that restricts its text to a JSON schema: of OpenAI and most servers, or of llama.cpp."""
 ID_PREFIX = "token_id:"
 """How vLLM's server spells a token in place of its text: this prefix and the token id."""
 BYTES_PREFIX = "bytes:"
@@ -59,10 +61,21 @@ def constraint_body(constrained: Constraint, words: Sequence[str]) -> dict[str, 
     if constrained == "grammar":
         return {"grammar": "root ::= " + " | ".join(json.dumps(word, ensure_ascii=False) for word in words)}
     if constrained == "schema":
-        properties = {"answer": {"type": "string", "enum": list(words)}}
-        schema = {"type": "object", "properties": properties, "required": ["answer"], "additionalProperties": False}
-        return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
+        return schema_body("response_format", words_schema(words))
     return {}
+
+
+def words_schema(words: Sequence[str]) -> dict[str, object]:
+    """Returns the schema of an object whose only field, `answer`, is one of the words."""
+    properties = {"answer": {"type": "string", "enum": list(words)}}
+    return {"type": "object", "properties": properties, "required": ["answer"], "additionalProperties": False}
+
+
+def schema_body(field: SchemaField, schema: Mapping[str, object]) -> dict[str, object]:
+    """Returns the field that restricts the text of a request to a JSON schema."""
+    if field == "json_schema":
+        return {"json_schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
 
 
 def parse_reply(constrained: Constraint, reply: str) -> str:

@@ -33,6 +33,7 @@ def test_a_task_of_images_needs_no_template_and_can_name_classes(tmp_path: Path)
     [
         ({"template": "sentiment/review"}, "not-for-images", {"place": "template"}),
         ({"answer": "first_line", "labels": None}, "not-for-images", {"place": "answer"}),
+        ({"multi_label": True}, "multi-label-images", {"place": "multi_label"}),
         ({"labels": None}, "image-task-needs-labels", {"place": "labels"}),
         ({"classes": {"cat": "tabby cat"}}, "label-without-classes", {"place": "classes", "label": "dog"}),
         ({"classes": {"cat": "tabby cat", "dog": []}}, "label-without-classes", {"place": "classes", "label": "dog"}),
