@@ -95,7 +95,7 @@ def settings(model: str) -> tuple[Setting, ...]:
         return pk.Predictor(loaded, prompt, pk.extract.FirstLine(max_tokens=16))
 
     return (
-        Setting(name=NO_MODEL, tasks=labels, draws=15, predictor=None),
+        Setting(name=NO_MODEL, tasks=labels, draws=40, predictor=None),
         Setting(name="0 shots, `linear`", tasks=labels, draws=20, predictor=probe),
         Setting(name="8 shots", tasks=labels_balanced, draws=5, predictor=shots),
         Setting(name="5 shots", tasks=texts, draws=5, predictor=written),
