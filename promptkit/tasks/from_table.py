@@ -221,7 +221,7 @@ def _chosen_inputs(columns: Columns, rows: Rows, hidden: Sequence[str], where: s
     """Returns the columns that the default template shows, and each unsuitable column with the reason."""
     if columns.inputs:
         return [*columns.inputs], {}
-    unseen = {columns.id, *hidden[1:]}
+    unseen = {columns.id, *hidden[1:]} - {hidden[0]}
     shown = [{column: value for column, value in row.items() if column not in unseen} for row in rows]
     return input_columns(shown, hidden[0], is_label=not (columns.generates or columns.multi_label), where=where)
 

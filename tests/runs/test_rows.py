@@ -86,6 +86,8 @@ def test_a_task_file_and_python_name_the_column_of_ids_too(tmp_path: Path) -> No
         rows = task.labeled_rows()
         assert {str(row.inputs["text"]): row.row_id for row in rows} == own
         assert "ticket" not in rows[0].inputs
+    for role in ("label", "text"):  # a column can have two roles
+        assert {row.row_id for row in pk.task(ROWS, id=role, inputs=["text"]).labeled_rows()} == {row[role] for row in ROWS}
     with refused(TaskError, "unknown-name", kind="column", name="tickets"):
         pk.task(ROWS, id="tickets")
     with refused(InputError, "option-needs-data-file", option="id"):
