@@ -107,7 +107,7 @@ def predict_file(
             predictions = predictions if rule is None else predictions.decided(rule)
             file.counts = _add(file.counts, predictions, drift)
             content = writer.lines([row.values for row in rows], _values(predictions, prefix))
-            file.complete_step(stream, content.encode(), len(rows))
+            file.complete_step(stream, content.encode(errors="backslashreplace"), len(rows))  # a lone surrogate, as JSON has it
             report(file.rows, size.rows)
     file.finish()
     seconds = time.perf_counter() - started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import IO, Protocol
 from promptkit.core.errors import TaskError, json_reason
 from promptkit.tasks.arrow import single_values
 from promptkit.tasks.column_names import check_column_names
-from promptkit.tasks.readers import Row, data_suffix, not_gzip, unreadable
+from promptkit.tasks.readers import DuplicateKeyError, Row, data_suffix, json_value, not_gzip, unreadable
 from promptkit.tasks.separated import NAMES, delimiter_of
 from promptkit.tasks.workbook import plain_rows
 
@@ -208,7 +207,9 @@ def _separated_row(header: list[str], cells: list[str], delimiter: str) -> Input
 
 def _json_row(line: str) -> InputRow:
     try:
-        row = json.loads(line)
+        row = json_value(line)
+    except DuplicateKeyError as error:
+        return InputRow({}, f"The line has several values of {error.key!r}")
     except (ValueError, RecursionError) as error:
         return InputRow({}, f"The line is not JSON: {json_reason(error)}")
     return InputRow(row) if isinstance(row, dict) else InputRow({}, "The line is not a JSON object")

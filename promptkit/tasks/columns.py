@@ -41,7 +41,7 @@ def _cell(row: Row, column: str, where: str) -> object:
 
 
 def decoded(value: object, column: str, where: str) -> object:
-    """Returns a value with binary data, also in lists, decoded as UTF-8.
+    """Returns a value with binary data, also in lists, decoded as UTF-8, and checks that texts consist of characters.
 
     Args:
         value: The value of a cell.
@@ -49,10 +49,12 @@ def decoded(value: object, column: str, where: str) -> object:
         where: What to call the row in error messages.
 
     Raises:
-        TaskError: The binary data is not UTF-8.
+        TaskError: The binary data is not UTF-8, or a text contains a lone surrogate, which JSON and Python allow.
     """
     if isinstance(value, list):
         return [decoded(item, column, where) for item in value]
+    if isinstance(value, str):
+        _check_characters(value, column, where)
     if not isinstance(value, bytes):
         return value
     try:
@@ -63,6 +65,23 @@ def decoded(value: object, column: str, where: str) -> object:
             code="not-utf8",
             got=repr(value[:40]),
             hint="Use a column of text, or convert it",
+            column=column,
+            where=where,
+            position=error.start,
+        ) from None
+
+
+def _check_characters(value: str, column: str, where: str) -> None:
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(
+            f"The column {column} contains a lone surrogate in {where}, which is half of a character",
+            code="not-utf8",
+            got=ascii(value[max(0, error.start - 20) : error.end + 20]),
+            hint="Correct the text, for example with text.encode('utf-8', 'replace').decode()",
             column=column,
             where=where,
             position=error.start,

@@ -173,7 +173,9 @@ def _text(path: Path) -> str:
         ) from None
 
 
-class _DuplicateKeyError(Exception):
+class DuplicateKeyError(Exception):
+    """A key occurs twice in a JSON object."""
+
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
@@ -183,8 +185,18 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     """Returns a JSON object; refuses repeated keys, of which Python's decoder silently keeps the last."""
     counts = Counter(key for key, _ in pairs)
     if len(counts) < len(pairs):
-        raise _DuplicateKeyError(counts.most_common(1)[0][0])
+        raise DuplicateKeyError(counts.most_common(1)[0][0])
     return dict(pairs)
+
+
+def json_value(line: str) -> object:
+    """Returns the value of a line of JSON.
+
+    Raises:
+        DuplicateKeyError: A key occurs twice in an object.
+        ValueError: The line is not JSON.
+    """
+    return json.loads(line, object_pairs_hook=_object)
 
 
 def _jsonl(path: Path) -> Sequence[Row]:
@@ -196,8 +208,8 @@ def _objects(path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_object)
-        except _DuplicateKeyError as error:
+            row = json_value(line)
+        except DuplicateKeyError as error:
             raise TaskError(
                 f"{path}, line {number} has several values of {error.key!r}",
                 code="duplicate-key",

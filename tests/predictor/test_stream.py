@@ -126,6 +126,17 @@ def test_bad_rows_are_error_cells(tmp_path: Path) -> None:
     assert result.errors == 4
 
 
+@pytest.mark.parametrize("target", ["out.csv", "out.jsonl"])
+def test_half_characters_and_repeated_keys_are_error_cells(tmp_path: Path, target: str) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"text": "a \\ud800"}\n{"text": "a", "text": "b"}\n{"text": "fine", "more": "\\udfff"}\n')
+    assert predict_file(predictor(), source, tmp_path / target).errors == 2
+    rows = read(tmp_path / target)
+    assert [not row["error"] for row in rows] == [False, False, True]
+    if target == "out.jsonl":
+        assert [rows[0]["text"], rows[2]["more"]] == ["a \ud800", "\udfff"]
+
+
 def test_a_row_with_another_number_of_cells_is_an_error_cell(tmp_path: Path) -> None:
     source = tmp_path / "rows.csv"
     source.write_text("id,text\n1,fine\n2\n3,fine,more\n")

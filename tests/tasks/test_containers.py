@@ -243,3 +243,11 @@ def test_a_workbook_is_closed_after_it_is_read(tmp_path: Path) -> None:
         pk.task(path, label="kind")
         gc.collect()
     assert not [warning for warning in caught if issubclass(warning.category, ResourceWarning)]
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_half_a_character_is_refused(column: str) -> None:
+    rows = [{"text": f"text {number}", "label": "ab"[number % 2]} for number in range(8)]
+    rows[5][column] += "\ud83d"
+    with refused(TaskError, "not-utf8", column=column):
+        pk.task(rows, labels=("a", "b", "b\ud83d")).labeled_rows()
