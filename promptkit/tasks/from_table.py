@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 
-from promptkit.core.caller import setting
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError, TaskError, TemplateError
 from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import Modality
@@ -71,6 +72,8 @@ class Columns:
     """Whether any number of the labels can apply to a row."""
     ordinal: bool = False
     """Whether the labels are in ascending order."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """The labels and their values on a numeric scale, if they are given."""
     numeric: bool = False
     """Whether the label or answer column contains numbers."""
     id: str | None = None
@@ -141,7 +144,8 @@ def task_from_tables(
         answer=_extraction(columns, layout.schema),
         labels=None if columns.generates else words_of(layout.labels),
         multi_label=columns.multi_label,
-        ordinal=columns.ordinal or (columns.numeric and not columns.generates),
+        ordinal=columns.ordinal or (columns.numeric and not columns.generates and not columns.values),
+        values=dict(columns.values) or None,
         numeric=columns.numeric,
         sources=[source],
     )
@@ -294,7 +298,7 @@ def _shows_answer(column: str, holds: str) -> TemplateError:
 def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) -> tuple[str, ...]:
     """The declared labels, those that the source declares, or the values of the column in all tables."""
     check_declared(columns.labels)
-    declared = tuple(columns.labels) or tuple(tables[0].class_names.get(column, ()))
+    declared = tuple(columns.labels or columns.values) or tuple(tables[0].class_names.get(column, ()))
     if declared:
         return declared
     rows = [row for table in tables for row in table.rows if column in row]
@@ -331,26 +335,53 @@ def _check_kind(columns: Columns) -> None:
     given = {
         "multi_label": columns.multi_label,
         "ordinal": columns.ordinal,
+        "values": bool(columns.values),
         "numeric": columns.numeric and (columns.answer is None or is_json),
         "answer_column": columns.answer is not None,
         "answer_fields": bool(columns.fields),
         "answer_schema": columns.schema is not None and columns.answer is None and not columns.fields,
     }
     options = tuple(option for option, is_given in given.items() if is_given)
-    if len(options) > 1 and options != ("ordinal", "numeric"):
+    if len(options) > 1 and options not in (("ordinal", "numeric"), ("values", "numeric")):
         raise InputError(
             f"{' and '.join(map(_named, options))} define different kinds of answers",
             code="conflicting-options",
             hint="Leave out one of them",
             options=options,
         )
-    if columns.numeric and columns.answer is None and not columns.labels:
+    _check_values(columns)
+    if columns.numeric and columns.answer is None and not (columns.labels or columns.values):
         raise InputError(
             "Numbers need a scale, or a model that generates them",
             code="numeric-without-scale",
             hint=f"Give the values of the scale with {setting('labels', list('12345'))}, or the column of the numbers with "
             f"{setting('answer_column', python='answer')}",
             options=("numeric",),
+        )
+
+
+def _check_values(columns: Columns) -> None:
+    """Raises InputError unless the values are finite and different numbers of at least two labels, which are all labels."""
+    values = columns.values
+    if not values:
+        return
+    numbers = set(values.values())
+    if columns.labels and set(columns.labels) != values.keys():
+        raise InputError(
+            "The labels and the labels with values are different",
+            code="conflicting-options",
+            got=f"labels {', '.join(columns.labels)}, and values of {', '.join(values)}",
+            hint=f"Leave out {setting('labels')}",
+            options=("labels", "values"),
+        )
+    if len(numbers) < len(values) or not all(map(isfinite, numbers)):
+        raise InputError(
+            "The values of labels must be finite and all different",
+            code="invalid-values",
+            got=", ".join(f"{label}={number}" for label, number in values.items()),
+            hint="Give each label a number of its own, as in "
+            + by_caller(command="--values low=1,high=5", python='values={"low": 1, "high": 5}'),
+            values=dict(values),
         )
 
 

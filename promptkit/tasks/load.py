@@ -37,6 +37,7 @@ def task(
     schema: str | Path | Mapping[str, object] | None = None,
     multi_label: bool = False,
     ordinal: bool = False,
+    values: Mapping[str, float] = {},
     numeric: bool = False,
     id: str | None = None,
     train: object = None,
@@ -64,7 +65,8 @@ def task(
         multi_label: Whether any number of the labels can apply to a row. A cell is then a list, a list as text, or labels
             separated by `;`, `|` or `,`; an empty one has no label.
         ordinal: Whether the labels are in ascending order; the expected value of numbers, or of 1, 2, ..., is predicted, too.
-        numeric: Whether the label column contains numbers on the scale of `labels`, which need not be among them. With
+        values: The labels in order and their values on a numeric scale, in place of `labels` and `ordinal`.
+        numeric: Whether the label column contains numbers on the scale of the labels, which need not be among them. With
             `answer`, whether the generated answers are numbers.
         id: The column with your own id of each row, which predictions and comparisons show.
         train: The rows that demonstrations come from, as a data file or in memory; by default half of the rows, by hash.
@@ -80,11 +82,11 @@ def task(
     if isinstance(source, str | Path) and not is_data(str(source)):
         given = {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "schema": schema, "id": id}
         loaded = load_named(source, data)
-        check_no_table_options(str(source), {**given, **kind, "train": train})
+        check_no_table_options(str(source), {**given, **kind, "values": dict(values), "train": train})
         return loaded
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
     names, generated = tuple(map(cell_text, labels)), _answer_columns(answer, schema)
-    columns = Columns(label=label, inputs=inputs, labels=names, template=template, id=id, **generated, **kind)
+    columns = Columns(label=label, inputs=inputs, labels=names, template=template, id=id, values=values, **generated, **kind)
     return table_task(source, columns, train=train, name=name)
 
 

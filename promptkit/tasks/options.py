@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from promptkit.tasks.columns import cell_text
@@ -50,9 +50,63 @@ def _listed(text: str) -> object:
 def to_text(names: Sequence[str]) -> str:
     """Returns names as the command line takes them: separated by commas, or as a JSON list if this would be ambiguous."""
     joined = ",".join(names)
-    return joined if to_names(joined) == tuple(names) else json.dumps([*names], ensure_ascii=False)
+    try:
+        is_clear = to_names(joined) == tuple(names)
+    except PydanticCustomError:  # it begins like a list
+        is_clear = False
+    return joined if is_clear else json.dumps([*names], ensure_ascii=False)
 
 
+def to_values(value: object) -> object:
+    """Returns the values of labels as a mapping: a text is `low=1,high=5`, or a mapping in JSON or YAML."""
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)  # the command line takes the option several times
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        value = _mapped(value) if value.lstrip().startswith("{") else dict(map(_pair, value.split(",")))
+    if not isinstance(value, Mapping):
+        return value
+    return {cell_text(label): number for label, number in value.items()}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """The label and the value in `label=value`."""
+    label, equals, number = text.rpartition("=")
+    if not equals:
+        raise PydanticCustomError("malformed-values", "{text} is not LABEL=NUMBER, such as low=1,high=5", {"text": text[:200]})
+    return label.strip(), number.strip()
+
+
+def _mapped(text: str) -> object:
+    """The mapping in a JSON or YAML text."""
+    from promptkit.core.yaml_text import YamlError, parse_yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return parse_yaml(text)
+    except YamlError:
+        raise PydanticCustomError(
+            "malformed-values", "{text} is not a mapping in JSON or YAML, such as {low: 1, high: 5}", {"text": text[:200]}
+        ) from None
+
+
+def values_text(values: Mapping[str, float]) -> str:
+    """Returns the values of labels as the command line takes them: `low=1,high=5`, or JSON if this would be ambiguous."""
+    joined = ",".join(f"{label}={number:g}" for label, number in values.items())
+    try:
+        is_clear = to_values(joined) == {label: f"{number:g}" for label, number in values.items()}
+    except PydanticCustomError:
+        is_clear = False
+    is_exact = all(float(f"{number:g}") == number for number in values.values())
+    return joined if is_clear and is_exact else json.dumps(dict(values), ensure_ascii=False)
+
+
+LabelValues = Annotated[dict[str, FiniteFloat], BeforeValidator(to_values), PlainSerializer(values_text)]
+"""Label -> its value: a mapping, or a text such as `low=1,high=5`."""
 Names = Annotated[tuple[str, ...], BeforeValidator(to_names), PlainSerializer(to_text)]
 """Names separated by commas, or a list."""
 
@@ -125,6 +179,9 @@ class DataOptions(StrictModel):
     ordinal: bool = False
     """For a data file: the labels are in ascending order, so that the expected value is predicted too; numbers are their own
     values, and other labels are 1, 2, ..."""
+    values: LabelValues = Field(default_factory=dict)
+    """For a data file: the labels and their values on a scale, as low=1,high=5, so that the expected
+    value is predicted too; in place of {labels} and {ordinal}."""
     numeric: bool = False
     """For a data file: the label column contains numbers, which {labels} divides into a scale (with {answer_column}, numbers
     to generate)."""

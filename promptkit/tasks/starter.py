@@ -46,10 +46,11 @@ def _kind(columns: Columns) -> str:
     """Returns the keys of a task file that define the kind of its labels."""
     keys = {
         "multi_label": (columns.multi_label, "any number of labels can apply to a row"),
-        "ordinal": (columns.ordinal or columns.numeric, "the labels are in ascending order"),
+        "ordinal": (columns.ordinal or (columns.numeric and not columns.values), "the labels are in ascending order"),
         "numeric": (columns.numeric, "the label column contains numbers on their scale"),
     }
-    return "".join(f"{key}: true  # {comment}\n" for key, (is_given, comment) in keys.items() if is_given)
+    values = f"values: {_yaml(columns.values)}  # the value of each label on a scale\n" if columns.values else ""
+    return values + "".join(f"{key}: true  # {comment}\n" for key, (is_given, comment) in keys.items() if is_given)
 
 
 def _own_id(columns: Columns) -> str:
@@ -134,7 +135,7 @@ def _image_task(file: str, description: str, labels: Sequence[str], source: str,
     )
 
 
-def _yaml(value: str | Mapping[str, str]) -> str:
+def _yaml(value: str | Mapping[str, str] | Mapping[str, float]) -> str:
     """A value as YAML on one line."""
     from promptkit.core.yaml_text import format_yaml
 
