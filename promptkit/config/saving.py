@@ -126,7 +126,7 @@ class PredictorOptions(StrictModel):
             raise InputError(
                 f"{self.predictor} contains a baseline, which every evaluation shows beside its figures",
                 code="is-baseline",
-                hint="Leave out --predictor",
+                hint=f"Leave out {setting('predictor')}",
                 folder=self.predictor,
             )
         if "model" in given:

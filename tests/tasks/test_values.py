@@ -69,6 +69,9 @@ def test_the_command_predicts_expected_values(tmp_path: Path, monkeypatch: pytes
     assert '"mae"' in result.stdout
     config = EvalConfig(task="rows.csv", label_column="level", values={"low": 1, "mid": 2.5, "high": 5}, model="fake", shots=0)
     assert "--values low=1,mid=2.5,high=5" in config.to_command()
+    recorded = pk.task("rows.csv", label="level", values={"low": 1, "mid": 2.5, "high": 5}).data_options
+    assert recorded is not None
+    assert recorded["values"] == {"low": 1, "mid": 2.5, "high": 5}
     started = CliRunner().invoke(
         app, ["task", "init", "rows.csv", "--label-column", "level", "--values", "low=1,mid=2.5,high=5"]
     )
