@@ -52,11 +52,9 @@ def task(
     Args:
         source: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file or of a
             folder of images by class, the path of a data file (csv, tsv, jsonl, parquet, xlsx), or data in memory: a data
-            frame of pandas or polars, a `datasets.Dataset` or `DatasetDict`, an Arrow table, a list of mappings
-            (column -> value), or a mapping from splits to any of these.
+            frame, a `datasets.Dataset`, an Arrow table, a list of mappings (column -> value), or a mapping from splits to them.
         label: The column of the labels; by default `label`, or the only column with few different values.
-        inputs: The columns that the template shows; by default all but those that identify rows, contain dates or are
-            constant.
+        inputs: The columns that the template shows; by default all but ids, dates and constants.
         labels: The labels in order; by default the different values of the label column.
         template: The path of a `.j2` file, the name of a shipped template, or its text; by default a line for each input.
         answer: The column of the correct answer, if the model generates it; its first line is compared. With several columns,
@@ -141,6 +139,7 @@ def _data_options(path: Path, columns: Columns, train: object) -> Mapping[str, o
         "labels": [*columns.labels],
         "multi_label": columns.multi_label,
         "ordinal": columns.ordinal,
+        "values": dict(columns.values),
         "numeric": columns.numeric,
         "answer_column": columns.answer,
         "answer_fields": {**columns.fields},
