@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from pathlib import Path
 
-from promptkit.core.caller import by_caller, setting
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, TaskError, TemplateError
 from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import Modality
@@ -30,6 +29,7 @@ from promptkit.tasks.gold_labels import count_unlabeled
 from promptkit.tasks.image_checks import ONE_LABEL_OF_IMAGES
 from promptkit.tasks.json_table import JsonAnswer, json_answer
 from promptkit.tasks.label_values import check_declared, label_values, several_label_values
+from promptkit.tasks.scale import check_given_values
 from promptkit.tasks.source import Source
 from promptkit.tasks.spec import JSON, TaskSpec
 from promptkit.tasks.task import Task
@@ -349,7 +349,7 @@ def _check_kind(columns: Columns) -> None:
             hint="Leave out one of them",
             options=options,
         )
-    _check_values(columns)
+    check_given_values(columns.labels, columns.values)
     if columns.numeric and columns.answer is None and not (columns.labels or columns.values):
         raise InputError(
             "Numbers need a scale, or a model that generates them",
@@ -357,31 +357,6 @@ def _check_kind(columns: Columns) -> None:
             hint=f"Give the values of the scale with {setting('labels', list('12345'))}, or the column of the numbers with "
             f"{setting('answer_column', python='answer')}",
             options=("numeric",),
-        )
-
-
-def _check_values(columns: Columns) -> None:
-    """Raises InputError unless the values are finite and different numbers of at least two labels, which are all labels."""
-    values = columns.values
-    if not values:
-        return
-    numbers = set(values.values())
-    if columns.labels and set(columns.labels) != values.keys():
-        raise InputError(
-            "The labels and the labels with values are different",
-            code="conflicting-options",
-            got=f"labels {', '.join(columns.labels)}, and values of {', '.join(values)}",
-            hint=f"Leave out {setting('labels')}",
-            options=("labels", "values"),
-        )
-    if len(numbers) < len(values) or not all(map(isfinite, numbers)):
-        raise InputError(
-            "The values of labels must be finite and all different",
-            code="invalid-values",
-            got=", ".join(f"{label}={number}" for label, number in values.items()),
-            hint="Give each label a number of its own, as in "
-            + by_caller(command="--values low=1,high=5", python='values={"low": 1, "high": 5}'),
-            values=dict(values),
         )
 
 

@@ -7,6 +7,8 @@ from math import isfinite
 
 from pydantic_core import PydanticCustomError
 
+from promptkit.core.caller import by_caller, setting
+from promptkit.core.errors import InputError
 from promptkit.tasks.source import RegexColumn, Source
 
 
@@ -100,3 +102,27 @@ def check_multi_label(labels: Mapping[str, str | list[str]] | None, sources: Seq
         if isinstance(source.label, RegexColumn):
             message = "the label of a multi-label task is a column, without a pattern"
             raise PydanticCustomError("label-pattern", message, {"key": f"sources[{index}].label"})
+
+
+def check_given_values(labels: Sequence[str], values: Mapping[str, float]) -> None:
+    """Raises InputError unless the values that a user gives are finite and different, and of all labels that are given."""
+    if not values:
+        return
+    numbers = set(values.values())
+    if labels and set(labels) != values.keys():
+        raise InputError(
+            "The labels and the labels with values are different",
+            code="conflicting-options",
+            got=f"labels {', '.join(labels)}, and values of {', '.join(values)}",
+            hint=f"Leave out {setting('labels')}",
+            options=("labels", "values"),
+        )
+    if len(numbers) < len(values) or not all(map(isfinite, numbers)):
+        raise InputError(
+            "The values of labels must be finite and all different",
+            code="invalid-values",
+            got=", ".join(f"{label}={number}" for label, number in values.items()),
+            hint="Give each label a number of its own, as in "
+            + by_caller(command="--values low=1,high=5", python='values={"low": 1, "high": 5}'),
+            values=dict(values),
+        )
