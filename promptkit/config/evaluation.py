@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from promptkit.config.build import build_predictors, build_stages, predictor_builder
 from promptkit.config.eval_options import EvalOptions
-from promptkit.config.recognition import read_recognized, remember, run_key
-from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command
+from promptkit.config.recognition import predictor_key, read_recognized, remember, run_key
+from promptkit.config.saving import PredictorOptions, SavingOptions, predict_command, read_saved
 from promptkit.config.seeds import SeedsOptions, of_part
 from promptkit.core.errors import InputError, PromptkitError
 from promptkit.core.paths import OUT
@@ -22,6 +22,7 @@ from promptkit.tasks.resolve import resolve_task
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
+    from promptkit.config.build import Stages
     from promptkit.core.model import Model
     from promptkit.display.progress import Progress
     from promptkit.predictor.predictor import Predictor
@@ -119,16 +120,17 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
 
         asked = asked_metrics(self.metric, task)
         if self.predictor is not None:
-            predictors, key = [self.saved_predictor(task)], None
+            saved, chain = read_saved(self.predictor)
+            stages, reader, key = None, chain.reader, predictor_key(self, saved, chain, task)
         else:
             stages = build_stages(self, task)
-            check_metrics(asked, stages.reader, task)
-            key = run_key(self, stages, task)
-            finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
-            if finished is not None:
-                run = with_asked(finished, asked)
-                return (with_baselines(run, task, stages.reader) if self.baselines else run), []
-            predictors = predictor_builder(self, task, stages)(model) if model else build_predictors(self, task, stages)
+            reader, key = stages.reader, run_key(self, stages, task)
+        check_metrics(asked, reader, task)
+        finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
+        if finished is not None:
+            run = with_asked(finished, asked)
+            return (with_baselines(run, task, reader) if self.baselines else run), []
+        predictors = self._built(task, stages, model)
         from promptkit.evaluation.evaluate import evaluate
 
         rows, metrics = self.selected_rows(), self.metric or None
@@ -138,6 +140,12 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         if key is not None:
             remember(run.path, key)
         return run, predictors
+
+    def _built(self, task: Task, stages: Stages | None, model: Model | None) -> list[Predictor]:
+        """Returns the predictors of the stages, or the saved one if there are none. A given model is not loaded."""
+        if stages is None:
+            return [self.saved_predictor(task)]
+        return predictor_builder(self, task, stages)(model) if model else build_predictors(self, task, stages)
 
     def run_seeds(
         self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,17 +20,18 @@ from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
 
 if TYPE_CHECKING:
+    from promptkit.align.chain import Chain
     from promptkit.config.build import Stages
     from promptkit.config.eval_options import EvalOptions
-    from promptkit.core.examples import LabeledExample
-    from promptkit.core.manipulation import Manipulation
+    from promptkit.core.examples import LabeledExample, Part
+    from promptkit.predictor.saved_format import SavedPredictor
     from promptkit.runs.run import Run
     from promptkit.tasks.task import Task
 
 KEYS = "keys.json"
 """The file in the folder of a run with the keys of the configurations that led to it."""
-IRRELEVANT = frozenset({"baselines", "metric", "save"})
-"""The options that do not change a run."""
+IRRELEVANT = frozenset({"baselines", "metric", "save", "predictor"})
+"""The options that do not change a run; the content of a saved predictor counts in place of its folder."""
 MAX_KEYS = 32
 """The most keys that are kept; the oldest are dropped."""
 
@@ -43,11 +44,62 @@ def run_key(config: EvalOptions, stages: Stages, task: Task) -> str | None:
         stages: The stages of its predictors.
         task: Its task.
     """
+    return _key(lambda: _content(config, stages, task))
+
+
+def predictor_key(config: EvalOptions, saved: SavedPredictor, chain: Chain, task: Task) -> str | None:
+    """Returns the same hash for a configuration that evaluates a saved predictor.
+
+    Args:
+        config: The configuration.
+        saved: The description of the predictor, with the hash of everything in its folder.
+        chain: Its aligners.
+        task: Its task.
+    """
+    return _key(lambda: _content_of_saved(config, saved, chain, task))
+
+
+def _key(content: Callable[[], Mapping[str, object]]) -> str | None:
     try:
-        content = _content(config, stages, task)
+        return sha256_hex(json.dumps(content(), sort_keys=True, default=repr))
     except PromptkitError:  # the evaluation raises it, unless another error comes first
         return None
-    return sha256_hex(json.dumps(content, sort_keys=True, default=repr))
+
+
+def _content_of_saved(config: EvalOptions, saved: SavedPredictor, chain: Chain, task: Task) -> Mapping[str, object]:
+    """Returns everything that determines the run of a saved predictor."""
+    from promptkit.collect.requirements import needs_of
+    from promptkit.models.content import content_of_named
+
+    is_given, settings = "model" in config.changed(), config.engine_settings()
+    name = config.model if is_given else saved.model.name
+    models = dict.fromkeys([*saved.models, *(name for need in needs_of([chain]) for name in need.models)])
+    return {
+        **_content_of_task(config, task, parts=()),
+        "predictor": saved.sha256,
+        "model": content_of_named(name, settings if is_given else {**saved.model.settings, **settings}),
+        "models": {name: content_of_named(name, {}) for name in models},
+    }
+
+
+def _content_of_task(config: EvalOptions, task: Task, *, parts: Sequence[Part]) -> Mapping[str, object]:
+    """Returns what determines a run besides its predictors.
+
+    Args:
+        config: The configuration.
+        task: Its task.
+        parts: The parts of the train split that prompts read.
+    """
+    from promptkit.models.content import environment
+
+    return {
+        "options": {name: value for name, value in config.changed().items() if name not in IRRELEVANT},
+        "task": task.identity(),
+        "spec": task.spec.model_dump(mode="json", exclude={"metrics"}),
+        "template": task.inline_template,
+        "rows": _rows(config, parts, task),
+        "environment": environment(),
+    }
 
 
 def _content(config: EvalOptions, stages: Stages, task: Task) -> Mapping[str, object]:
@@ -55,27 +107,22 @@ def _content(config: EvalOptions, stages: Stages, task: Task) -> Mapping[str, ob
     from promptkit.align.chain import make_chain
     from promptkit.collect.requirements import needs_of
     from promptkit.manipulate.compose import composed
-    from promptkit.models.content import content_of_named, environment
+    from promptkit.models.content import content_of_named
 
     manipulation = composed(stages.manipulations)
     chains = [make_chain(each) for each in stages.aligners]
     models = dict.fromkeys([*manipulation.models, *(name for need in needs_of(chains) for name in need.models)])
     return {
-        "options": {name: value for name, value in config.changed().items() if name not in IRRELEVANT},
-        "task": task.identity(),
-        "spec": task.spec.model_dump(mode="json", exclude={"metrics"}),
-        "template": task.inline_template,
-        "rows": _rows(config, manipulation, task),
+        **_content_of_task(config, task, parts=manipulation.parts),
         "fitted on": sorted(map(str, manipulation.fitted_on)),
         "manipulate": manipulation.settings(),
         "align": [chain.settings() for chain in chains],
         "model": content_of_named(config.model, config.engine_settings()),
         "models": {name: content_of_named(name, {}) for name in models},
-        "environment": environment(),
     }
 
 
-def _rows(config: EvalOptions, manipulation: Manipulation, task: Task) -> Mapping[str, object]:
+def _rows(config: EvalOptions, parts: Sequence[Part], task: Task) -> Mapping[str, object]:
     """Returns hashes of all rows that a run, its calibrations and its prompts can read."""
     from promptkit.tasks.single_table import number_of_folds
 
@@ -88,7 +135,7 @@ def _rows(config: EvalOptions, manipulation: Manipulation, task: Task) -> Mappin
         try:
             rows[part] = _hash(task.part(part))
         except PromptkitError:
-            if part in manipulation.parts:
+            if part in parts:
                 raise
     return rows
 

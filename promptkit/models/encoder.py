@@ -21,11 +21,11 @@ from promptkit.core.model import TextCard
 from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
-from promptkit.models.encoder_settings import EncoderSettings
+from promptkit.models.encoder_settings import KNOWN, EncoderSettings
 from promptkit.models.files.device import device_of
 from promptkit.models.files.dimensions import usable_positions
 from promptkit.models.files.pretrained import card, fetched_tokenizer, load_weights, read_config
-from promptkit.models.files.source import KnownModels, Source, resolve
+from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.rope import RopeState, depends_on_length
@@ -37,7 +37,6 @@ VECTOR = Read(hidden_layer=-1, mean_from=0)
 """The only verb that an encoder supports."""
 SUPPORTED_MODULES = ("Transformer", "mean", "Normalize")
 """The modules and the pooling of sentence-transformers that this engine computes."""
-KNOWN = KnownModels(engine="encoder", hub="sentence-transformers/all-MiniLM-L6-v2")
 EXAMPLE = f"{KNOWN.engine}:{KNOWN.hub}"
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pydantic import PositiveInt
 
 from promptkit.models import registry
+from promptkit.models.files.source import KnownModels
+
+KNOWN = KnownModels(engine="encoder", hub="sentence-transformers/all-MiniLM-L6-v2")
 
 
 class EncoderSettings(registry.Settings):

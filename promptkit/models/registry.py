@@ -31,6 +31,8 @@ class Settings(BaseModel):
 BATCH_SIZE, BATCH_TOKENS = "batch_size", "batch_tokens"
 """The setting of the images that are computed at once, and of the tokens."""
 S = TypeVar("S", bound=Settings)
+ContentOf = Callable[[str, Mapping[str, object]], Mapping[str, object]]
+"""Identifies the files of a model, given its name without the engine and the settings of the engine."""
 
 
 @runtime_checkable
@@ -73,8 +75,10 @@ class Engine:
     recorded: tuple[str, ...] = ()
     """The settings that a run records and that `--set` takes, under the same names."""
     runs_files: bool = False
-    """Whether the files of a language model, its settings and the versions of packages determine its outputs, so that they are
-    known without importing its class."""
+    """Whether it runs language models from their files, which are known without importing its class."""
+    content: Callable[[], ContentOf] | None = None
+    """Returns a function that identifies the files of a model without importing its class. With its settings and the versions
+    of packages they determine its outputs. None if only the model itself knows what determines them."""
     simulated: bool = False
     """Whether it simulates a model, so that hints do not name it."""
 
@@ -129,6 +133,11 @@ def _settings_at(place: str) -> Callable[[], type[Settings]]:
     return lambda: cast("type[Settings]", resolve_name(place))
 
 
+def _content_at(place: str) -> Callable[[], ContentOf]:
+    """Returns a function that imports the function at `module:attribute`."""
+    return lambda: cast("ContentOf", resolve_name(place))
+
+
 _TEXT: frozenset[Modality] = frozenset({"text"})
 _LANGUAGE_MODEL: frozenset[VerbName] = frozenset({"Score", "Read", "Generate"})
 _CAUSAL = Capabilities(
@@ -159,6 +168,7 @@ ENGINES = EngineTable(
             description="causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
             recorded=("device", "dtype", "attention", "batch_tokens"),
             runs_files=True,
+            content=_content_at("promptkit.models.content:language_model_content"),
         ),
         Engine(
             name="vllm",
@@ -176,6 +186,7 @@ ENGINES = EngineTable(
                 *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
             ),
             runs_files=True,
+            content=_content_at("promptkit.models.content:language_model_content"),
         ),
         Engine(
             name="http",
@@ -193,6 +204,7 @@ ENGINES = EngineTable(
             kinds={"": Capabilities(modalities=_TEXT, verbs=frozenset({"Read"}), hidden_states=True)},
             names="a hub id or a folder",
             description="BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
+            content=_content_at("promptkit.models.content:encoder_content"),
         ),
         Engine(
             name="vision",
@@ -211,6 +223,7 @@ ENGINES = EngineTable(
             names="a hub id, a folder, or demo (EfficientNet-Lite0)",
             description="image classifiers of transformers; with pk.load_module also of PyTorch, timm and torchvision",
             recorded=("device", "dtype", "size", "batch_size"),
+            content=_content_at("promptkit.models.content:classifier_content"),
         ),
         Engine(
             name="fake",

@@ -176,6 +176,17 @@ def read(
     )
 
 
+def read_chain_of(folder: str | Path) -> tuple[SavedPredictor, Chain]:
+    """Returns the description of a saved predictor and its aligners, without its model.
+
+    Raises:
+        CheckpointError: A file is missing or was changed.
+    """
+    path = expanded(folder)
+    saved, files = saved_files.read(path)
+    return saved, read_chain(saved.aligners, saved.calibration, _deserialized(path, files))
+
+
 def template_of(folder: str | Path) -> str | None:
     """Returns the text of the template of a saved predictor; None for images."""
     saved, _ = saved_files.read(expanded(folder))

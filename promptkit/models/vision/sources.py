@@ -13,14 +13,12 @@ from torch import nn
 from promptkit.core.errors import ModelError
 from promptkit.models.files.pretrained import fetched, load_weights, read_config
 from promptkit.models.files.quiet import quiet
-from promptkit.models.files.source import KnownModels, resolve
+from promptkit.models.files.source import resolve
 from promptkit.models.vision.preprocessing import Preprocessing, preprocessing_of
+from promptkit.models.vision.settings import KNOWN
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-
-KNOWN = KnownModels(engine="vision", hub="microsoft/resnet-18", demo_extra="vision")
 
 
 class ClassifierSource(Protocol):
