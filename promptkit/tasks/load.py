@@ -100,7 +100,7 @@ def _answer_columns(
     answer: str | Mapping[str, str] | Sequence[str] | None, schema: str | Path | Mapping[str, object] | None
 ) -> _AnswerColumns:
     read = None if schema is None else read_schema(str(schema) if isinstance(schema, Path) else schema)
-    if answer is None or isinstance(answer, str):
+    if answer is None or (isinstance(answer, str) and answer):
         return {"answer": answer, "fields": {}, "schema": read}
     fields = dict(answer) if isinstance(answer, Mapping) else {name: name for name in answer}
     if not fields:

@@ -89,7 +89,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "Shard.of": [5],
     "study.k": [value for value in WRONG if value != []],
     **{"task.name": ["x", "", None], "task.label": ["", None], "task.inputs": [[]], "task.labels": [[]]},
-    **{f"task.{option}": [None] for option in ("template", "train", "answer", "id", "data")},
+    **{f"task.{option}": [None] for option in ("template", "train", "answer", "schema", "id", "data")},
     "Template.name": ["x", ""],
     "train.steps": [5],
     "train.batch_size": [5],

@@ -128,7 +128,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "Shard": lambda: dict(number=1, of=2),
     "study": lambda: on_task(build=build, k=[0]),
     "StudyConfig": lambda: dict(task="sentiment", grid={"shots": [0, 2]}, baselines=["random"], seed=1, limit=2),
-    "task": lambda: dict(ON_ROWS, template=INLINE, train=ROWS, name="mine", answer=None, id=None, data=None),
+    "task": lambda: dict(ON_ROWS, template=INLINE, train=ROWS, name="mine", answer=None, schema=None, id=None, data=None),
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
