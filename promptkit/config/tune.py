@@ -16,6 +16,7 @@ from promptkit.config.model import EngineOptions, ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.task import TaskOptions
 from promptkit.config.values import EngineSettings, Metavar, RelativePath, Several
+from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.paths import expanded
 from promptkit.runs.words import command_words
@@ -83,7 +84,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             raise InputError(
                 "The number of requests is limited twice",
                 code="conflicting-options",
-                got=f"--budget {self.budget!r} --max-requests {self.max_requests}",
+                got=f"{setting('budget', str(self.budget))} {setting('max_requests', self.max_requests)}",
                 hint="Leave one of them out",
                 options=("budget", "max_requests"),
             )

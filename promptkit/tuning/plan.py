@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, floor, log10
 
+from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError
 from promptkit.display.table import Entry, Table
 from promptkit.models.planned import Size
@@ -215,7 +216,8 @@ def _too_small(budget: Budget, least: float, rows: int) -> InputError:
         f"The budget does not suffice for the first {rows} rows of a single prompt",
         code="budget-too-small",
         got=str(budget),
-        hint=f"The least that does is about {Budget(enough, budget.unit)}. Costs of each prompt: promptkit tune --plan",
+        hint=f"The least that does is about {Budget(enough, budget.unit)}"
+        + by_caller(command=". Costs of each prompt: promptkit tune --plan", python=""),
         budget=budget.amount,
         unit=budget.unit,
         least=enough,
