@@ -57,22 +57,24 @@ def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[lis
 
 
 def _selectors(model: Model, builder: SpaceBuilder) -> Iterator[Selector]:
-    """Yields the selectors for which there are enough rows, by the number of demonstrations."""
+    """Yields the selectors for which there are enough rows, cheapest first.
+
+    Demonstrations that are the same for all rows of a fold are read once, and cost less than those chosen for each row.
+    """
     task = builder.task
-    names = DEMOS if task.spec.kind == "classification" else ("random", *DEMOS[1:])
-    for k in SHOTS:
-        for name in names:
-            selector = build("demonstration selector", SELECTORS, name, k=k, seed=builder.seed)
-            if isinstance(selector, EmbeddingSelector) and "hidden_states" not in model.capabilities:
-                encoder = encoder_at_hand()
-                if encoder is None:
-                    builder.note(f"left out: {name}. It needs embeddings, and {model.name} returns none")
-                    continue
-                selector = build("demonstration selector", SELECTORS, name, k=k, encoder=encoder)
-            if selector.has_enough(builder.training_part, task.labels):
-                yield selector
-            else:
-                builder.note(f"left out: {demonstrations_name(selector)}. There are too few labeled rows")
+    shared = DEMOS[0] if task.spec.kind == "classification" else "random"
+    for name, k in [*((shared, k) for k in SHOTS), *((name, k) for k in SHOTS for name in DEMOS[1:])]:
+        selector = build("demonstration selector", SELECTORS, name, k=k, seed=builder.seed)
+        if isinstance(selector, EmbeddingSelector) and "hidden_states" not in model.capabilities:
+            encoder = encoder_at_hand()
+            if encoder is None:
+                builder.note(f"left out: {name}. It needs embeddings, and {model.name} returns none")
+                continue
+            selector = build("demonstration selector", SELECTORS, name, k=k, encoder=encoder)
+        if selector.has_enough(builder.training_part, task.labels):
+            yield selector
+        else:
+            builder.note(f"left out: {demonstrations_name(selector)}. There are too few labeled rows")
 
 
 def _fits(k: int, zero: Prompt, model: Model, builder: SpaceBuilder) -> bool:
