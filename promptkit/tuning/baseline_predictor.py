@@ -270,7 +270,7 @@ def _logprobs(scores: Scores, labels: Sequence[str]) -> list[float]:
 def _damaged(path: Path, file: str, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path / file} is damaged: {reason}",
-        code="damaged-file",
+        code="damaged-baseline",
         hint="Restore it, or run promptkit tune again",
         file=str(path / file),
         reason=reason,

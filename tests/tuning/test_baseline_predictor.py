@@ -77,14 +77,14 @@ def test_changed_rows_are_refused(tmp_path: Path) -> None:
     folder = predictor().save(tmp_path / "saved")
     rows = folder / "demonstrations.jsonl"
     rows.write_text(rows.read_text("utf-8").replace("positive", "negative", 1), "utf-8")
-    with refused(CheckpointError, "damaged-file", file=str(rows)):
+    with refused(CheckpointError, "damaged-baseline", file=str(rows)):
         load_predictor(folder)
 
 
 def test_a_damaged_baseline_is_refused(tmp_path: Path) -> None:
     folder = predictor().save(tmp_path / "saved")
     (folder / BASELINE).write_text("{}", "utf-8")
-    with refused(CheckpointError, "damaged-file"):
+    with refused(CheckpointError, "damaged-baseline"):
         load_predictor(folder)
 
 
