@@ -95,10 +95,11 @@ class PromptAnswers:
         new: dict[int, list[LabeledExample]] = defaultdict(list)
         for index in range(self._count, count):
             new[self._rows.folds[index]].append(self._rows.rows[index])
-        asked = [pair for fold, rows in sorted(new.items()) for pair in self._asked(fold, rows)]
-        outputs = self._ask([request for _, request in asked])
-        for (query, _), output in zip(asked, outputs, strict=True):
-            self._keep(query, output)
+        for fold, rows in sorted(new.items()):  # separately, because the prompts of a fold begin with the same demonstrations
+            asked = list(self._asked(fold, rows))
+            outputs = self._ask([request for _, request in asked])
+            for (query, _), output in zip(asked, outputs, strict=True):
+                self._keep(query, output)
         self._count = max(self._count, count)
 
     def predictions(self, chain: Chain, *, fit_rows: int | None = None) -> MetricInput | None:
