@@ -42,11 +42,10 @@ from readme import format_versions, update_readme
 
 HERE = Path(__file__).resolve().parent
 TASKS = ("sst2", "trec", "ag_news", "banking77")
-SIZES = {"banking77": (1, 2)}
-"""Task -> numbers of labeled rows per label, where scoring all labels of a row takes too long for `ALL_SIZES`."""
-ALL_SIZES = (1, 2, 4, 8, 16)
-TRAIN_ROWS_PER_LABEL = {"banking77": 12}
-"""Task -> train rows to keep of each label, for the same reason. The fit part is a fifth of the train split."""
+SIZES = (1, 2, 4, 8, 16)
+"""Numbers of labeled rows per label."""
+TRAIN_ROWS_PER_LABEL = {"banking77": 100}
+"""Task -> train rows to keep of each label, since scoring 77 labels takes long. A fifth of them is the fit part."""
 TRAIN_ROWS_FROM_TEST = {"ag_news": 4000}
 """The mirror of AG News has 64 different train rows, so some test rows become its train split."""
 HIDDEN_STATES_ARE_READ = ("sst2", "trec")
@@ -119,9 +118,9 @@ def one_pass(task: pk.Task, options: argparse.Namespace) -> Path:
     """Evaluates the task with everything that the maps need, and returns the folder of the run."""
     model, first, prompt = pk.load(options.model), reader_for(task), pk.Prompt(task.spec.template)
     names = ["linear:on=tokens", *(["linear", "semantic"] if task.name in HIDDEN_STATES_ARE_READ else [])]
-    learned = [drawn(name, size, draw) for size in sizes(task.name) for draw in range(options.draws) for name in names]
+    learned = [drawn(name, size, draw) for size in SIZES for draw in range(options.draws) for name in names]
     chains = [
-        [first, build("calibration", CALIBRATIONS, each)] for each in [*learned, "batch", affine(task, max(sizes(task.name)))]
+        [first, build("calibration", CALIBRATIONS, each)] for each in [*learned, "batch", affine(task, max(SIZES))]
     ]
     predictors = [pk.Predictor(model, prompt, chain) for chain in chains]
     return Path(pk.evaluate(predictors, task, limit=options.limit, out=options.out).path)
@@ -130,10 +129,6 @@ def one_pass(task: pk.Task, options: argparse.Namespace) -> Path:
 def newest_run(out: Path, name: str) -> Path:
     finished = [file.parent for file in out.glob(f"{name}-*/summary.json")]
     return max(finished, key=lambda folder: (folder / "summary.json").stat().st_mtime)
-
-
-def sizes(name: str) -> tuple[int, ...]:
-    return SIZES.get(name, ALL_SIZES)
 
 
 def drawn(name: str, size: int, draw: int) -> str:
@@ -150,10 +145,10 @@ def affine(task: pk.Task, size: int) -> str:
 
 def on_task(task: pk.Task, run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the accuracy of each aligner and control: name -> number of labeled rows per label -> accuracy of each draw."""
-    grid = [(size, draw) for size in sizes(task.name) for draw in range(options.draws)]
+    grid = [(size, draw) for size in SIZES for draw in range(options.draws)]
     spellings = {(name, size, draw): drawn(name, size, draw) for name in MAPS for size, draw in grid}
     spellings |= {(name, 0, 0): drawn(name, 0, 0) for name in ZERO}
-    spellings |= {("affine", size, 0): affine(task, size) for size in sizes(task.name)}
+    spellings |= {("affine", size, 0): affine(task, size) for size in SIZES}
     aligned = align(run, ",".join(["batch", *dict.fromkeys(spellings.values())]))
     accuracy = {result.align: float(result.correct.mean()) for result in aligned.results}
     by_size: dict[str, dict[int, list[float]]] = {
@@ -185,7 +180,7 @@ def controls(
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]
     part = fit_part(by_hash(task.part("fit"), None), task.rows(task.spec.split))
-    grid = [(size, draw) for size in sizes(task.name) for draw in range(options.draws)]
+    grid = [(size, draw) for size in SIZES for draw in range(options.draws)]
     samples = {(size, draw): select_fit_rows((LabeledRows(size, draw),), part) for size, draw in grid}
     encoder = CachedModel(pk.load(options.encoder), ScoreCache()) if options.encoder else None
     texts = {row.id: row for row in [*items, *(row for sample in samples.values() for row in sample)]}
