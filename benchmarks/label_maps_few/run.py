@@ -119,9 +119,7 @@ def one_pass(task: pk.Task, options: argparse.Namespace) -> Path:
     model, first, prompt = pk.load(options.model), reader_for(task), pk.Prompt(task.spec.template)
     names = ["linear:on=tokens", *(["linear", "semantic"] if task.name in HIDDEN_STATES_ARE_READ else [])]
     learned = [drawn(name, size, draw) for size in SIZES for draw in range(options.draws) for name in names]
-    chains = [
-        [first, build("calibration", CALIBRATIONS, each)] for each in [*learned, "batch", affine(task, max(SIZES))]
-    ]
+    chains = [[first, build("calibration", CALIBRATIONS, each)] for each in [*learned, "batch", affine(task, max(SIZES))]]
     predictors = [pk.Predictor(model, prompt, chain) for chain in chains]
     return Path(pk.evaluate(predictors, task, limit=options.limit, out=options.out).path)
 
