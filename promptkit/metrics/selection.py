@@ -12,16 +12,19 @@ makes the interval wider than it would have to be for a candidate that is known 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.metrics.intervals import Estimate, resamples, wilson
+from promptkit.metrics.intervals import Estimate, Statistic, resamples, wilson
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Bools, Floats, Integers
 
+DECIMALS = 12
+"""Decimals to which figures are rounded before the best is chosen, so that options are tied that differ by rounding only."""
 TINY = 1e-12
 """Variances up to this are 0."""
 
@@ -61,6 +64,28 @@ def corrected_best(values: Floats) -> Corrected:
     return corrected(values, best(values, resamples(values.shape[1])))
 
 
+def corrected_best_statistic(
+    options: Sequence[Statistic], rows: int, *, higher_is_better: bool = True, is_share: bool = False
+) -> Corrected:
+    """Returns the corrected value of a metric of the best candidate, the first of equally good ones.
+
+    Args:
+        options: The metric of each candidate, as a statistic of resampled rows.
+        rows: The number of rows.
+        higher_is_better: Whether a higher value of the metric is better.
+        is_share: Whether the metric is a share of rows, from 0 to 1.
+    """
+    figures = np.array([option(resamples(rows)) for option in options])
+    chosen = np.round(figures if higher_is_better else -figures, DECIMALS).argmax(0)
+    own = float(figures[chosen[0], 0])
+    outside = _outside(rows).astype(float)
+    count = outside.sum(1, keepdims=True)
+    some = count[:, 0] > 0
+    weights = outside[some] * (rows / count[some])  # as those of resamples, they sum to the number of rows
+    scores = np.array([option(weights) for option in options])[chosen[1:][some], np.arange(some.sum())]
+    return Corrected(own=own, estimate=_estimate(own, rows, scores, is_share=is_share))
+
+
 def corrected(values: Floats, chosen: Integers) -> Corrected:
     """Returns the corrected score of a choice.
 
@@ -68,8 +93,9 @@ def corrected(values: Floats, chosen: Integers) -> Corrected:
         values: The value of each row, shape (C, N); those of a candidate that is never chosen do not matter.
         chosen: The candidate that is chosen by the rows as they are, then by each resample of `resamples`, shape (1 + B,).
     """
-    own = values[chosen[0]]
-    return Corrected(own=float(own.mean()), estimate=_estimate(own, _scores_outside(values, chosen), is_share=_are_shares(own)))
+    own, scores = values[chosen[0]], _scores_outside(values, chosen)
+    mean = float(own.mean())
+    return Corrected(own=mean, estimate=_estimate(mean, len(own), scores, is_share=_are_shares(own)))
 
 
 def corrected_difference(values: Floats, chosen: Integers, other: Integers) -> Estimate:
@@ -81,7 +107,8 @@ def corrected_difference(values: Floats, chosen: Integers, other: Integers) -> E
         other: The candidates of the choice that is subtracted, shape (1 + B,).
     """
     own = values[chosen[0]] - values[other[0]]
-    return _estimate(own, _scores_outside(values, chosen) - _scores_outside(values, other), is_share=False)
+    scores = _scores_outside(values, chosen) - _scores_outside(values, other)
+    return _estimate(float(own.mean()), len(own), scores, is_share=False)
 
 
 def _scores_outside(values: Floats, chosen: Integers) -> Floats:
@@ -98,18 +125,17 @@ def _outside(rows: int) -> Bools:
     return outside
 
 
-def _estimate(own: Floats, scores: Floats, *, is_share: bool) -> Estimate:
+def _estimate(own: float, rows: int, scores: Floats, *, is_share: bool) -> Estimate:
     """Returns the mean of the scores of resamples with its interval.
 
     Args:
-        own: The values of the chosen candidate, shape (N,).
+        own: The score of the chosen candidate on all rows, which is the estimate if there is only one row.
+        rows: The number of rows.
         scores: The scores of the resamples.
-        is_share: Whether the values are shares of rows, from 0 to 1.
+        is_share: Whether the score is a share of rows, from 0 to 1.
     """
-    rows = len(own)
     if rows < 2:
-        value = float(own.mean())
-        return wilson(value, rows) if is_share else Estimate(value=value, low=-np.inf, high=np.inf)
+        return wilson(own, rows) if is_share else Estimate(value=own, low=-np.inf, high=np.inf)
     value = float(scores.mean())
     if is_share:
         variance = float(scores.var())

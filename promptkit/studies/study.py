@@ -103,10 +103,11 @@ class Study(EvaluatedGrid):
 
     @check_arguments("Study.best")
     def best(self, over: Names = SEED, metric: str | None = None) -> Table:
-        """Returns the mean, worst and best of a metric over the values of some dimensions, and the optimism of the best.
+        """Returns the mean, worst and best of a metric over the values of some dimensions, and that of the best on new items.
 
-        The optimism is by how much the best figure is better than on new items; see `promptkit.studies.selection`. Has a row
-        for each combination of the other dimensions; seeds are averaged.
+        The best figure is better than that on new items, because it was chosen by the same items; the difference is its
+        optimism. `promptkit.metrics.selection` describes the estimator. Has a row for each combination of the other
+        dimensions; seeds are averaged.
 
         Args:
             over: One or several dimensions.

@@ -9,7 +9,8 @@ import numpy as np
 from promptkit.core.errors import InputError
 from promptkit.display.table import Entry, Plain, Table, text_of
 from promptkit.metrics.intervals import Estimate
-from promptkit.studies import measures, selection, variance
+from promptkit.metrics.selection import corrected_best_statistic
+from promptkit.studies import measures, variance
 from promptkit.studies.baselines import Baseline, Baselines
 from promptkit.studies.cells import SEED, TASK, Cell, EvaluatedGrid, Names, as_names
 from promptkit.studies.grid import format_values
@@ -162,12 +163,12 @@ def best(study: EvaluatedGrid, over: Names, metric: str | None) -> Table:
     parts = (
         study.averaged_over([*row_names, *option_names]),
         _metric_caption(study, metric),
-        "optimism: of the best on a random half of the items, by how much its figure on that half is better than on the other "
-        f"half; mean of {selection.HALVINGS} halvings",
+        "new items: the figure of the best on new items, estimated by the bootstrap, with its 95% interval; "
+        "optimism: by how much the best is better than that",
     )
     return Table(
         title=f"{study.title} · the best over {' × '.join(option_names)}",
-        columns=(*row_names, "N", "mean", "worst", "best", "optimism", "the best is"),
+        columns=(*row_names, "N", "mean", "worst", "best", "new items", "optimism", "the best is"),
         rows=tuple(line for line in lines if len(line) > len(row_names)),
         names=len(row_names),
         caption="; ".join(filter(None, parts)),
@@ -186,21 +187,30 @@ def _metric_caption(study: EvaluatedGrid, metric: str) -> str:
 
 
 def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Sequence[str], metric: str) -> tuple[Entry, ...]:
-    """Returns the number of options, mean, worst and best of a metric, optimism, name of the best; empty without options."""
+    """Returns the number of options, and the figures and the name of the best; empty without options."""
     options = {
         format_values(option): cells for option in study.combinations(option_names) if (cells := study.having(values | option))
     }
     if not options:
         return ()
     first = next(iter(options.values()))[0]
-    higher, items = measures.metric_of(first, metric).higher_is_better, len(first.result.metric_input)
+    kind, items = measures.metric_of(first, metric), len(first.result.metric_input)
+    higher = kind.higher_is_better
     statistics = {name: measures.mean_statistic(cells, metric) for name, cells in options.items()}
     figures = {name: float(each(np.ones((1, items)))[0]) for name, each in statistics.items()}
     choose, worst = (max, min) if higher else (min, max)
-    optimism = selection.optimism([*statistics.values()], items, higher_is_better=higher)
+    found = corrected_best_statistic([*statistics.values()], items, higher_is_better=higher, is_share=kind.interval == "wilson")
     name = choose(figures, key=figures.__getitem__)
     mean = float(np.mean([*figures.values()]))
-    return len(figures), mean, worst(figures.values()), figures[name], optimism, name
+    return (
+        len(figures),
+        mean,
+        worst(figures.values()),
+        figures[name],
+        found.estimate,
+        found.optimism if higher else -found.optimism,
+        name,
+    )
 
 
 def variance_components(study: EvaluatedGrid) -> Table:

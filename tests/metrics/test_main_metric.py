@@ -14,11 +14,12 @@ from sklearn.metrics import f1_score
 import promptkit as pk
 from promptkit.analysis.realign import align
 from promptkit.metrics.brier import Brier
+from promptkit.metrics.intervals import resamples
 from promptkit.metrics.mae import MAE
+from promptkit.metrics.selection import corrected_best_statistic
 from promptkit.metrics.table import METRICS, difference
 from promptkit.runs.recorded import record_metrics
 from promptkit.searches.scorer import as_shares
-from promptkit.studies.selection import optimism
 from tests.support import probe_runs
 
 WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
@@ -84,7 +85,7 @@ def test_the_best_option_has_the_best_value_of_the_metric(study: pk.Study, name:
     table = study.best(metric=name)
     assert name in table.caption
     assert ("lower is better" in table.caption) is not higher
-    for k, count, mean, worst, best, _, which in table.rows:
+    for k, count, mean, worst, best, _, _, which in table.rows:
         values = frame.get_group(k)
         low, high = values.min(), values.max()
         assert (count, mean) == (3, pytest.approx(values.mean(), abs=1e-5))
@@ -93,35 +94,34 @@ def test_the_best_option_has_the_best_value_of_the_metric(study: pk.Study, name:
         assert which == f"seed={chosen}" or low == high
 
 
-@pytest.mark.parametrize("items", [40, 41])
-def test_optimism_of_a_metric_is_that_of_the_metric_on_the_halves(items: int) -> None:
-    generator = np.random.default_rng(3)
+def test_the_corrected_best_of_a_metric_is_that_of_the_metric_on_rows_that_were_not_drawn() -> None:
+    items, generator = 20, np.random.default_rng(3)
     gold = generator.integers(0, 2, items)
     options = [np.where(generator.random(items) < 0.6, gold, 1 - gold) for _ in range(3)]
     inputs = [pk.metrics.MetricInput.of_scores(gold, np.log(np.eye(2)[each] * 0.8 + 0.1)) for each in options]
     statistics = [METRICS["macro_f1"].values(each) for each in inputs]
     assert all(callable(each) for each in statistics)
-    halves = np.random.default_rng(0).random((1000, items)).argsort(axis=1) < items // 2
 
     def f1(option: np.ndarray, rows: np.ndarray) -> float:
         labels = sorted(set(gold[rows]))
         return float(f1_score(gold[rows], option[rows], labels=labels, average="macro"))
 
-    gaps = []
-    for half in halves:
-        first, second = ([round(f1(option, rows), 12) for option in options] for rows in (half, ~half))
-        gaps += [first[k] - second[k] for k in [int(np.argmax(first))]] + [
-            second[k] - first[k] for k in [int(np.argmax(second))]
-        ]
-    assert optimism(statistics, items) == pytest.approx(np.mean(gaps), abs=1e-9)  # type: ignore[arg-type]
+    scores = []
+    for weights in resamples(items)[1:].astype(int):
+        drawn, outside = np.repeat(np.arange(items), weights), np.flatnonzero(weights == 0)
+        best = int(np.argmax(np.round([f1(option, drawn) for option in options], 9)))
+        scores.append(f1(options[best], outside))
+    found = corrected_best_statistic(statistics, items)  # type: ignore[arg-type]
+    assert found.estimate.value == pytest.approx(np.mean(scores), abs=1e-9)
+    assert found.own == pytest.approx(max(f1(option, np.arange(items)) for option in options))
 
 
-def test_optimism_is_positive_for_the_lowest_of_equal_options() -> None:
+def test_the_lowest_of_equal_options_is_expected_to_be_higher_on_new_rows() -> None:
     inputs = np.random.default_rng(4).random((6, 50))
     statistics = [lambda weights, row=row: weights @ row / len(row) for row in inputs]
-    low, high = (optimism(statistics, 50, higher_is_better=higher) for higher in (False, True))
-    assert low > 0
-    assert high > 0
+    low, high = (corrected_best_statistic(statistics, 50, higher_is_better=higher) for higher in (False, True))
+    assert low.optimism < 0
+    assert high.optimism > 0
 
 
 # ---- learning curves ---------------------------------------------------------------------------------

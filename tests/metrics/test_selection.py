@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptkit.metrics.intervals import resamples, wilson
-from promptkit.metrics.selection import best, corrected, corrected_best, corrected_difference
+from promptkit.metrics.intervals import mean_of, resamples, wilson
+from promptkit.metrics.selection import best, corrected, corrected_best, corrected_best_statistic, corrected_difference
 
 
 def by_definition(values: np.ndarray) -> float:
@@ -43,6 +45,19 @@ def test_the_order_of_candidates_does_not_matter_and_worse_ones_do_not_either(se
     assert corrected_best(values[generator.permutation(5)]) == found
     assert corrected_best(np.vstack([values, values.min(0) - 1])) == found
     assert corrected_best(values) == found
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 12), st.booleans())
+def test_statistics_that_are_means_have_the_estimate_of_their_values(seed: int, count: int, is_share: bool) -> None:
+    generator = np.random.default_rng(seed)
+    values = (generator.random((4, count)) < 0.6) * 1.0 if is_share else generator.normal(size=(4, count))
+    options = [mean_of(each) for each in values]
+    found, expected = corrected_best_statistic(options, count, is_share=is_share), corrected_best(values)
+    assert asdict(found.estimate) == pytest.approx(asdict(expected.estimate))
+    assert found.own == pytest.approx(expected.own)
+    negative = corrected_best_statistic([mean_of(-each) for each in values], count, higher_is_better=False)
+    assert negative.estimate.value == pytest.approx(-expected.estimate.value)
 
 
 def test_one_candidate_has_almost_no_optimism() -> None:
