@@ -21,6 +21,7 @@ from typing import Any
 
 import promptkit as pk
 from promptkit.align.chain import reader_for
+from promptkit.metrics.intervals import difference, wilson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from readme import format_interval, format_versions, update_readme
@@ -85,8 +86,14 @@ def on_task(name: str, model: Any, options: argparse.Namespace) -> dict[str, obj
 
 def summary(found: pk.SearchResult) -> dict[str, object]:
     """Returns the chosen instruction and its scores on the dev rows."""
-    choice = found.instruction
-    return {"instruction": choice, "from": found.origins[choice], "dev": found.on_dev.value, "optimism": asdict(found.optimism)}
+    choice, last = found.instruction, found.rungs[-1]
+    dev = wilson(round(found.corrected.own * last.rows), last.rows)
+    return {
+        "instruction": choice,
+        "from": found.origins[choice],
+        "dev": dev.value,
+        "optimism": asdict(difference(dev, found.held_out)),
+    }
 
 
 def table(results: Mapping[str, Any]) -> str:

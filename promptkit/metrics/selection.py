@@ -77,12 +77,27 @@ def corrected_best_statistic(
     """
     figures = np.array([option(resamples(rows)) for option in options])
     chosen = np.round(figures if higher_is_better else -figures, DECIMALS).argmax(0)
-    own = float(figures[chosen[0], 0])
+    return corrected_statistic(options, chosen, rows, is_share=is_share)
+
+
+def corrected_statistic(options: Sequence[Statistic], chosen: Integers, rows: int, *, is_share: bool = False) -> Corrected:
+    """Returns the corrected value of a metric of a choice.
+
+    Args:
+        options: The metric of each candidate, as a statistic of resampled rows.
+        chosen: The candidate that is chosen by the rows as they are, then by each resample of `resamples`, shape (1 + B,).
+        rows: The number of rows.
+        is_share: Whether the metric is a share of rows, from 0 to 1.
+    """
+    own = float(options[chosen[0]](np.ones((1, rows)))[0])
     outside = _outside(rows).astype(float)
-    count = outside.sum(1, keepdims=True)
-    some = count[:, 0] > 0
-    weights = outside[some] * (rows / count[some])  # as those of resamples, they sum to the number of rows
-    scores = np.array([option(weights) for option in options])[chosen[1:][some], np.arange(some.sum())]
+    count = outside.sum(1)
+    some = count > 0
+    weights = outside[some] * (rows / count[some, None])  # as those of resamples, they sum to the number of rows
+    scores = np.empty(len(weights))
+    for option in np.unique(chosen[1:][some]):
+        those = chosen[1:][some] == option
+        scores[those] = options[option](weights[those])
     return Corrected(own=own, estimate=_estimate(own, rows, scores, is_share=is_share))
 
 

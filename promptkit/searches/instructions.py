@@ -31,6 +31,7 @@ from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
+from promptkit.searches.optimism import corrected_metric
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
 from promptkit.searches.scorer import InstructionScorer, as_shares
@@ -165,7 +166,7 @@ class _Search:
             origins=origins,
             metric=scorer.metric,
             rungs=rungs,
-            on_dev=scorer.estimate(rungs[-1].best, rungs[-1].rows),
+            corrected=corrected_metric(rungs, scorer, self.by),
             predictor=best,
             comparison=comparison,
             notes=(*_notes(origins, self.method, self.candidates), *_unanswered_notes(rungs[-1])),

@@ -13,7 +13,8 @@ from promptkit.core.paths import expanded
 from promptkit.display.table import Entry, Table
 from promptkit.manipulate.instruction_file import ChosenInstruction
 from promptkit.metrics.base import Metric
-from promptkit.metrics.intervals import Estimate, difference
+from promptkit.metrics.intervals import Estimate
+from promptkit.metrics.selection import Corrected
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import Rung
 
@@ -23,7 +24,7 @@ class SearchResult:
     """The best instruction of a search.
 
     It is chosen by its score on dev rows and confirmed on rows of the evaluated split, which the search does not use otherwise.
-    Printing it shows the scores of the instructions, the confirmation and the optimism.
+    Printing it shows the scores of the instructions, the confirmation and the estimate of the score on new rows.
     """
 
     task: str
@@ -39,8 +40,8 @@ class SearchResult:
     """The main metric."""
     rungs: tuple[Rung, ...]
     """The scores of the instructions on more and more dev rows."""
-    on_dev: Estimate
-    """The metric of the best instruction on the dev rows it was chosen by."""
+    corrected: Corrected
+    """The metric of the best instruction on the dev rows, and what it is on new rows, estimated from the dev rows alone."""
     predictor: Predictor
     """The predictor with the best instruction."""
     comparison: Comparison
@@ -59,11 +60,9 @@ class SearchResult:
         return self.comparison.branches[-1].metrics[self.metric.name].value
 
     @property
-    def optimism(self) -> Estimate:
-        """By how much the metric is better on dev than on the evaluated split."""
-        return (
-            difference(self.on_dev, self.held_out) if self.metric.higher_is_better else difference(self.held_out, self.on_dev)
-        )
+    def optimism(self) -> float:
+        """By how much the metric is better on the dev rows that the instruction was chosen by than expected on new rows."""
+        return self.corrected.optimism if self.metric.higher_is_better else -self.corrected.optimism
 
     def save(self, out: str | Path) -> Path:
         """Writes the best instruction to a file, with the rows that it was chosen by, for `--instruction file:FILE`.
@@ -89,9 +88,10 @@ class SearchResult:
             "instruction": self.instruction,
             "from": self.origins[self.instruction],
             "metric": self.metric.name,
-            "dev": asdict(self.on_dev),
+            "dev": self.corrected.own,
+            "new_rows": asdict(self.corrected.estimate),
+            "optimism": self.optimism,
             "held_out": asdict(self.held_out),
-            "optimism": asdict(self.optimism),
             "rungs": [self._rung_to_json(rung) for rung in self.rungs],
             "comparison": self.comparison.to_json(),
             "runs": [str(run.path) for run in self.comparison.runs],
@@ -105,11 +105,12 @@ class SearchResult:
         return {"rows": rung.rows, "instructions": instructions}
 
     def __str__(self) -> str:
-        """Returns the table of instructions, the comparison and the optimism."""
-        dev, held_out, optimism = self.on_dev, self.held_out, self.optimism
+        """Returns the table of instructions, the comparison and the estimate of the score on new rows."""
+        dev, new = self.corrected.own, self.corrected.estimate
         summary = (
-            f"optimism: {self.metric.title} {dev.value:.3f} on dev, {held_out.value:.3f} held out: "
-            f"{optimism.value:+.3f} ({optimism.low:+.2f} to {optimism.high:+.2f})"
+            f"{self.metric.title} on the dev rows that it was chosen by: {dev:.3f}; on new rows, estimated from them: "
+            f"{new.value:.3f} ({new.low:.2f} to {new.high:.2f}); optimism: {self.optimism:+.3f}; "
+            f"held out: {self.held_out.value:.3f}"
         )
         notes = [f"note: {note}" for note in self.notes]
         best = f"best instruction: {self.instruction or '(none)'}"

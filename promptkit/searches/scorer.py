@@ -13,26 +13,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promptkit.collect.records import Query, row_record, skipped_record
+from promptkit.core.answer_record import is_answered
 from promptkit.core.examples import LabeledExample
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
-from promptkit.core.records import RowRecord, answered
+from promptkit.core.records import RowRecord
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.metrics.asked import Asked, chosen
 from promptkit.metrics.base import Metric
-from promptkit.metrics.intervals import Estimate
-from promptkit.metrics.table import estimate, statistic
+from promptkit.metrics.intervals import Statistic
+from promptkit.metrics.table import statistic
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 MIN_SAVED_TOKENS = 1024
 """Number of tokens that a separate call must save by reading the common prefix of an instruction's prompts once. Below it,
@@ -124,21 +129,33 @@ class InstructionScorer:
             self._bound[key] = predictor.bind(self._task, cache=self.cache)
         return self._bound[key]
 
-    def estimate(self, instruction: str, count: int) -> Estimate:
-        """Returns the main metric of an instruction on the first `count` rows, which are scored already, with its interval."""
-        return estimate(self.metric, self._predictions(instruction, count))
+    def statistic(self, instruction: str, count: int) -> Statistic:
+        """Returns the main metric of an instruction on the first `count` rows, as a statistic of resampled rows.
+
+        The rows must be scored already.
+        """
+        return statistic(self.metric, self._predictions(instruction, count))
+
+    def logprobs(self, instruction: str, count: int) -> Floats:
+        """Returns the log-probability of the correct answer of the first `count` rows, which are scored already.
+
+        NaN for rows without one, shape (count,).
+        """
+        scored = self._records[instruction, self._readers[-1].name][:count]
+        return np.array([record["logprobs"][record["gold"]] if is_answered(record) else np.nan for record in scored], float)
 
     def _predictions(self, instruction: str, count: int) -> MetricInput:
         reader = self._readers[0]
         return reader.outcome(self._records[instruction, reader.name][:count]).metric_input
 
     def _score(self, instruction: str, count: int) -> CandidateScore:
-        value = statistic(self.metric, self._predictions(instruction, count))(np.ones((1, count)))
+        value = self.statistic(instruction, count)(np.ones((1, count)))
+        logprobs = self.logprobs(instruction, count)
+        known = logprobs[~np.isnan(logprobs)].tolist()
         scored = self._records[instruction, self._readers[-1].name][:count]
-        logprobs = [record["logprobs"][record["gold"]] for record in answered(scored)]
         skipped = sum(record.get("skipped", False) for record in scored)
-        mean = sum(logprobs) / max(1, len(logprobs))
-        return CandidateScore(float(value[0]), mean, skipped=skipped, no_answer=count - len(logprobs) - skipped)
+        mean = sum(known) / max(1, len(known))
+        return CandidateScore(float(value[0]), mean, skipped=skipped, no_answer=count - len(known) - skipped)
 
 
 def as_shares(figures: Mapping[str, float], metric: Metric) -> dict[str, float]:

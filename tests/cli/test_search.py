@@ -80,7 +80,8 @@ def test_the_table_shows_the_values_of_the_json_output(run_command: Command) -> 
     for item in last["instructions"]:
         assert f"{item['metric']:.3f}" in shown
     assert f"use it: {result['command']}" in shown
-    assert f"{result['optimism']['value']:+.3f}" in shown
+    assert f"{result['optimism']:+.3f}" in shown
+    assert f"{result['new_rows']['value']:.3f}" in shown
     assert f"{result['comparison']['branches'][1]['difference']['value']:+.3f}" in shown
 
 

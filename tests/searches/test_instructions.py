@@ -49,7 +49,9 @@ def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, 
     assert SKILL[best] > 0.5
     assert actual.instruction == max(every, key=lambda text: every[text].metric) == best
     assert (
-        actual.on_dev.value == every[best].metric == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
+        actual.corrected.own
+        == every[best].metric
+        == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
     )
     texts = [row.inputs["text"] for row in loaded.rows("test")]
     assert actual.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
@@ -97,16 +99,18 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
 # ---- estimates ----------------------------------------------------------------------------------------
 
 
-def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:
+def test_the_score_of_the_best_instruction_is_corrected_and_confirmed() -> None:
     actual = search()
     record = json.loads(json.dumps(actual.to_json()))
     last = record["rungs"][-1]
     best = last["instructions"][0]
     assert best["instruction"] == record["instruction"] == actual.instruction
-    assert record["dev"]["value"] == best["metric"] == actual.on_dev.value
+    assert record["dev"] == best["metric"] == actual.corrected.own
     assert record["held_out"] == record["comparison"]["branches"][1]["accuracy"]
-    assert record["optimism"]["value"] == best["metric"] - record["held_out"]["value"]
-    assert f"{actual.on_dev.value:.3f} on dev" in str(actual)
+    assert record["optimism"] == record["dev"] - record["new_rows"]["value"]
+    assert record["new_rows"]["low"] < record["new_rows"]["value"] < record["new_rows"]["high"]
+    assert f"chosen by: {actual.corrected.own:.3f};" in str(actual)
+    assert f"estimated from them: {actual.corrected.estimate.value:.3f} (" in str(actual)
     assert actual.instruction in str(actual)
     run = json.loads((Path(record["runs"][1]) / "run.json").read_text())
     assert run["manipulate"]["instruction"] == actual.instruction

@@ -17,7 +17,8 @@ def test_an_instruction_is_chosen_by_the_main_metric(name: str) -> None:
     assert found.metric.name == name == found.comparison.main_metric
     run = found.comparison.runs[-1]
     assert found.held_out.value == pytest.approx(estimate(METRICS[name], run.results[-1].metric_input).value)
+    assert found.corrected.own == pytest.approx(last.standings[found.instruction].metric)
     sign = 1 if METRICS[name].higher_is_better else -1
-    assert found.optimism.value == pytest.approx(sign * (found.on_dev.value - found.held_out.value))
+    assert found.optimism == pytest.approx(sign * (found.corrected.own - found.corrected.estimate.value))
     assert f"{METRICS[name].title} per rung" in found.table().caption
     assert found.to_json()["metric"] == name
