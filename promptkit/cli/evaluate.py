@@ -91,7 +91,7 @@ def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) ->
         from promptkit.runs.by_label import check_labels
 
         task = config.load_task()
-        check_labels(unanswered_input(config.build_first_aligner(task), task))
+        check_labels(unanswered_input(config.build_first_aligner(task), task, config.split or task.spec.split))
 
 
 def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) -> None:

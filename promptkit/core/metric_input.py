@@ -35,7 +35,8 @@ class MetricInput:
     accepted: tuple[tuple[str, ...], ...]
     """The accepted answers of each row: its gold label or choice, or all correct texts."""
     labels: tuple[str, ...] = ()
-    """The names of the labels, in the order of the columns of `logprobs` and of the sets; empty for choices and texts."""
+    """The names of the labels, in the order of the columns of `logprobs` and of the sets; for texts, the answers of a closed
+    set. Empty for choices and other texts."""
     gold: Integers
     """The index of each row's gold label or choice, shape (N,); 0 for other kinds and for unanswered rows with choices."""
     logprobs: Floats
@@ -50,7 +51,7 @@ class MetricInput:
     samples_answered: Bools
     """Whether each of a row's n texts contains an answer, shape (N, n)."""
     gold_sets: Bools
-    """Whether each label applies to each row, shape (N, K); K is 0 except for sets of labels."""
+    """Whether each label applies to each row, shape (N, K); K is 0 except for sets of labels and texts of a closed set."""
     predicted_sets: Bools
     """Whether each label is predicted for each row, shape (N, K); False for a row without an answer."""
     gold_values: Floats | None = None
@@ -217,6 +218,18 @@ class MetricInput:
             valid: Whether the answer of each row is valid under its schema, shape (N,); None without a schema.
         """
         return replace(self, fields=dict(fields), valid=valid)
+
+    def with_closed_answers(self, answers: Sequence[str], gold: Integers, predicted: Sequence[int | None]) -> MetricInput:
+        """Returns the input of texts that are all among the answers of a closed set.
+
+        Args:
+            answers: All possible answers.
+            gold: The index of the correct answer of each row, shape (N,).
+            predicted: The index of the predicted answer of each row; None for a row without an answer.
+        """
+        one_hot = np.eye(len(answers) + 1, len(answers), dtype=bool)
+        index = [len(answers) if each is None else each for each in predicted]
+        return replace(self, labels=tuple(answers), gold_sets=one_hot[gold], predicted_sets=one_hot[index])
 
     def with_folds(self, folds: Sequence[int]) -> MetricInput:
         """Returns the input of rows that were predicted by a predictor for each fold.

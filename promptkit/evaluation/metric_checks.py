@@ -33,10 +33,16 @@ def check_metrics(asked: Sequence[Asked], reader: OutputReader, task: Task) -> N
         check(asked, unanswered_input(reader, task))
 
 
-def unanswered_input(reader: OutputReader, task: Task) -> MetricInput:
-    """Returns the input of the metrics of one row without an answer, which has the kind of the predictions of an aligner."""
-    row = task.rows(task.spec.split)[0]
-    return reader.outcome([{**reader.unanswered(row), "no_answer": True}]).metric_input
+def unanswered_input(reader: OutputReader, task: Task, split: str | None = None) -> MetricInput:
+    """Returns the input of the metrics of rows without an answer, which has the kind of the predictions of an aligner.
+
+    Args:
+        reader: The aligner.
+        task: The task.
+        split: The split whose rows it contains; the first row of the task's default split if None.
+    """
+    rows = task.rows(task.spec.split)[:1] if split is None else task.rows(split)
+    return reader.outcome([{**reader.unanswered(row), "no_answer": True} for row in rows]).metric_input
 
 
 def with_asked(run: Run, asked: Sequence[Asked]) -> Run:

@@ -6,7 +6,7 @@ The first one is the main metric of a run: the first column of tables, and what 
 from __future__ import annotations
 
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
 
@@ -23,6 +23,8 @@ Asked = str | Metric
 """A metric that was asked for: the name of a registered one, or a metric."""
 MetricLike = str | Metric | type[Metric] | RowFunction
 """What a user can ask for in Python: a name, `FILE.py:NAME`, a metric, its class, or a function."""
+SHOWN = 5
+"""The maximum number of members of a family of metrics that a message names."""
 _FILE = ".py:"
 """What follows the name of a file in the spelling of a metric in a file."""
 
@@ -151,12 +153,19 @@ def chosen(asked: Sequence[Asked], rows: MetricInput) -> dict[str, Metric]:
                 f"The metric {name} does not apply to these predictions",
                 code="metric-not-applicable",
                 got=f"predictions of {rows.kind.replace('_', ' ')}",
-                hint=f"Metrics that apply: {', '.join(known)}",
+                hint=f"Metrics that apply: {', '.join(_listed(known))}",
                 metric=name,
                 kind=rows.kind,
             )
         first[name] = metric
     return first | {name: metric for name, metric in defaults(rows).items() if name not in first}
+
+
+def _listed(names: Collection[str]) -> list[str]:
+    """Returns names of metrics, with the prefix of a family in place of many members: `precision@...`."""
+    members = {family.prefix: [name for name in names if name.startswith(family.prefix)] for family in FAMILIES}
+    short = {name: f"{prefix}..." for prefix, each in members.items() if len(each) > SHOWN for name in each}
+    return [*dict.fromkeys(short.get(name, name) for name in names)]
 
 
 def check(asked: Sequence[Asked], rows: MetricInput) -> None:

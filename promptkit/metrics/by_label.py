@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.base import SHARED_LABELS, Interval
+from promptkit.metrics.base import Interval
 from promptkit.metrics.indicators import indicators
 from promptkit.metrics.intervals import Subset
 
@@ -44,8 +44,8 @@ class _OfLabel:
         return self.name
 
     def applies_to(self, rows: MetricInput) -> bool:
-        """Returns whether all rows share their labels, and this is one of them."""
-        return rows.kind in SHARED_LABELS and self.label in rows.labels
+        """Returns whether all rows share their labels, or texts their possible answers, and this is one of them."""
+        return self.label in rows.labels
 
     def _columns(self, rows: MetricInput) -> tuple[Floats, Floats]:
         """Returns whether the label is correct, and whether it is predicted, as 0 or 1, shape (N,) each."""

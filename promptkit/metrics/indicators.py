@@ -16,7 +16,7 @@ def indicators(rows: MetricInput) -> tuple[Floats, Floats]:
 
     Nothing is predicted for a row without an answer.
     """
-    if rows.kind == "label_sets":
+    if rows.kind != "labels":
         return rows.gold_sets.astype(float), rows.predicted_sets.astype(float)
     one_hot = np.eye(rows.logprobs.shape[1])
     predicted: Floats = one_hot[rows.predicted] * rows.answered[:, None]

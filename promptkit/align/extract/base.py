@@ -11,7 +11,7 @@ import numpy as np
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
 from promptkit.align.extract.numbers import to_number
-from promptkit.align.extract.outcome import numbers_of, texts_outcome, with_numbers
+from promptkit.align.extract.outcome import numbers_of, texts_outcome, with_closed_answers, with_numbers
 from promptkit.align.gold_text import GoldText
 from promptkit.align.vote_counts import majority
 from promptkit.core.answer_record import AnswerRecord, GenerationRecord
@@ -69,6 +69,8 @@ class Extraction:
     verb: ClassVar[VerbName] = "Generate"
     has_scores: ClassVar[bool] = False
     labels: ClassVar[tuple[str, ...]] = ()
+    closed_answers: ClassVar[tuple[str, ...]] = ()
+    """All answers that it can find, if they are a closed set; figures of each of them are then available."""
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -280,6 +282,7 @@ class Extraction:
     def outcome(self, records: Sequence[AnswerRecord], scores: Floats | None = None) -> Outcome:
         """Returns the extracted answers and, with several texts for each row, the accuracies of votes among them."""
         outcome = texts_outcome(records, self.samples, self.normalized, self.compared)
+        outcome = with_closed_answers(outcome, self.closed_answers, self.normalized)
         return with_numbers(outcome, records) if self.numeric else outcome
 
     def target(self, row: LabeledExample, example: Example, label_token_counts: tuple[int, ...]) -> Target:

@@ -47,6 +47,28 @@ def texts_outcome(
     return Outcome(metric_input=metric_input, predictions=predictions, predicted={})
 
 
+def with_closed_answers(outcome: Outcome, answers: Sequence[str], normalized: Callable[[str], str]) -> Outcome:
+    """Returns an outcome with the answers of a closed set as labels.
+
+    It is unchanged if a row has none of them as correct answer, or another text is predicted. If several answers of a row are
+    correct, the predicted one is its label, or else the first.
+
+    Args:
+        outcome: The extracted answers.
+        answers: All possible answers; empty for free texts.
+        normalized: Returns the normal form of an answer.
+    """
+    known = {normalized(answer): index for index, answer in enumerate(answers)}
+    texts = [[normalized(answer) for answer in each] for each in outcome.metric_input.accepted]
+    correct = [[known[text] for text in each if text in known] for each in texts]
+    predicted = [None if text is None else known.get(normalized(text), -1) for text in outcome.predictions]
+    if not all(correct) or -1 in predicted:
+        return outcome
+    gold = [index if index in each else each[0] for index, each in zip(predicted, correct, strict=True)]
+    rows = outcome.metric_input.with_closed_answers(answers, np.array(gold, int), predicted)
+    return replace(outcome, metric_input=rows)
+
+
 def with_numbers(outcome: Outcome, records: Sequence[AnswerRecord]) -> Outcome:
     """Returns an outcome with the numbers that the correct answers and the predictions are.
 

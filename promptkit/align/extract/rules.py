@@ -80,6 +80,7 @@ class Option(Extraction):
     letters: str = ""
     """The letters of the options, such as `ABCD`. Rows with answer candidates define their own; empty allows any letter."""
     name: ClassVar[str] = "option"
+    closed_answers: ClassVar[tuple[str, ...]] = tuple(string.ascii_uppercase)
 
     def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the chosen option, or None if the text chooses no option or several."""
@@ -100,6 +101,7 @@ class YesNo(Extraction):
     """Extracts `yes` or `no`: the stated answer, or else the first word of the text, or else the last of these words."""
 
     name: ClassVar[str] = "yes_no"
+    closed_answers: ClassVar[tuple[str, ...]] = ("yes", "no")
 
     def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns `yes` or `no`, or None if the text contains neither, or `yes or no`."""
