@@ -34,10 +34,17 @@ def design_effect(values: Floats, folds: Integers | None) -> float:
         values: The value of each row, shape (N,).
         folds: The fold of each row, shape (N,); None if one predictor predicts all rows.
     """
-    if folds is None:
-        return 1.0
-    count = len(np.unique(folds))
-    return 1 + len(values) * (1 + 1 / count) * variance_ratio(values, folds)
+    return 1 + len(values) * added_ratio(values, folds)
+
+
+def added_ratio(values: Floats, folds: Integers | None) -> float:
+    """Returns the variance that the predictors of folds add to a mean over rows, divided by that of a row; 0 without folds.
+
+    Args:
+        values: The value of each row, shape (N,).
+        folds: The fold of each row, shape (N,); None if one predictor predicts all rows.
+    """
+    return 0.0 if folds is None else (1 + 1 / len(np.unique(folds))) * variance_ratio(values, folds)
 
 
 def variance_ratio(values: Floats, folds: Integers) -> float:

@@ -7,7 +7,9 @@ mean over resamples. The predictions are not made again.
 
 The interval has the percentiles of the resamples; that of a share of rows is the Wilson interval with the variance of the
 resamples, so that it has a width even if every row is right. Each resample is scored on about 37% of the rows only, which
-makes the interval wider than it would have to be for a candidate that is known in advance, and includes the choice.
+makes the interval wider than it would have to be for a candidate that is known in advance, and includes the choice. If each
+fold of the rows has its own predictor, the variance between the predictors is added (`promptkit.metrics.between_folds`): the
+resamples contain that of the rows only.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.metrics.intervals import Estimate, Statistic, resamples, wilson
+from promptkit.metrics.between_folds import added_ratio
+from promptkit.metrics.intervals import Estimate, Statistic, resamples, widened, wilson
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Bools, Floats, Integers
@@ -42,6 +45,16 @@ class Corrected:
     def optimism(self) -> float:
         """By how much the score on the rows that it was chosen by is too high."""
         return self.own - self.estimate.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Between:
+    """The variance that the predictors of folds add to an estimate."""
+
+    ratio: float = 0.0
+    """This variance, divided by that of a row."""
+    of_row: float = 0.0
+    """The variance of a row."""
 
 
 def best(values: Floats, weights: Floats) -> Integers:
@@ -101,16 +114,18 @@ def corrected_statistic(options: Sequence[Statistic], chosen: Integers, rows: in
     return Corrected(own=own, estimate=_estimate(own, rows, scores, is_share=is_share))
 
 
-def corrected(values: Floats, chosen: Integers) -> Corrected:
+def corrected(values: Floats, chosen: Integers, folds: Integers | None = None) -> Corrected:
     """Returns the corrected score of a choice.
 
     Args:
         values: The value of each row, shape (C, N); those of a candidate that is never chosen do not matter.
         chosen: The candidate that is chosen by the rows as they are, then by each resample of `resamples`, shape (1 + B,).
+        folds: The fold of each row, shape (N,), if each fold has its own predictor; None if one predictor predicts all rows.
     """
     own, scores = values[chosen[0]], _scores_outside(values, chosen)
     mean = float(own.mean())
-    return Corrected(own=mean, estimate=_estimate(mean, len(own), scores, is_share=_are_shares(own)))
+    between = _Between(ratio=added_ratio(own, folds), of_row=float(own.var()))
+    return Corrected(own=mean, estimate=_estimate(mean, len(own), scores, is_share=_are_shares(own), between=between))
 
 
 def corrected_difference(values: Floats, chosen: Integers, other: Integers) -> Estimate:
@@ -140,7 +155,7 @@ def _outside(rows: int) -> Bools:
     return outside
 
 
-def _estimate(own: float, rows: int, scores: Floats, *, is_share: bool) -> Estimate:
+def _estimate(own: float, rows: int, scores: Floats, *, is_share: bool, between: _Between = _Between()) -> Estimate:
     """Returns the mean of the scores of resamples with its interval.
 
     Args:
@@ -148,16 +163,18 @@ def _estimate(own: float, rows: int, scores: Floats, *, is_share: bool) -> Estim
         rows: The number of rows.
         scores: The scores of the resamples.
         is_share: Whether the score is a share of rows, from 0 to 1.
+        between: The variance that is added to that of the scores.
     """
     if rows < 2:
         return wilson(own, rows) if is_share else Estimate(value=own, low=-np.inf, high=np.inf)
-    value = float(scores.mean())
+    value, variance = float(scores.mean()), float(scores.var())
     if is_share:
-        variance = float(scores.var())
-        count = value * (1 - value) / variance if variance > TINY else float(_outside(rows).sum(1).mean())
+        over_rows = variance / (value * (1 - value)) if variance > TINY else 1 / float(_outside(rows).sum(1).mean())
+        count = 1 / (over_rows + between.ratio)
         return wilson(value * count, count)
     low, high = np.percentile(scores, [2.5, 97.5])
-    return Estimate(value=value, low=float(low), high=float(high))
+    factor = (1 + between.ratio * between.of_row / variance) ** 0.5 if variance > TINY else 1.0
+    return widened(Estimate(value=value, low=float(low), high=float(high)), factor, bounds=(-np.inf, np.inf))
 
 
 def _are_shares(values: Floats) -> bool:

@@ -4,6 +4,11 @@ The race is repeated on bootstrap resamples of its rows, from the answers that i
 of each resample is scored on the rows that were not drawn (`promptkit.metrics.selection`). A row that is drawn keeps its place
 in the order of the rows, so that each stage has the drawn rows of its first blocks, with the scores of that stage. A candidate
 that the race dropped has no later answers: it is dropped there in every resample.
+
+Each fold has its own demonstrations and fits, and the recommended predictor is yet another one, which is fitted on all rows.
+The intervals of the winner and of the best baseline therefore contain the variance between the predictors of the folds, which
+resamples of rows do not show (`promptkit.metrics.between_folds`). The interval of their difference is one over rows only: both
+learn from the same rows, so that a part of this variance is common to both, and how large a part is not known.
 """
 
 from __future__ import annotations
@@ -45,25 +50,28 @@ class RaceEstimate:
         return self.difference is None or self.difference.low > 0
 
 
-def estimate(course: Course, entrants: Sequence[Entrant], settings: RaceSettings) -> RaceEstimate:
+def estimate(
+    course: Course, entrants: Sequence[Entrant], settings: RaceSettings, folds: Integers | None = None
+) -> RaceEstimate:
     """Estimates what the winner of a race scores on new rows.
 
     Args:
         course: The course of the race.
         entrants: The candidates of the race.
         settings: The settings of the race.
+        folds: The fold of each row of the race, shape (rows,), if each fold has its own predictor; None otherwise.
     """
     rules = settings.rules(entrants)
     values = course.last.spread(settings.values(course.last.scores), len(entrants))
     chosen = replay(course, rules, settings, resamples(course.last.rows))
-    winner = corrected(values, chosen)
+    winner = corrected(values, chosen, folds)
     baselines = [number for number, each in enumerate(entrants) if each.prompt is None and not np.isnan(values[number]).any()]
     if not baselines:
         return RaceEstimate(winner=winner, baseline=None, best_baseline=None, difference=None)
     of_baselines = np.array(baselines)[best(values[baselines], resamples(course.last.rows))]
     return RaceEstimate(
         winner=winner,
-        baseline=corrected(values, of_baselines),
+        baseline=corrected(values, of_baselines, folds),
         best_baseline=int(of_baselines[0]),
         difference=corrected_difference(values, chosen, of_baselines),
     )

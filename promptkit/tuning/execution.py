@@ -97,7 +97,9 @@ class Execution:
     def _report(self, stage: Stage) -> None:
         values = self._settings.values(stage.scores)
         scored = [(float(row.mean()), -place) for place, row in enumerate(values) if not np.isnan(row).any()]
-        best = [(self._contest.candidates[stage.asked[-place]].name, score) for score, place in sorted(scored)[::-1]]
+        best = [
+            (self._contest.candidates[stage.asked[-place]].name, self._signed(score)) for score, place in sorted(scored)[::-1]
+        ]
         progress = TuningProgress(
             rows=stage.rows,
             of=len(self._rows),
@@ -111,7 +113,7 @@ class Execution:
 
     def _finish(self, course: Course) -> None:
         contest, tuning = self._contest, self._tuning
-        estimated = estimate(course, contest.candidates, self._settings)
+        estimated = estimate(course, contest.candidates, self._settings, np.array(self._rows.folds[: course.last.rows]))
         chosen = course.winner if estimated.beats_baseline else estimated.best_baseline
         assert chosen is not None, "without baselines the winner is recommended"
         known = self._estimate_of(chosen, course, estimated)
@@ -126,14 +128,15 @@ class Execution:
             task=tuning.task.name,
             model=", ".join(dict.fromkeys(each.predictor.model.name for each in tuning.space.prompts)),
             metric=self._metric.name,
+            higher_is_better=self._metric.higher_is_better,
             rows=len(self._rows),
             folds=self._rows.of,
             answered=course.last.rows,
             winner=contest.candidates[course.winner].name,
-            score=self._signed(estimated.winner.own),
-            estimate=self._figure(estimated.winner.estimate),
+            score=metric_estimate(self._metric, winner).value,
+            estimate=self._bounded(estimated.winner.estimate),
             baseline=None if estimated.best_baseline is None else contest.candidates[estimated.best_baseline].name,
-            baseline_estimate=None if baseline is None else self._figure(baseline.estimate),
+            baseline_estimate=None if baseline is None else self._bounded(baseline.estimate),
             difference=None if estimated.difference is None else self._figure(estimated.difference),
             beats_baseline=estimated.beats_baseline,
             end=course.last.end or "",
@@ -178,13 +181,13 @@ class Execution:
         baselines = {}
         if estimated.baseline is not None and estimated.best_baseline is not None:
             name = self._contest.candidates[estimated.best_baseline].name
-            baselines[name] = {self._metric.name: self._figure(estimated.baseline.estimate)}
+            baselines[name] = {self._metric.name: self._bounded(estimated.baseline.estimate)}
         return Estimate(
             task=self._tuning.task.name,
             split=self._tuning.task.spec.split,
             rows=course.last.rows,
             folds=self._rows.of,
-            metrics={self._metric.name: self._figure(corrected.estimate)},
+            metrics={self._metric.name: self._bounded(corrected.estimate)},
             baselines=baselines,
             notes=(f"The best of {len(self._contest.candidates)} candidates; the estimate is corrected for this choice",),
             command=self._tuning.command,
@@ -202,7 +205,7 @@ class Execution:
         drops = [(stage, each) for stage in course.stages for each in stage.dropped if each.candidate == number]
         asked = [stage for stage in course.stages if number in stage.asked]
         scored = [found for stage in reversed(asked) if (found := self._contest.predictions(number, stage.rows)) is not None]
-        score = metric_estimate(self._metric, scored[0]) if scored else None
+        score = metric_estimate(self._metric, scored[0].with_folds(self._rows.folds[: len(scored[0])])) if scored else None
         return Standing(
             name=candidate.name,
             is_baseline=candidate.prompt is None,
@@ -230,6 +233,11 @@ class Execution:
     def _signed(self, value: float) -> float:
         """Returns a mean of race values as the metric: the race negates metrics for which lower is better."""
         return value if self._metric.higher_is_better else -value
+
+    def _bounded(self, interval: Interval) -> Figure:
+        """Returns an estimate of the metric, which is within its bounds, also if it was estimated from pseudo-values."""
+        figure, (low, high) = self._figure(interval), self._metric.bounds
+        return Figure(**{name: min(max(value, low), high) for name, value in figure.model_dump().items()})
 
     def _figure(self, interval: Interval) -> Figure:
         if self._metric.higher_is_better:

@@ -22,7 +22,7 @@ class Standing(_Frozen):
     rows: int
     """The number of rows that it answered."""
     score: float | None
-    """Its score on these rows, which is too high for the best of many candidates; None if it was never fitted."""
+    """Its score on these rows, which is too good for the best of many candidates; None if it was never fitted."""
     low: float | None = None
     high: float | None = None
     """The 95% interval of the score, without regard to the choice."""
@@ -66,12 +66,14 @@ class TuningResult(_Frozen):
     """The number of folds."""
     answered: int
     """The number of rows that the winner answered."""
+    higher_is_better: bool
+    """Whether a higher value of the metric is better."""
     winner: str
     """The best prompt and alignment."""
     score: float
-    """Its score on the rows that it was chosen by."""
+    """The metric on the rows that it was chosen by."""
     estimate: Figure
-    """The estimate of its score on new rows, with its 95% interval."""
+    """The estimate of its score on new rows, with its 95% interval, which contains the variance between the folds."""
     baseline: str | None
     """The best baseline; None without baselines."""
     baseline_estimate: Figure | None
@@ -111,8 +113,9 @@ class TuningResult(_Frozen):
 
     @property
     def optimism(self) -> float:
-        """By how much the score of the winner on the rows that it was chosen by is too high."""
-        return self.score - self.estimate.value
+        """By how much the score of the winner on the rows that it was chosen by is better than expected on new rows."""
+        gap = self.score - self.estimate.value
+        return gap if self.higher_is_better else -gap
 
 
 def best_first(standings: Sequence[Standing], *, higher_is_better: bool) -> list[Standing]:

@@ -83,7 +83,7 @@ class Tuned:
             for each in self.standings[:count]
         ]
         more = len(self.standings) - len(rows)
-        caption = "each row is predicted from the other folds; the score of the best of many candidates is too high"
+        caption = "each row is predicted from the other folds; the score of the best of many candidates is too good"
         return Table(
             title=f"{self.result.task} · {self.result.rows} labeled rows · {self.result.folds} folds · {self.result.model}",
             columns=("candidate", self.result.metric, "rows", "tokens", "dropped"),

@@ -40,15 +40,15 @@ def row_scores(metric: Metric, predictions: MetricInput) -> Floats:
     """Returns a score for each row, whose mean is the metric, with its sign changed if lower is better; shape (N,).
 
     For a metric that is no mean over rows, such as macro F1, these are the pseudo-values of the jackknife (Tukey 1958; Miller
-    1974, Biometrika 61): n times the metric minus n - 1 times the metric without the row. Their mean is the metric up to a
-    bias of order 1/n, and they are compared by the same paired tests as the values of rows.
+    1974, Biometrika 61): n times the metric minus n - 1 times the metric without the row. All are shifted by the same amount,
+    so that their mean is the metric itself and not its jackknife estimate, which differs from it by a term of order 1/n. They
+    are compared by the same paired tests as the values of rows.
     """
     of_rows, n = statistic(metric, predictions), len(predictions)
-    if n < 2:
-        scores = of_rows(np.ones((1, n)))
-    else:
-        without = (1 - np.eye(n)) * n / (n - 1)  # each row is left out once; the weights sum to n
-        scores = n * of_rows(np.ones((1, n))) - (n - 1) * of_rows(without)
+    scores = of_rows(np.ones((1, n)))
+    if n > 1:
+        without = of_rows((1 - np.eye(n)) * n / (n - 1))  # each row is left out once; the weights sum to n
+        scores = scores + (n - 1) * (without.mean() - without)
     return scores if metric.higher_is_better else -scores
 
 

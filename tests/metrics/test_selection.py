@@ -94,6 +94,35 @@ def test_the_interval_of_other_values_has_the_percentiles_of_the_resamples() -> 
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
+@pytest.mark.parametrize("is_share", [True, False])
+def test_the_interval_contains_the_score_of_a_further_predictor_where_those_of_folds_differ(is_share: bool) -> None:
+    """The accuracy of each fold's predictor, and of the further one, deviates from that of the candidate."""
+    generator, folds = np.random.default_rng(11), np.arange(100) % 5
+    over_rows, both = [], []
+    for _ in range(200):
+        deviations = generator.normal(0, 0.07, (4, 6))
+        values = (generator.random((4, 100)) < 0.6 + deviations[:, folds]) * 1.0
+        if not is_share:
+            values = 3 * values - 1
+        chosen = best(values, resamples(100))
+        truth = 0.6 + deviations[chosen[0], 5]
+        truth = truth if is_share else 3 * truth - 1
+        for inside, of_rows in ((over_rows, None), (both, folds)):
+            found = corrected(values, chosen, of_rows).estimate
+            inside.append(found.low <= truth <= found.high)
+    assert np.mean(both) >= 0.93
+    assert np.mean(both) > np.mean(over_rows) + 0.02
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_folds_widen_the_interval_also_if_all_rows_are_alike(accuracy: float) -> None:
+    values, folds = np.full((1, 40), accuracy), np.arange(40) % 5
+    chosen = best(values, resamples(40))
+    narrow, wide = corrected(values, chosen).estimate, corrected(values, chosen, folds).estimate
+    assert wide.value == narrow.value == accuracy
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
 @pytest.mark.parametrize("accuracies", [[0.7] * 5, [0.5, 0.6, 0.7, 0.8]])
 def test_the_estimate_is_about_unbiased(accuracies: list[float]) -> None:
     generator = np.random.default_rng(8)

@@ -69,6 +69,19 @@ def test_a_clearly_better_candidate_beats_the_baseline_and_an_equal_one_does_not
         assert found.difference.value == pytest.approx(found.winner.estimate.value - found.baseline.estimate.value)
 
 
+def test_the_predictors_of_folds_widen_the_intervals_but_not_that_of_the_difference() -> None:
+    original = match([0.5, 0.9, 0.6], baselines=1)
+    course, folds = original.run(), np.arange(100) % 5 + 1
+    found = estimate(course, original.entrants, original.settings)
+    wider = estimate(course, original.entrants, original.settings, folds)
+    assert wider.difference == found.difference
+    for over_rows, both in ((found.winner, wider.winner), (found.baseline, wider.baseline)):
+        assert over_rows is not None
+        assert both is not None
+        assert (both.own, both.estimate.value) == (over_rows.own, pytest.approx(over_rows.estimate.value))
+        assert both.estimate.low < over_rows.estimate.low < over_rows.estimate.high < both.estimate.high
+
+
 def test_baselines_without_scores_are_left_out() -> None:
     original = match([0.5, 0.9, 0.6], baselines=2)
     original.values[0] = np.nan

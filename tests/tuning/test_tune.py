@@ -12,6 +12,7 @@ from promptkit.align.chain import CALIBRATIONS, make_chain, reader_for
 from promptkit.core.errors import RunError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import build
+from promptkit.metrics.table import METRICS
 from promptkit.models.registry import load
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
@@ -132,12 +133,23 @@ def test_a_budget_that_is_spent_by_the_first_block_leaves_prompts_untried(tmp_pa
 
 @pytest.mark.parametrize("metric", ["macro_f1", "log_loss", "brier"])
 def test_candidates_are_compared_by_other_metrics(tmp_path: Path, metric: str) -> None:
-    tuned = tune_space(tuning(ROWS[:40], metric=metric), out=tmp_path)
+    calls: list[TuningProgress] = []
+    tuned = tune_space(tuning(ROWS[:40], metric=metric), out=tmp_path, progress=calls.append)
     figure = tuned.result.estimate
     assert tuned.result.metric == metric
     assert figure.low <= figure.value <= figure.high
     scored = [each.score for each in tuned.standings if each.score is not None and each.rows == tuned.result.answered]
     assert scored == sorted(scored, reverse=metric == "macro_f1")
+    scores = {each.name: each.score for each in tuned.standings}
+    assert tuned.result.score == scores[tuned.result.winner]
+    assert calls[-1].leaders == tuple((name, pytest.approx(scores[name])) for name, _ in calls[-1].leaders)
+    assert [point.score for point in tuned.result.curve[-1:]] in ([], [tuned.result.score])
+    sign = 1 if metric == "macro_f1" else -1
+    assert tuned.result.optimism == pytest.approx(sign * (tuned.result.score - figure.value))
+    assert tuned.result.optimism > -0.01
+    low, high = METRICS[metric].bounds
+    assert low <= figure.low
+    assert figure.high <= high
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
