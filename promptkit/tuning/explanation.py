@@ -24,7 +24,9 @@ def summary(result: TuningResult, leaderboard: Table, predictor: Path) -> str:
 def verdict(result: TuningResult) -> str:
     """Returns the recommendation with its estimate, and the comparison with the best baseline."""
     lines = []
-    if result.baseline is not None and result.difference is not None:
+    if result.winner == result.baseline:
+        lines.append(f"Nothing beats the best baseline: {result.baseline} is the best of all candidates")
+    elif result.baseline is not None and result.difference is not None:
         gain = f"{_signed(result.difference)} against {result.baseline}"
         lines.append(
             f"{result.winner} beats the best baseline: {gain}"

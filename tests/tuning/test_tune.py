@@ -20,6 +20,7 @@ from promptkit.tuning.baseline_predictor import BaselinePredictor, load_predicto
 from promptkit.tuning.baselines import free_baselines
 from promptkit.tuning.budget import Budget
 from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.explanation import verdict
 from promptkit.tuning.result import Tuned
 from promptkit.tuning.space import Space
 from promptkit.tuning.tune import tune_space
@@ -78,6 +79,11 @@ def test_nothing_is_recommended_that_does_not_beat_the_baseline(tmp_path: Path) 
     expected = [max(each, key=lambda label: each[label]) for each in scores]
     assert [*tuned.predictor.predict([dict(item.texts) for item in items]).predictions] == expected
     assert tuned.estimate.low <= tuned.estimate.value <= tuned.estimate.high
+    prompt_wins = tuned.result.model_copy(update={"winner": "2 shots"})
+    baseline_wins = tuned.result.model_copy(update={"winner": tuned.result.baseline})
+    assert f"against {tuned.result.baseline}" in verdict(prompt_wins)
+    assert "against" not in verdict(baseline_wins)
+    assert f"Nothing beats the best baseline: {tuned.result.baseline}" in verdict(baseline_wins)
 
 
 class Stopped(Exception):
