@@ -12,7 +12,7 @@ from promptkit.config.answer import AnswerOptions
 from promptkit.config.modality import build_first_stages
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.values import parse_settings
-from promptkit.tasks.options import DataOptions
+from promptkit.tasks.options import DataOptions, TableOptions
 from promptkit.tasks.resolve import resolve_task
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ def doctor(
     ] = "sentiment",
     limit: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 64,
     prompt_options: Annotated[PromptOptions, PROMPT],
-    data_options: Annotated[
-        DataOptions,
-        opts.Expand(only=("data", "label_column", "inputs", "labels", "answer_column", "answer_fields", "answer_schema")),
-    ],
+    data_options: Annotated[DataOptions, opts.Expand(only=("data", *TableOptions.model_fields))],
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest accepted difference of a label's log-probability, in nats.")
     ] = 2e-3,

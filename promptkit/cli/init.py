@@ -9,9 +9,7 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.core.errors import TaskError
-from promptkit.tasks.options import DataOptions
-
-COLUMNS = opts.Expand(without=("split", "data", "train", "split_train"))
+from promptkit.tasks.options import TableOptions
 
 
 @opts.expand_options
@@ -22,13 +20,12 @@ def init(
             metavar="FILE", help="Data file (csv, tsv, jsonl, parquet, xlsx) with named columns, or folder of images by class."
         ),
     ],
-    data_options: Annotated[DataOptions, COLUMNS],
+    table_options: TableOptions,
 ) -> None:
     """Write a task file for a data file, with a template, or for images."""
-    from promptkit.tasks.resolve import table_columns
     from promptkit.tasks.starter import starter_files
 
-    contents = starter_files(file, table_columns(data_options))
+    contents = starter_files(file, table_options)
     existing = next((path for path in contents if path.exists()), None)
     if existing is not None:
         hint = "Move it, or use it without changes"

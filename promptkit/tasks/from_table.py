@@ -29,6 +29,7 @@ from promptkit.tasks.gold_labels import count_unlabeled
 from promptkit.tasks.image_checks import ONE_LABEL_OF_IMAGES
 from promptkit.tasks.json_table import JsonAnswer, json_answer
 from promptkit.tasks.label_values import check_declared, label_values, several_label_values
+from promptkit.tasks.options import PYTHON_NAMES, TableOptions
 from promptkit.tasks.scale import check_given_values
 from promptkit.tasks.source import Source
 from promptkit.tasks.spec import JSON, TaskSpec
@@ -38,51 +39,6 @@ _EVALUATED = ("test", "validation", "val", "valid", "dev")
 """The splits that are evaluated by default, in this order; a single table is evaluated under any name."""
 NUMBER_TOKENS = 16
 """Maximum number of tokens of a generated number, for a table."""
-
-
-PYTHON_NAMES = {
-    "label_column": "label",
-    "answer_column": "answer",
-    "answer_fields": "answer",
-    "answer_schema": "schema",
-    "id_column": "id",
-}
-"""Option of the command line -> its name in Python, where they differ."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """What the columns of a table mean. By default the columns and labels are chosen by their values."""
-
-    label: str | None = None
-    """The column of the labels."""
-    inputs: Sequence[str] = ()
-    """The columns that the template shows."""
-    labels: Sequence[str] = ()
-    """The labels in order."""
-    template: str | Path | None = None
-    """The template; its variables are columns, or the names of columns as the default template writes them."""
-    answer: str | None = None
-    """The column of the correct answer, if the model generates it. Its first line is compared, or with a schema the object."""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """Field -> column, if the model generates a JSON object with a column for each field."""
-    schema: JsonSchema | None = None
-    """The schema of the JSON objects; by default the types of the fields are those of the values of their columns."""
-    multi_label: bool = False
-    """Whether any number of the labels can apply to a row."""
-    ordinal: bool = False
-    """Whether the labels are in ascending order."""
-    values: Mapping[str, float] = field(default_factory=dict)
-    """The labels and their values on a numeric scale, if they are given."""
-    numeric: bool = False
-    """Whether the label or answer column contains numbers."""
-    id: str | None = None
-    """The column of the user's own ids, which results show."""
-
-    @property
-    def generates(self) -> bool:
-        """Whether the model generates the answer."""
-        return bool(self.answer or self.fields) or self.schema is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +65,21 @@ class TableLayout:
 
 
 def task_from_tables(
-    tables: Mapping[str, Table], name: str, columns: Columns, *, where: str = IN_MEMORY, base: Path | None = None
+    tables: Mapping[str, Table],
+    name: str,
+    options: TableOptions,
+    *,
+    template: str | Path | None = None,
+    where: str = IN_MEMORY,
+    base: Path | None = None,
 ) -> Task:
     """Creates a task from tables in memory.
 
     Args:
         tables: Split -> table. Without a split `train`, demonstrations come from rows of the evaluated split.
         name: The name of the task.
-        columns: What the columns mean.
+        options: What the columns mean.
+        template: The template; its variables are columns, or the names of columns as the default template writes them.
         where: What to call the tables in error messages, such as the path of a file.
         base: The folder that paths of images are relative to; by default the current one.
 
@@ -127,43 +90,46 @@ def task_from_tables(
     """
     split = next((split for split in _EVALUATED if split in tables), next(iter(tables)))
     has_train = split != "train" and "train" in tables
-    layout = read_layout([tables[split], *([tables["train"]] if has_train else [])], name, columns, where)
+    layout = read_layout([tables[split], *([tables["train"]] if has_train else [])], name, options, where, template=template)
     renamed = {"test" if key == split == "train" else key: table for key, table in tables.items()}
     default = "test" if split == "train" else split
     source = Source(
         memory={key: _digest(table.rows) for key, table in renamed.items()},
         inputs=layout.variables,
         label={**layout.label} if isinstance(layout.label, dict) else layout.label,
-        id=columns.id,
+        id=options.id_column,
         splits={} if default == "test" else {"test": default},
     )
     spec = TaskSpec(
         description=f"rows of {name}",
         modality=layout.modality,
         template=layout.template,
-        answer=_extraction(columns, layout.schema),
-        labels=None if columns.generates else words_of(layout.labels),
-        multi_label=columns.multi_label,
-        ordinal=columns.ordinal or (columns.numeric and not columns.generates and not columns.values),
-        values=dict(columns.values) or None,
-        numeric=columns.numeric,
+        answer=_extraction(options, layout.schema),
+        labels=None if options.generates else words_of(layout.labels),
+        multi_label=options.multi_label,
+        ordinal=options.ordinal or (options.numeric and not options.generates and not options.values),
+        values=dict(options.values) or None,
+        numeric=options.numeric,
         sources=[source],
     )
     rows = {key: table.rows for key, table in renamed.items()}
     notes = (*layout.notes, *_note_on_empty_rows(tables[split].rows, [*layout.variables.values()]))
-    if columns.multi_label:
+    if options.multi_label:
         notes = (*notes, *_note_on_unlabeled_rows(tables[split].rows, str(layout.label)))
     return Task(name, spec, source, base or Path(), tables=rows, notes=notes)
 
 
-def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str) -> TableLayout:
+def read_layout(
+    tables: Sequence[Table], name: str, options: TableOptions, where: str, *, template: str | Path | None = None
+) -> TableLayout:
     """Chooses the columns, labels and template that are not given.
 
     Args:
         tables: The tables; the columns are chosen by the first one, and the labels by all.
         name: The name of the task, which the default template contains.
-        columns: What is given.
+        options: What is given.
         where: What to call the tables in error messages.
+        template: The template, if it is given.
 
     Raises:
         InputError: The options or the labels are invalid.
@@ -171,63 +137,64 @@ def read_layout(tables: Sequence[Table], name: str, columns: Columns, where: str
         TemplateError: The template shows the answer.
     """
     rows = tables[0].rows
-    _check_kind(columns)
-    answer = json_answer(rows, column=columns.answer, fields=columns.fields, schema=columns.schema, where=where)
-    label = _label_of(columns, rows, where) if answer is None else answer.label
+    _check_kind(options)
+    answer = json_answer(
+        rows, column=options.answer_column, fields=options.answer_fields, schema=options.read_answer_schema(), where=where
+    )
+    label = _label_of(options, rows, where) if answer is None else answer.label
     hidden = [*label.values()] if isinstance(label, dict) else [label]
-    check_columns([*hidden, *columns.inputs, *([] if columns.id is None else [columns.id])], rows, where)
-    labels = () if columns.generates else _labels(tables, hidden[0], columns, where)
+    check_columns([*hidden, *options.inputs, *([] if options.id_column is None else [options.id_column])], rows, where)
+    labels = () if options.generates else _labels(tables, hidden[0], options, where)
     layout = TableLayout(
         label=label,
         variables={},
         labels=labels,
         template="",
         schema=None if answer is None else answer.schema,
-        notes=_notes(columns, hidden, labels, answer, where),
+        notes=_notes(options, hidden, labels, answer, where),
     )
-    if columns.template is not None:
-        variables = _variables_of_template(columns, rows, hidden, where)
-        return replace(layout, variables=variables, template=str(columns.template))
-    shows_answer = next((column for column in hidden if column in columns.inputs), None)
+    if template is not None:
+        variables = _variables_of_template(str(template), options, rows, hidden, where)
+        return replace(layout, variables=variables, template=str(template))
+    shows_answer = next((column for column in hidden if column in options.inputs), None)
     if shows_answer is not None:
-        raise _shows_answer(shows_answer, "answers" if columns.generates else "labels")
-    chosen, unsuitable = _chosen_inputs(columns, rows, hidden, where)
-    if not columns.generates and (image := image_column(rows, chosen)):
-        if columns.multi_label:
+        raise _shows_answer(shows_answer, "answers" if options.generates else "labels")
+    chosen, unsuitable = _chosen_inputs(options, rows, hidden, where)
+    if not options.generates and (image := image_column(rows, chosen)):
+        if options.multi_label:
             raise _several_labels_of_images(image, where)
         return replace(layout, variables={"image": image})
     variables = {variable: column for column, variable in variable_names(chosen).items()}
-    kind: AnswerKind = "schema" if answer else "text" if columns.generates else "labels" if columns.multi_label else "label"
-    template = default_template(name, variables, kind)
+    kind: AnswerKind = "schema" if answer else "text" if options.generates else "labels" if options.multi_label else "label"
     notes = (*layout.notes, *_notes_on_columns(chosen, unsuitable))
-    return replace(layout, variables=variables, template=template, notes=notes)
+    return replace(layout, variables=variables, template=default_template(name, variables, kind), notes=notes)
 
 
-def _label_of(columns: Columns, rows: Rows, where: str) -> str:
+def _label_of(options: TableOptions, rows: Rows, where: str) -> str:
     """Returns the column of the labels, or of answers that are no JSON objects."""
-    given = columns.answer or columns.label
-    return given or (several_labels_column(rows, where) if columns.multi_label else guess_label_column(rows, where))
+    given = options.answer_column or options.label_column
+    return given or (several_labels_column(rows, where) if options.multi_label else guess_label_column(rows, where))
 
 
 def _notes(
-    columns: Columns, hidden: Sequence[str], labels: Sequence[str], answer: JsonAnswer | None, where: str
+    options: TableOptions, hidden: Sequence[str], labels: Sequence[str], answer: JsonAnswer | None, where: str
 ) -> tuple[str, ...]:
     """Returns notes on the column of the labels, and on the schema."""
     (first, *_) = hidden
-    is_given = columns.generates or columns.label or first in (LABEL, LABELS)
+    is_given = options.generates or options.label_column or first in (LABEL, LABELS)
     notes = [] if is_given else [f"The labels are the values of the column {first}."]
     if first in labels:
         notes.append(f"The column {first} contains its own name: does the first line of {where} have the names of the columns?")
     return (*notes, *([answer.note] if answer and answer.note else []))
 
 
-def _chosen_inputs(columns: Columns, rows: Rows, hidden: Sequence[str], where: str) -> tuple[list[str], dict[str, str]]:
+def _chosen_inputs(options: TableOptions, rows: Rows, hidden: Sequence[str], where: str) -> tuple[list[str], dict[str, str]]:
     """Returns the columns that the default template shows, and each unsuitable column with the reason."""
-    if columns.inputs:
-        return [*columns.inputs], {}
-    unseen = {columns.id, *hidden[1:]} - {hidden[0]}
+    if options.inputs:
+        return [*options.inputs], {}
+    unseen = {options.id_column, *hidden[1:]} - {hidden[0]}
     shown = [{column: value for column, value in row.items() if column not in unseen} for row in rows]
-    return input_columns(shown, hidden[0], is_label=not (columns.generates or columns.multi_label), where=where)
+    return input_columns(shown, hidden[0], is_label=not (options.generates or options.multi_label), where=where)
 
 
 def _several_labels_of_images(column: str, where: str) -> InputError:
@@ -271,14 +238,16 @@ def _notes_on_columns(chosen: Sequence[str], unsuitable: Mapping[str, str]) -> l
     ]
 
 
-def _variables_of_template(columns: Columns, rows: Rows, hidden: Sequence[str], where: str) -> dict[str, str]:
+def _variables_of_template(
+    template: str, options: TableOptions, rows: Rows, hidden: Sequence[str], where: str
+) -> dict[str, str]:
     """Template variable -> column, for a template that is given."""
-    offered = [column for column in columns.inputs or rows[0] if column not in hidden]
+    offered = [column for column in options.inputs or rows[0] if column not in hidden]
     named = {variable: column for column, variable in variable_names(offered).items()}
-    used = sorted(Template.load(str(columns.template)).row_variables)
+    used = sorted(Template.load(template).row_variables)
     shows_answer = next((column for column in hidden if column in used), None)
     if shows_answer is not None:
-        raise _shows_answer(shows_answer, "answers" if columns.generates else "labels")
+        raise _shows_answer(shows_answer, "answers" if options.generates else "labels")
     variables = {variable: variable if variable in offered else named.get(variable, variable) for variable in used}
     known = dict.fromkeys(offered, "")
     check_columns([*variables.values()], [known], f"{where}, whose columns the template uses")
@@ -295,17 +264,17 @@ def _shows_answer(column: str, holds: str) -> TemplateError:
     )
 
 
-def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) -> tuple[str, ...]:
+def _labels(tables: Sequence[Table], column: str, options: TableOptions, where: str) -> tuple[str, ...]:
     """The declared labels, those that the source declares, or the values of the column in all tables."""
-    check_declared(columns.labels)
-    declared = tuple(columns.labels or columns.values) or tuple(tables[0].class_names.get(column, ()))
+    check_declared(options.labels)
+    declared = tuple(options.labels or options.values) or tuple(tables[0].class_names.get(column, ()))
     if declared:
         return declared
     rows = [row for table in tables for row in table.rows if column in row]
-    if columns.multi_label:
+    if options.multi_label:
         labels = several_label_values(rows, column)
     else:
-        labels = label_values(rows, column, is_named=columns.label is not None)
+        labels = label_values(rows, column, is_named=options.label_column is not None)
     if len(labels) < 2:
         raise TaskError(
             f"The column {column} of {where} has fewer than two labels",
@@ -320,37 +289,37 @@ def _labels(tables: Sequence[Table], column: str, columns: Columns, where: str) 
     return labels
 
 
-def _extraction(columns: Columns, schema: JsonSchema | None) -> str | dict[str, dict[str, object] | None] | None:
+def _extraction(options: TableOptions, schema: JsonSchema | None) -> str | dict[str, dict[str, object] | None] | None:
     """Returns the rule that extracts a generated answer; None if labels are scored."""
     if schema is not None:
         return {JSON: {SCHEMA: dict(schema.value)}}
-    if not columns.generates:
+    if not options.generates:
         return None
-    return {"final_number": {"max_tokens": NUMBER_TOKENS}} if columns.numeric else "first_line"
+    return {"final_number": {"max_tokens": NUMBER_TOKENS}} if options.numeric else "first_line"
 
 
-def _check_kind(columns: Columns) -> None:
+def _check_kind(options: TableOptions) -> None:
     """Raises InputError for options that contradict each other, and for numbers without a scale."""
-    is_json = bool(columns.fields) or columns.schema is not None
+    is_json = bool(options.answer_fields) or options.answer_schema is not None
     given = {
-        "multi_label": columns.multi_label,
-        "ordinal": columns.ordinal,
-        "values": bool(columns.values),
-        "numeric": columns.numeric and (columns.answer is None or is_json),
-        "answer_column": columns.answer is not None,
-        "answer_fields": bool(columns.fields),
-        "answer_schema": columns.schema is not None and columns.answer is None and not columns.fields,
+        "multi_label": options.multi_label,
+        "ordinal": options.ordinal,
+        "values": bool(options.values),
+        "numeric": options.numeric and (options.answer_column is None or is_json),
+        "answer_column": options.answer_column is not None,
+        "answer_fields": bool(options.answer_fields),
+        "answer_schema": options.answer_schema is not None and options.answer_column is None and not options.answer_fields,
     }
-    options = tuple(option for option, is_given in given.items() if is_given)
-    if len(options) > 1 and options not in (("ordinal", "numeric"), ("values", "numeric")):
+    kinds = tuple(option for option, is_given in given.items() if is_given)
+    if len(kinds) > 1 and kinds not in (("ordinal", "numeric"), ("values", "numeric")):
         raise InputError(
-            f"{' and '.join(map(_named, options))} define different kinds of answers",
+            f"{' and '.join(map(_named, kinds))} define different kinds of answers",
             code="conflicting-options",
             hint="Leave out one of them",
-            options=options,
+            options=kinds,
         )
-    check_given_values(columns.labels, columns.values)
-    if columns.numeric and columns.answer is None and not (columns.labels or columns.values):
+    check_given_values(options.labels, options.values)
+    if options.numeric and options.answer_column is None and not (options.labels or options.values):
         raise InputError(
             "Numbers need a scale, or a model that generates them",
             code="numeric-without-scale",
@@ -373,10 +342,14 @@ def _content(value: object) -> str:
     return "" if value is None else cell_text(value)
 
 
-def check_no_conflict(columns: Columns, name: str) -> None:
+def check_no_conflict(options: TableOptions, name: str) -> None:
     """Raises InputError if columns of both labels and answers are given."""
-    given = {"label_column": columns.label, "labels": columns.labels}
-    answers = {"answer_column": columns.answer, "answer_fields": columns.fields, "answer_schema": columns.schema}
+    given = {"label_column": options.label_column, "labels": options.labels}
+    answers = {
+        "answer_column": options.answer_column,
+        "answer_fields": options.answer_fields,
+        "answer_schema": options.answer_schema,
+    }
     conflicting = [option for option, value in given.items() if value]
     generating = [option for option, value in answers.items() if value]
     if generating and conflicting:

@@ -11,13 +11,14 @@ from typing import TypedDict
 from promptkit.core.arguments import check_arguments
 from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
-from promptkit.core.json_schema import JsonSchema, read_schema
+from promptkit.core.json_schema import read_schema
 from promptkit.core.paths import expanded, names
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_memory
-from promptkit.tasks.from_table import Columns, check_no_conflict, task_from_tables
+from promptkit.tasks.from_table import check_no_conflict, task_from_tables
 from promptkit.tasks.images.from_folder import task_from_folder
+from promptkit.tasks.options import PYTHON_NAMES, TableOptions
 from promptkit.tasks.readers import data_stem, is_data, read_file
 from promptkit.tasks.task import Task
 from promptkit.tasks.task_files import load_task
@@ -46,8 +47,8 @@ def task(
 ) -> Task:
     """Loads a task.
 
-    A task file defines its columns, labels and template, so all keywords but `data` are for data files and data in memory. What
-    they leave open is chosen by the values of the rows, and `Task.notes` says how.
+    All keywords but `data` are for data files and data in memory. What they leave open is chosen by the values of the rows, and
+    `Task.notes` says how.
 
     Args:
         source: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file or of a
@@ -60,12 +61,10 @@ def task(
         answer: The column of the correct answer, if the model generates it; its first line is compared. With several columns,
             as `{"city": "place", "date": "date"}` (field -> column) or a list, the model generates a JSON object.
         schema: The schema of JSON objects, as for `pk.extract.Json`; by default fields have the types of their columns.
-        multi_label: Whether any number of the labels can apply to a row. A cell is then a list, a list as text, or labels
-            separated by `;`, `|` or `,`; an empty one has no label.
+        multi_label: Whether a row can have any number of labels: a list (also as text), or separated by `;`, `|` or `,`.
         ordinal: Whether the labels are in ascending order; the expected value of numbers, or of 1, 2, ..., is predicted, too.
         values: The labels in order and their values on a numeric scale, in place of `labels` and `ordinal`.
-        numeric: Whether the label column contains numbers on the scale of the labels, which need not be among them. With
-            `answer`, whether the generated answers are numbers.
+        numeric: Whether the label column contains any numbers on the scale of the labels; with `answer`, numbers to generate.
         id: The column with your own id of each row, which predictions and comparisons show.
         train: The rows that demonstrations come from, as a data file or in memory; by default half of the rows, by hash.
         name: The name of the task; by default that of the file without its suffix, or `data`.
@@ -76,32 +75,47 @@ def task(
         TaskError: There is no such task, a file is invalid, or the rows have no suitable columns.
         TemplateError: The template shows the answer.
     """
-    kind = {"multi_label": multi_label, "ordinal": ordinal, "numeric": numeric}
+    options = TableOptions.model_construct(  # validation would divide texts into names
+        label_column=label,
+        inputs=tuple(inputs),
+        labels=tuple(map(cell_text, labels)),
+        multi_label=multi_label,
+        ordinal=ordinal,
+        values=dict(values),
+        numeric=numeric,
+        id_column=id,
+        **_answer_options(answer, schema),
+    )
+    return _load(source, options, template, train, name, data)
+
+
+def _load(
+    source: object, options: TableOptions, template: str | Path | None, train: object, name: str | None, data: str | Path | None
+) -> Task:
+    """Loads a task, after a check that the keywords apply to the source."""
     if isinstance(source, str | Path) and not is_data(str(source)):
-        given = {"label": label, "inputs": inputs, "labels": labels, "answer": answer, "schema": schema, "id": id}
         loaded = load_named(source, data)
-        check_no_table_options(str(source), {**given, **kind, "values": dict(values), "train": train})
+        check_no_table_options(str(source), options, train, names=PYTHON_NAMES)
         return loaded
     check_no_mirror(str(source) if isinstance(source, str | Path) else IN_MEMORY, "data file", data)
-    names, generated = tuple(map(cell_text, labels)), _answer_columns(answer, schema)
-    columns = Columns(label=label, inputs=inputs, labels=names, template=template, id=id, values=values, **generated, **kind)
-    return table_task(source, columns, train=train, name=name)
+    return table_task(source, options, template=template, train=train, name=name)
 
 
-class _AnswerColumns(TypedDict):
-    """What the columns of a generated answer mean, as arguments of `Columns`."""
+class _AnswerOptions(TypedDict):
+    """The options of a generated answer."""
 
-    answer: str | None
-    fields: Mapping[str, str]
-    schema: JsonSchema | None
+    answer_column: str | None
+    answer_fields: dict[str, str]
+    answer_schema: str | None
 
 
-def _answer_columns(
+def _answer_options(
     answer: str | Mapping[str, str] | Sequence[str] | None, schema: str | Path | Mapping[str, object] | None
-) -> _AnswerColumns:
-    read = None if schema is None else read_schema(str(schema) if isinstance(schema, Path) else schema)
+) -> _AnswerOptions:
+    """Returns the options of a generated answer: its column, or the column of each field of a JSON object, and its schema."""
+    read = None if schema is None else read_schema(str(schema) if isinstance(schema, Path) else schema).text
     if answer is None or (isinstance(answer, str) and answer):
-        return {"answer": answer, "fields": {}, "schema": read}
+        return {"answer_column": answer, "answer_fields": {}, "answer_schema": read}
     fields = dict(answer) if isinstance(answer, Mapping) else {name: name for name in answer}
     if not fields:
         raise InputError(
@@ -111,44 +125,36 @@ def _answer_columns(
             hint='Write answer={"city": "place"}, with a column for each field',
             argument="answer",
         )
-    return {"answer": None, "fields": fields, "schema": read}
+    return {"answer_column": None, "answer_fields": fields, "answer_schema": read}
 
 
-def table_task(source: object, columns: Columns, *, train: object = None, name: str | None = None) -> Task:
+def table_task(
+    source: object, options: TableOptions, *, template: str | Path | None = None, train: object = None, name: str | None = None
+) -> Task:
     """Creates a task from a data file or data in memory; see `task`."""
     if not isinstance(source, str | Path):
-        check_no_conflict(columns, IN_MEMORY)
+        check_no_conflict(options, IN_MEMORY)
         tables = _with_train(tables_in_memory(source), train)
-        return _noted(task_from_tables(tables, name or "data", columns))
-    check_no_conflict(columns, str(source))
+        return _noted(task_from_tables(tables, name or "data", options, template=template))
+    check_no_conflict(options, str(source))
     path = expanded(source)
     tables = _with_train({"test": Table(read_file(path))}, train)
-    made = task_from_tables(tables, name or data_stem(path), columns, where=str(source), base=path.parent)
-    return _noted(replace(made, data_options=_data_options(path, columns, train)))
+    made = task_from_tables(tables, name or data_stem(path), options, template=template, where=str(source), base=path.parent)
+    return _noted(replace(made, data_options=_data_options(path, options, template, train)))
 
 
-def _data_options(path: Path, columns: Columns, train: object) -> Mapping[str, object] | None:
+def _data_options(path: Path, options: TableOptions, template: str | Path | None, train: object) -> Mapping[str, object] | None:
     """Returns the options of `promptkit eval` that make a task from a data file; None if its train rows are in memory."""
     if not isinstance(train, str | Path | None):
         return None
-    template = columns.template
-    options = {
+    schema = options.read_answer_schema()
+    return {
         "task": str(path.resolve()),
-        "label_column": columns.label,
-        "inputs": [*columns.inputs],
-        "labels": [*columns.labels],
-        "multi_label": columns.multi_label,
-        "ordinal": columns.ordinal,
-        "values": dict(columns.values),
-        "numeric": columns.numeric,
-        "answer_column": columns.answer,
-        "answer_fields": {**columns.fields},
-        "answer_schema": None if columns.schema is None else columns.schema.text,
-        "id_column": columns.id,
-        "train": None if train is None else str(expanded(train).resolve()),
-        "template": None if template is None else Template.load(template).source,
+        **options.table_options(),
+        **({} if schema is None else {"answer_schema": schema.text}),
+        **({} if train is None else {"train": str(expanded(train).resolve())}),
+        **({} if template is None else {"template": Template.load(template).source}),
     }
-    return {name: value for name, value in options.items() if value not in (None, [], {}, False)}
 
 
 def load_named(name: str | Path, data: str | Path | None) -> Task:
@@ -177,15 +183,18 @@ def check_no_mirror(name: str, kind: str, data: str | Path | None) -> None:
         )
 
 
-def check_no_table_options(name: str, options: Mapping[str, object]) -> None:
+def check_no_table_options(name: str, options: TableOptions, train: object, *, names: Mapping[str, str] = {}) -> None:
     """Raises InputError if an option for data without a task file is given for a task that has one.
 
     Args:
         name: The task.
-        options: The name of each option -> its value.
+        options: The options.
+        train: The rows that demonstrations come from; None if they are not given.
+        names: Option -> the name that it was given by, where that is another one.
     """
-    option = next((option for option, value in options.items() if value not in (None, (), [], {}, False)), None)
-    if option is not None:
+    given = [*options.table_options(), *([] if train is None else ["train"])]
+    if given:
+        option = names.get(given[0], given[0])
         raise InputError(
             f"{setting(option)} applies to data files only, and {name} is a task",
             code="option-needs-data-file",

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from promptkit.core.json_schema import JsonSchema, read_schema
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.division import division_text
 from promptkit.tasks.strict_model import StrictModel
@@ -159,13 +160,21 @@ def to_schema(value: object) -> object:
     return Path(value) if isinstance(value, str) and not value.lstrip().startswith("{") else value
 
 
-class DataOptions(StrictModel):
-    """Where the rows of a task come from. All but `split`, `data` and `split_train` apply only to data files."""
+class SourceOptions(StrictModel):
+    """The evaluated split, and where the datasets of tasks are."""
 
     split: str | None = None
     """Split to evaluate; by default the one that the task defines."""
     data: Path | None = None
     """Folder with a local mirror of the datasets; by default PROMPTKIT_DATA."""
+
+
+class TableOptions(StrictModel):
+    """What the columns of a data file or of data in memory mean. What is not given is chosen by the values of the rows.
+
+    An option of data files is one field of this class; besides, `pk.task` has it as a keyword.
+    """
+
     label_column: str | None = None
     """For a data file: column with the labels; by default `label`, or the only column with few different values."""
     inputs: Names = ()
@@ -194,6 +203,39 @@ class DataOptions(StrictModel):
     default the types of the fields are those of their columns."""
     id_column: str | None = None
     """For a data file: column with your own id of each row, which predictions and comparisons show."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model generates the answer."""
+        return bool(self.answer_column or self.answer_fields) or self.answer_schema is not None
+
+    def read_answer_schema(self) -> JsonSchema | None:
+        """Returns the schema of the JSON objects that are generated; None if none is given.
+
+        Raises:
+            InputError: It is no valid schema, or its file cannot be read.
+        """
+        return None if self.answer_schema is None else read_schema(str(self.answer_schema))
+
+    def table_options(self) -> dict[str, object]:
+        """Returns the options for data files that differ from their defaults, as JSON values."""
+        given, default = (each.model_dump(mode="json", include={*TableOptions.model_fields}) for each in (self, TableOptions()))
+        return {name: value for name, value in given.items() if value != default[name]}
+
+
+PYTHON_NAMES = {
+    "label_column": "label",
+    "answer_column": "answer",
+    "answer_fields": "answer",
+    "answer_schema": "schema",
+    "id_column": "id",
+}
+"""Option for data files -> the keyword of `pk.task`, where they differ."""
+
+
+class DataOptions(TableOptions, SourceOptions):  # pydantic has the fields of the last class first
+    """Where the rows of a task come from. All but `split`, `data` and `split_train` apply only to data files."""
+
     train: Path | None = None
     """For a data file: file with the demonstrations; by default half of the rows, split by hash."""
     split_train: Annotated[str | None, BeforeValidator(division_text)] = None

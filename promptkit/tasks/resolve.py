@@ -4,29 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptkit.core.json_schema import read_schema
 from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
-    from promptkit.tasks.from_table import Columns
     from promptkit.tasks.task import Task
-
-
-_TABLE_OPTIONS = (
-    "label_column",
-    "inputs",
-    "labels",
-    "multi_label",
-    "ordinal",
-    "values",
-    "numeric",
-    "answer_column",
-    "answer_fields",
-    "answer_schema",
-    "id_column",
-    "train",
-)
-"""The options that apply to data files only."""
 
 
 def resolve_task(name: str, options: DataOptions, *, template: str | None = None, title: str | None = None) -> Task:
@@ -55,28 +36,7 @@ def _load(name: str, options: DataOptions, template: str | None, title: str | No
 
     if is_data(name):
         check_no_mirror(name, "data file", options.data)
-        return table_task(name, table_columns(options, template), train=options.train, name=title)
-    given = {option: value for option, value in options if option in _TABLE_OPTIONS}
+        return table_task(name, options, template=template, train=options.train, name=title)
     loaded = load_named(name, options.data)
-    check_no_table_options(name, given)
+    check_no_table_options(name, options, options.train)
     return loaded
-
-
-def table_columns(options: DataOptions, template: str | None = None) -> Columns:
-    """Returns what the options say about the columns of a data file."""
-    from promptkit.tasks.from_table import Columns
-
-    return Columns(
-        label=options.label_column,
-        inputs=options.inputs,
-        labels=options.labels,
-        template=template,
-        answer=options.answer_column,
-        multi_label=options.multi_label,
-        ordinal=options.ordinal,
-        values=options.values,
-        numeric=options.numeric,
-        id=options.id_column,
-        fields=options.answer_fields,
-        schema=None if options.answer_schema is None else read_schema(str(options.answer_schema)),
-    )

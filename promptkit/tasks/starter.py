@@ -8,12 +8,13 @@ from pathlib import Path
 
 from promptkit.core.paths import expanded
 from promptkit.tasks.frames import Table
-from promptkit.tasks.from_table import NUMBER_TOKENS, Columns, TableLayout, read_layout, words_of
+from promptkit.tasks.from_table import NUMBER_TOKENS, TableLayout, read_layout, words_of
 from promptkit.tasks.images.from_folder import task_from_folder
+from promptkit.tasks.options import TableOptions
 from promptkit.tasks.readers import data_stem, read_file
 
 
-def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Path, str]:  # noqa: B008 - it is immutable
+def starter_files(file: str | Path, options: TableOptions = TableOptions()) -> Mapping[Path, str]:  # noqa: B008 - it is immutable
     """Returns a commented task file and a template for a data file, as path -> content; for images no template.
 
     The task has the rows, labels and template of the task that the data file itself is. A file with a column of paths of image
@@ -21,7 +22,7 @@ def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Pat
 
     Args:
         file: The data file, or the folder of images by class; the files are to be written next to it.
-        columns: What the columns mean; the rest is chosen by the values of the rows.
+        options: What the columns mean; the rest is chosen by the values of the rows.
 
     Raises:
         TaskError: The file cannot be read, or its columns are not suitable.
@@ -31,31 +32,32 @@ def starter_files(file: str | Path, columns: Columns = Columns()) -> Mapping[Pat
         return {path.resolve().with_name(f"{path.resolve().name}.yaml"): _image_task_file(path.resolve())}
     rows = read_file(path)
     stem = data_stem(path)
-    layout = read_layout([Table(rows)], stem, columns, str(file))
-    kind = _kind(columns)
+    layout = read_layout([Table(rows)], stem, options, str(file))
+    kind = _kind(options)
     task_file = path.with_name(f"{stem}.yaml")
     if not layout.template:
         return {task_file: _task_file_of_images(path, task_file.name, layout, kind)}
     return {
-        task_file: _task_file(path, task_file.name, layout, kind, _own_id(columns)),
+        task_file: _task_file(path, task_file.name, layout, kind, _own_id(options)),
         path.with_name(f"{stem}.j2"): layout.template,
     }
 
 
-def _kind(columns: Columns) -> str:
+def _kind(options: TableOptions) -> str:
     """Returns the keys of a task file that define the kind of its labels."""
     keys = {
-        "multi_label": (columns.multi_label, "any number of labels can apply to a row"),
-        "ordinal": (columns.ordinal or (columns.numeric and not columns.values), "the labels are in ascending order"),
-        "numeric": (columns.numeric, "the label column contains numbers on their scale"),
+        "multi_label": (options.multi_label, "any number of labels can apply to a row"),
+        "ordinal": (options.ordinal or (options.numeric and not options.values), "the labels are in ascending order"),
+        "numeric": (options.numeric, "the label column contains numbers on their scale"),
     }
-    values = f"values: {_yaml(columns.values)}  # the value of each label on a scale\n" if columns.values else ""
+    values = f"values: {_yaml(options.values)}  # the value of each label on a scale\n" if options.values else ""
     return values + "".join(f"{key}: true  # {comment}\n" for key, (is_given, comment) in keys.items() if is_given)
 
 
-def _own_id(columns: Columns) -> str:
+def _own_id(options: TableOptions) -> str:
     """Returns the key of a source that names the column of the user's own ids."""
-    return "" if columns.id is None else f"    id: {_yaml(columns.id)}  # your own id of each row, which results show\n"
+    column = options.id_column
+    return "" if column is None else f"    id: {_yaml(column)}  # your own id of each row, which results show\n"
 
 
 def _task_file(path: Path, name: str, layout: TableLayout, kind: str, own_id: str) -> str:

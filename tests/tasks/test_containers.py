@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, MissingPackage, TaskError
 from promptkit.runs.recorded import ORIGIN, TASK_FILE
-from promptkit.tasks.from_table import Columns
+from promptkit.tasks.options import TableOptions
 from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
 
@@ -155,7 +155,7 @@ def test_equal_rows_are_equal_runs_byte_for_byte(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     made["moved"] = tmp_path / "elsewhere" / f"{NAME}.csv"
     (tmp_path / "elsewhere" / f"{NAME}.csv").write_bytes(FILES[".csv"](TICKETS))
-    for path, written in starter_files(tmp_path / f"{NAME}.csv", Columns(label="kind")).items():
+    for path, written in starter_files(tmp_path / f"{NAME}.csv", TableOptions(label_column="kind")).items():
         path.write_text(written, "utf-8", newline="")
     expected = run_bytes(pk.task(tmp_path / f"{NAME}.yaml"), tmp_path / "task init")
     for name, source in made.items():

@@ -71,7 +71,7 @@ def test_the_command_predicts_expected_values(tmp_path: Path, monkeypatch: pytes
     assert "--values low=1,mid=2.5,high=5" in config.to_command()
     recorded = pk.task("rows.csv", label="level", values={"low": 1, "mid": 2.5, "high": 5}).data_options
     assert recorded is not None
-    assert recorded["values"] == {"low": 1, "mid": 2.5, "high": 5}
+    assert recorded["values"] == "low=1,mid=2.5,high=5"
     started = CliRunner().invoke(
         app, ["task", "init", "rows.csv", "--label-column", "level", "--values", "low=1,mid=2.5,high=5"]
     )
