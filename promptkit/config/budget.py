@@ -56,7 +56,7 @@ def check_budget(value: object) -> object:
         read_budgets(value)
     except ValueError:
         message = (
-            "The budget {value} is not a time (10m, 90s, 1h), a number of requests (500 requests) or of tokens (200k tokens)"
+            "The budget '{value}' is not a time (10m, 90s, 1h), a number of requests (500 requests) or of tokens (200k tokens)"
         )
         raise PydanticCustomError("invalid-budget", message, {"value": value[:100], "option": "budget"}) from None
     return value

@@ -31,6 +31,7 @@ class CachedModel:
         card: ModelCard | None = None,
         *,
         purpose: str = "Building the prompts",
+        remember: bool = False,
     ) -> None:
         """Creates a client.
 
@@ -39,6 +40,7 @@ class CachedModel:
             cache: The score cache; none by default.
             card: The card to use in place of the model's, such as one with a shorter context.
             purpose: What the requests are for, for messages about their number.
+            remember: Whether to keep all outputs in memory, so that a request that is repeated is not counted again.
         """
         self._model = model
         self._cache = cache
@@ -46,6 +48,7 @@ class CachedModel:
         self._purpose = purpose
         self._next_log = LOG_EVERY
         self._refuses = False
+        self._remembered: dict[Request, Output] | None = {} if remember else None
         self.computed = 0
         """Number of requests that the model has computed."""
         self.cached = 0
@@ -67,12 +70,23 @@ class CachedModel:
         """Returns the outputs of the requests; equal requests are computed once."""
         self._check_refusal(requests)
         distinct = [*dict.fromkeys(requests)]
-        known = self._cache.find(self._identity, distinct) if self._cache is not None and distinct else {}
-        self.cached += len(known)
+        known = self._known(distinct)
         if len(known) < len(distinct):
             known = {**self._compute(distinct, known), **known}
         outputs = {distinct[index]: output for index, output in known.items()}
+        if self._remembered is not None:
+            self._remembered |= outputs
         return [outputs[request] for request in requests]
+
+    def _known(self, requests: Sequence[Request]) -> dict[int, Output]:
+        """Returns the outputs that are remembered or in the cache, by the index of the request, and counts the latter."""
+        remembered = self._remembered or {}
+        known = {index: remembered[request] for index, request in enumerate(requests) if request in remembered}
+        if self._cache is None or len(known) == len(requests):
+            return known
+        found = {**self._cache.find(self._identity, requests), **known}
+        self.cached += len(found) - len(known)
+        return found
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns the model's embeddings of the tokens; see `Model.embed`."""

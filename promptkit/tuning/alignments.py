@@ -22,8 +22,8 @@ from promptkit.core.registry import build, spelling
 from promptkit.predictor.compatibility import check_aligners, needed_features
 
 ANOTHER_MODEL = "They query another model"
-LABELS_FIRST = "What they read depends on labeled rows"
-EVERY_CONTEXT = "They send further requests for the demonstrations of every row"
+LABELS_FIRST = "They send requests that depend on the labels of other rows"
+EVERY_CONTEXT = "They send further requests for every row"
 """Why an alignment is not fitted on the answers alone."""
 
 

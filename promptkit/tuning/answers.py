@@ -26,6 +26,7 @@ from promptkit.core.answer_record import is_answered
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.model import Model
 from promptkit.core.records import ReadPlanRecord, ReadRecord, RowRecord, answered
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
@@ -59,6 +60,8 @@ class _FoldAnswers:
     """What was read for each row, by the id of the row, in the order of the requests."""
     input_reads: dict[str, ReadRecord] = field(default_factory=dict)
     """What was read for inputs that alignments define, by id."""
+    asked: dict[str, Request] = field(default_factory=dict)
+    """The requests that were answered, by the id of the query: those of alignments are the same in every block."""
 
 
 class PromptAnswers:
@@ -69,11 +72,21 @@ class PromptAnswers:
         chains: The alignments, which share the first aligner. What they read besides answers may not depend on labeled rows.
         rows: The labeled rows and their folds.
         cache: The score cache; None for none.
+        builder: Answers the requests that prompts are built by, such as embeddings of the rows; prompts of the same model
+            share it, so that equal requests are sent once. By default a new one.
     """
 
-    def __init__(self, predictor: Predictor, chains: Sequence[Chain], rows: TuningRows, cache: ScoreCache | None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        chains: Sequence[Chain],
+        rows: TuningRows,
+        cache: ScoreCache | None,
+        builder: CachedModel | None = None,
+    ) -> None:
         self._predictor, self._chains, self._rows, self._cache = predictor, tuple(chains), rows, cache
         self._ask = CachedModel(predictor.model, cache, purpose="Tuning")
+        self._builder = builder_of(predictor.model, cache) if builder is None else builder
         self._folds: dict[int, _FoldAnswers] = {}
         self._count = 0
         self._known: dict[tuple[str, int, int], Chain] = {}
@@ -81,8 +94,8 @@ class PromptAnswers:
 
     @property
     def requests(self) -> int:
-        """The number of requests so far, including those that the score cache has answered."""
-        return self._ask.computed + self._ask.cached
+        """The number of requests so far, including those that the score cache has answered and those of the builder."""
+        return sum(each.computed + each.cached for each in (self._ask, self._builder))
 
     @property
     def tokens_per_row(self) -> float:
@@ -96,7 +109,7 @@ class PromptAnswers:
         for index in range(self._count, count):
             new[self._rows.folds[index]].append(self._rows.rows[index])
         for fold, rows in sorted(new.items()):  # separately, because the prompts of a fold begin with the same demonstrations
-            asked = list(self._asked(fold, rows))
+            asked = self._new(fold, self._asked(fold, rows))
             outputs = self._ask([request for _, request in asked])
             for (query, _), output in zip(asked, outputs, strict=True):
                 self._keep(query, output)
@@ -147,7 +160,7 @@ class PromptAnswers:
         """Returns the requests for further rows of a fold, after it has stored what is known without a request."""
         if fold not in self._folds:
             task = self._rows.task_of_fold(fold)
-            self._folds[fold] = _FoldAnswers(self._predictor.bind(task, ask=self._ask, cache=self._cache))
+            self._folds[fold] = _FoldAnswers(self._predictor.bind(task, ask=self._builder, cache=self._cache))
         answers = self._folds[fold]
         examples = [row.unlabeled() for row in rows]
         queries = [
@@ -161,6 +174,13 @@ class PromptAnswers:
         planned = build_queries(self._pass(fold, answers), queries)
         answers.read_plan = planned.read_plan.records()
         return zip(planned.queries, planned.requests, strict=True)
+
+    def _new(self, fold: int, asked: Iterable[tuple[Query | ReadQuery, Request]]) -> list[tuple[Query | ReadQuery, Request]]:
+        """Returns the requests that were not answered with an earlier block."""
+        known = self._folds[fold].asked
+        new = [(query, request) for query, request in asked if known.get(query.id) != request]
+        known |= {query.id: request for query, request in new}
+        return new
 
     def _pass(self, fold: int, answers: _FoldAnswers) -> Pass:
         return Pass(
@@ -251,6 +271,11 @@ class PromptAnswers:
         ]
         of_inputs = [*found[0].input_reads.values()]
         return ReadOutputs.from_records([*found[0].read_plan, *of_rows, *of_inputs])
+
+
+def builder_of(model: Model, cache: ScoreCache | None) -> CachedModel:
+    """Returns what answers the requests that the prompts of a model are built by."""
+    return CachedModel(model, cache, remember=True)
 
 
 def _as_fit_row(record: RowRecord) -> RowRecord:

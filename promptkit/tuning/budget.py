@@ -72,6 +72,15 @@ class Meter:
         """The wall time so far, including that before an interruption."""
         return self.before + self.clock() - self._started
 
+    def prompt_seconds(self) -> dict[int, float]:
+        """The seconds of each prompt."""
+        return {prompt: each.seconds for prompt, each in self.spent.items()}
+
+    def restore(self, seconds: Mapping[int, float]) -> None:
+        """Takes over the seconds of prompts from an interrupted run, whose answers are in the score cache now."""
+        for prompt, each in self.spent.items():
+            each.seconds = max(each.seconds, seconds.get(prompt, 0.0))
+
     def total(self, unit: Unit) -> float:
         """What has been spent so far, in one unit."""
         return self.seconds if unit == "seconds" else sum(each.total(unit) for each in self.spent.values())

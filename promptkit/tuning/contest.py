@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import Metric
 from promptkit.models.cache import ScoreCache
-from promptkit.tuning.answers import PromptAnswers
+from promptkit.tuning.answers import PromptAnswers, builder_of
 from promptkit.tuning.budget import Meter, Spent
 from promptkit.tuning.candidates import Candidate
 from promptkit.tuning.folds import TuningRows
-from promptkit.tuning.race import RaceSettings, Scores
+from promptkit.tuning.race import RaceSettings, Scores, Stage
 from promptkit.tuning.scoring import scores_of
 from promptkit.tuning.space import Space
 
@@ -45,22 +45,43 @@ class Contest:
         cache: ScoreCache | None,
     ) -> None:
         self.space, self.rows, self.metric, self.meter = space, rows, metric, meter
-        self.answers = [PromptAnswers(each.predictor, each.chains, rows, cache) for each in space.prompts]
+        builders = {id(each.predictor.model): builder_of(each.predictor.model, cache) for each in space.prompts}
+        self.answers = [
+            PromptAnswers(each.predictor, each.chains, rows, cache, builders[id(each.predictor.model)])
+            for each in space.prompts
+        ]
         self.candidates: list[Candidate] = []
         """The baselines and the candidates of the prompts that are tried."""
         self._baselines, self._block = tuple(baselines), settings.block
         self._counts = [0] * len(space.prompts)
         self._known: dict[tuple[int, int], MetricInput | None] = {}
 
-    def try_prompts(self) -> list[int]:
-        """Asks prompts the first block of rows until too much of a budget is spent, and returns the numbers of those asked."""
+    def try_prompts(self, asked: Callable[[], None]) -> list[int]:
+        """Asks prompts the first block of rows until too much of a budget is spent, and returns the numbers of those asked.
+
+        Args:
+            asked: Called after each prompt.
+        """
         tried: list[int] = []
         for prompt in range(len(self.answers)):
             if tried and self.meter.share() > FIRST_BLOCK:
                 break
             self.ask(prompt, min(self._block, len(self.rows)))
             tried.append(prompt)
+            asked()
         return tried
+
+    def repeat(self, tried: Sequence[int], stages: Sequence[Stage]) -> None:
+        """Answers what an interrupted race has answered, in the same order; the score cache contains it.
+
+        Args:
+            tried: The numbers of the prompts that answered the first block.
+            stages: The stages of the race.
+        """
+        for prompt in tried:
+            self.ask(prompt, min(self._block, len(self.rows)))
+        for stage in stages:
+            self._ask_all(stage.asked, stage.rows)
 
     def enter(self, tried: Sequence[int], tokens: Sequence[float]) -> None:
         """Enters the baselines and the candidates of some prompts into the race.
@@ -78,9 +99,12 @@ class Contest:
 
     def answer(self, asked: Sequence[int], count: int) -> Scores:
         """Returns the scores of candidates for the first rows, after their prompts have answered them."""
+        self._ask_all(asked, count)
+        return scores_of([self.predictions(each, count) for each in asked], self.metric, count)
+
+    def _ask_all(self, asked: Sequence[int], count: int) -> None:
         for prompt in sorted({prompt for each in asked if (prompt := self.candidates[each].prompt) is not None}):
             self.ask(prompt, count)
-        return scores_of([self.predictions(each, count) for each in asked], self.metric, count)
 
     def ask(self, prompt: int, count: int) -> None:
         """Asks a prompt the first rows.

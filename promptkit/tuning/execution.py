@@ -61,7 +61,7 @@ class Execution:
 
         def record(stage: Stage) -> None:
             self._folder.append(cast("dict[str, object]", stage.to_json()))
-            self._folder.record_seconds(self._meter.seconds)
+            self._record_seconds()
             stages.append(stage)
             self._report(stage)
 
@@ -83,16 +83,23 @@ class Execution:
         self._finish(course)
 
     def _start(self) -> list[Stage]:
-        """Enters the candidates, and returns the stages of an interrupted race."""
-        lines = self._folder.lines()
+        """Enters the candidates, and returns the stages of an interrupted race, whose answers are repeated."""
+        lines, seconds = self._folder.lines(), self._folder.prompt_seconds()
         if not lines:
-            tried = self._contest.try_prompts()
+            tried = self._contest.try_prompts(self._record_seconds)
             tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
             lines = [{"tried": tried, "tokens": tokens}]
             self._folder.append(lines[0])
         header, *recorded = lines
-        self._contest.enter(cast("list[int]", header["tried"]), cast("list[float]", header["tokens"]))
-        return [Stage.from_json(cast("StageRecord", line)) for line in recorded]
+        tried = cast("list[int]", header["tried"])
+        self._contest.enter(tried, cast("list[float]", header["tokens"]))
+        stages = [Stage.from_json(cast("StageRecord", line)) for line in recorded]
+        self._contest.repeat(tried, stages)
+        self._meter.restore(seconds)
+        return stages
+
+    def _record_seconds(self) -> None:
+        self._folder.record_seconds(self._meter.seconds, self._meter.prompt_seconds())
 
     def _report(self, stage: Stage) -> None:
         values = self._settings.values(stage.scores)
@@ -152,7 +159,7 @@ class Execution:
         )
         found = [self._standing(number, course) for number in range(len(contest.candidates))]
         standings = best_first(found, higher_is_better=self._metric.higher_is_better)
-        self._folder.record_seconds(self._meter.seconds)
+        self._record_seconds()
         self._folder.finish(result.model_dump(mode="json"), [each.model_dump(mode="json") for each in standings])
 
     def _predictor(self, number: int) -> AnyPredictor:
@@ -240,6 +247,7 @@ class Execution:
         return Figure(**{name: min(max(value, low), high) for name, value in figure.model_dump().items()})
 
     def _figure(self, interval: Interval) -> Figure:
+        """Returns race values, or a difference of them, as the metric."""
         if self._metric.higher_is_better:
             return Figure(value=interval.value, low=interval.low, high=interval.high)
         return Figure(value=-interval.value, low=-interval.high, high=-interval.low)

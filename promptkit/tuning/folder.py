@@ -85,9 +85,16 @@ class TuningFolder:
         """Returns the wall time of all executions so far."""
         return _seconds(self.path)
 
-    def record_seconds(self, seconds: float) -> None:
-        """Writes the wall time of all executions so far."""
-        self._write(TIMING, to_file({"seconds": round(seconds, 3)}))
+    def prompt_seconds(self) -> dict[int, float]:
+        """Returns the seconds of each prompt in the executions so far."""
+        timing = read_json(self.path / TIMING)
+        seconds = cast("dict[str, dict[str, float]]", timing).get("prompts", {}) if isinstance(timing, dict) else {}
+        return {int(prompt): float(each) for prompt, each in seconds.items()}
+
+    def record_seconds(self, seconds: float, prompts: Mapping[int, float]) -> None:
+        """Writes the wall time of all executions so far, and the seconds of each prompt."""
+        of_prompts = {str(prompt): round(each, 3) for prompt, each in prompts.items()}
+        self._write(TIMING, to_file({"seconds": round(seconds, 3), "prompts": of_prompts}))
 
     # ---- the result ----------------------------------------------------------------------------------------
 

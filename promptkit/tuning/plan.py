@@ -17,9 +17,8 @@ from promptkit.tuning.folds import TuningRows
 from promptkit.tuning.space import Space
 
 CAPTION = (
-    "All of it only if no prompt is dropped early. tokens: of the prompts; computed: by the model, which reads a prefix that "
-    "prompts share once for each fold and block. seconds: predicted from the size of the model and the speed of this machine, "
-    "without the fits of alignments; they are estimated again from the first block"
+    "The most that is sent; prompts that are dropped early cost less. computed: the tokens that the model computes, a prefix "
+    "that prompts share only once. seconds: predicted, without the fits of alignments"
 )
 TOLERANCE: Mapping[Unit, float] = {"requests": 1.0, "tokens": 1.1, "seconds": 3.0}
 """How many times larger than a budget a prediction must be for the budget to be refused; a time is predicted only roughly."""

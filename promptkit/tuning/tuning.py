@@ -77,7 +77,8 @@ class TuningProgress:
         """The state as one line of text."""
         name, score = self.leaders[0]
         spent = f", {self.share:.0%} of the budget" if self.share else ""
-        return f"{self.rows} of {self.of} rows, {self.prompts} prompts left, best: {name} {score:.3f}{spent}"
+        prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
+        return f"{self.rows} of {self.of} rows, {prompts} left, best: {name} {score:.3f}{spent}"
 
 
 Progress = Callable[[TuningProgress], None]

@@ -12,6 +12,7 @@ import pytest
 from promptkit.config.tune import TuneConfig
 from promptkit.core.errors import InputError
 from promptkit.models.planned import Size
+from promptkit.tuning.answers import PromptAnswers, builder_of
 from promptkit.tuning.budget import Budget
 from promptkit.tuning.costs import BLOCK, PromptCost, predicted_seconds
 from promptkit.tuning.folds import stratified
@@ -117,3 +118,19 @@ def test_a_plan_imports_no_pytorch(tickets: Path, tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "promptkit.tuning.plan" in result.stdout.split()
     assert not {"torch", "transformers"} & {*result.stdout.split()}
+
+
+def test_the_requests_of_a_plan_are_those_that_are_sent(tickets: Path) -> None:
+    config = TuneConfig(task=str(tickets), label_column="queue", model=["fake"])
+    task = config.load_task()
+    rows = stratified(task, config.labeled_rows(task))
+    space = config.build_space(task, rows.rows)
+    builder = builder_of(space.prompts[0].predictor.model, None)
+    before = 0
+    for each in config.plan().prompts:
+        answers = PromptAnswers(each.prompt.predictor, each.prompt.chains, rows, None, builder)
+        for count in (BLOCK, 2 * BLOCK, len(rows)):
+            answers.answer(count)
+        own = answers.requests - before
+        before = builder.computed
+        assert own == each.amounts(len(rows), rows.of).requests, each.prompt.name

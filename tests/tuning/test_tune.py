@@ -137,12 +137,23 @@ def test_a_budget_that_is_spent_by_the_first_block_leaves_prompts_untried(tmp_pa
     assert any("4 shots" in note for note in tuned.result.notes)
 
 
+def test_progress_shows_the_metric_and_not_its_negative(tmp_path: Path) -> None:
+    seen: list[TuningProgress] = []
+    tune_space(tuning(ROWS[:40], metric="log_loss"), out=tmp_path, progress=seen.append)
+    scores = [score for _, score in seen[-1].leaders]
+    assert scores == sorted(scores)
+    assert scores[0] > 0
+    assert f"{scores[0]:.3f}" in seen[-1].line
+
+
 @pytest.mark.parametrize("metric", ["macro_f1", "log_loss", "brier"])
 def test_candidates_are_compared_by_other_metrics(tmp_path: Path, metric: str) -> None:
     calls: list[TuningProgress] = []
     tuned = tune_space(tuning(ROWS[:40], metric=metric), out=tmp_path, progress=calls.append)
     figure = tuned.result.estimate
     assert tuned.result.metric == metric
+    assert figure.low >= 0
+    assert figure.high <= 1 or metric == "log_loss"
     assert figure.low <= figure.value <= figure.high
     scored = [each.score for each in tuned.standings if each.score is not None and each.rows == tuned.result.answered]
     assert scored == sorted(scored, reverse=metric == "macro_f1")
