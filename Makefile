@@ -20,7 +20,7 @@ test: .venv/dev lint types
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations=15 -m real
 
 notebooks: .venv/dev
-	TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace evals/studies/*.ipynb
+	TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace evals/studies/*.ipynb examples/*.ipynb
 
 lint: .venv/dev
 	$(BIN)/ruff check .

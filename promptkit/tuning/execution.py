@@ -183,7 +183,7 @@ class Execution:
 
     def _estimate_of(self, chosen: int, course: Course, estimated: RaceEstimate) -> Estimate:
         """Returns the estimate that is saved with the predictor."""
-        corrected = estimated.winner if chosen == course.winner else estimated.baseline
+        corrected = estimated.baseline if chosen == estimated.best_baseline else estimated.winner
         assert corrected is not None
         baselines = {}
         if estimated.baseline is not None and estimated.best_baseline is not None:

@@ -35,7 +35,7 @@ def verdict(result: TuningResult) -> str:
         )
     lines.append(f"recommended: {result.recommended}")
     lines.append(f"{result.metric} on new rows, estimated: {_figure(result.recommended_estimate)}")
-    if result.recommended == result.winner:
+    if result.recommended == result.winner != result.baseline:
         lines.append(f"on the rows it was chosen by: {result.score:.3f}, which is {result.optimism:+.3f} too good")
     if result.test is not None:
         lines.append(f"{result.metric} on the {result.test_rows} test rows: {_figure(result.test)}")

@@ -107,7 +107,7 @@ class TuningResult(_Frozen):
     @property
     def recommended_estimate(self) -> Figure:
         """The estimate of the score of what is recommended on new rows."""
-        if self.recommended == self.winner or self.baseline_estimate is None:
+        if self.recommended != self.baseline or self.baseline_estimate is None:
             return self.estimate
         return self.baseline_estimate
 

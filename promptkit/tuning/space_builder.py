@@ -163,7 +163,7 @@ class SpaceBuilder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is left out, and why."""
-        count = len(self._added)
+        count = sum(each.training is None for each in self._added)
         alignments = [
             f"left out: {', '.join(names)}{_of_prompts(max(names.values()), count)}. {reason}"
             for reason, names in self._left_out.items()
@@ -186,7 +186,7 @@ def _has_one_context(manipulation: Manipulation) -> bool:
 
 
 def _of_prompts(left_out: int, count: int) -> str:
-    return "" if left_out == count else f" ({left_out} of {count} prompts)"
+    return "" if left_out >= count else f" ({left_out} of {count} prompts)"
 
 
 def _left_out(reasons: dict[str, str]) -> InputError:

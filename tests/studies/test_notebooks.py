@@ -12,8 +12,9 @@ from nbclient import NotebookClient
 
 from tests.support.paths import ROOT
 
-STUDIES = ROOT / "evals" / "studies"
-NOTEBOOKS = sorted(path.name for path in STUDIES.glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    str(path.relative_to(ROOT)) for folder in ("evals/studies", "examples") for path in (ROOT / folder).glob("*.ipynb")
+)
 
 
 def figures(book: Any) -> list[float]:
@@ -28,8 +29,8 @@ def figures(book: Any) -> list[float]:
 def test_a_notebook_reproduces_its_committed_output(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # an empty folder
     monkeypatch.setenv("TQDM_DISABLE", "1")  # progress bars are not a part of the output
-    committed = nbformat.read(STUDIES / name, 4)
-    book = nbformat.read(STUDIES / name, 4)
+    committed = nbformat.read(ROOT / name, 4)
+    book = nbformat.read(ROOT / name, 4)
     NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert not [output for cell in book.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
     assert len(figures(committed)) > 10
@@ -38,7 +39,7 @@ def test_a_notebook_reproduces_its_committed_output(name: str, tmp_path: Path, m
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_committed_with_output_and_without_local_paths(name: str) -> None:
-    text = (STUDIES / name).read_text("utf-8")
+    text = (ROOT / name).read_text("utf-8")
     book = nbformat.reads(text, 4)
     assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")
     assert not re.search(r"/(?:root|home|work|tmp)/", text)

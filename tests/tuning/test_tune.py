@@ -193,3 +193,9 @@ def test_the_explanation_names_the_winner_and_the_baseline(tmp_path: Path) -> No
     report = tuned.report(tmp_path / "report.md").read_text("utf-8")
     assert all(each.name in report for each in tuned.standings)
     assert tuned.to_json()["recommended"] == tuned.result.recommended
+
+
+def test_a_baseline_has_one_estimate_also_if_it_is_the_winner(tmp_path: Path) -> None:
+    result = tune_space(tuning(), out=tmp_path).result
+    winner = result.model_copy(update={"winner": result.baseline})
+    assert result.recommended_estimate == winner.recommended_estimate == result.baseline_estimate
