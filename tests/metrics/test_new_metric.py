@@ -22,8 +22,8 @@ from promptkit.metrics.table import difference, estimate
 from tests.support.errors import refused
 from tests.support.tables import isolate
 
-NAME, TITLE = "log_loss", "log loss"
-METRIC = Path(__file__).parents[1] / "extensions" / "plugins" / "log_loss.py"
+NAME, TITLE = "surprisal", "surprisal"
+METRIC = Path(__file__).parents[1] / "extensions" / "plugins" / "surprisal.py"
 WORDS = {"negative": "Negative", "positive": "Positive"}
 
 
@@ -31,10 +31,12 @@ WORDS = {"negative": "Negative", "positive": "Positive"}
 def extension(tmp_path: Path) -> Path:
     """A folder with an installed package, whose only module is the metric."""
     folder = tmp_path / "site"
-    (folder / "log_loss-1.0.dist-info").mkdir(parents=True)
-    (folder / "log_loss.py").write_bytes(METRIC.read_bytes())
-    (folder / "log_loss-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: log-loss\nVersion: 1.0\n")
-    (folder / "log_loss-1.0.dist-info" / "entry_points.txt").write_text("[promptkit.metrics]\nlog_loss = log_loss:LogLoss\n")
+    (folder / "surprisal-1.0.dist-info").mkdir(parents=True)
+    (folder / "surprisal.py").write_bytes(METRIC.read_bytes())
+    (folder / "surprisal-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: surprisal\nVersion: 1.0\n")
+    (folder / "surprisal-1.0.dist-info" / "entry_points.txt").write_text(
+        "[promptkit.metrics]\nsurprisal = surprisal:Surprisal\n"
+    )
     return folder
 
 
@@ -42,7 +44,7 @@ def extension(tmp_path: Path) -> Path:
 def registered(monkeypatch: pytest.MonkeyPatch) -> Metric:
     """Registers the metric, and removes it after the test."""
     isolate(monkeypatch, METRICS)
-    register(runpy.run_path(str(METRIC))["LogLoss"])
+    register(runpy.run_path(str(METRIC))["Surprisal"])
     return METRICS[NAME]
 
 
@@ -51,7 +53,7 @@ def branches(model: str = "fake") -> list[pk.Predictor]:
     return [pk.Predictor(loaded, prompt, [labels, *chain]) for chain in ([], [pk.calibrate.Batch(rows=8)])]
 
 
-def log_losses(result: Any, gold: Any, labels: Any) -> Any:
+def surprisals(result: Any, gold: Any, labels: Any) -> Any:
     normalized = result.logprobs - np.logaddexp.reduce(result.logprobs, axis=1, keepdims=True)
     return np.array([-row[labels.index(label)] for row, label in zip(normalized, gold, strict=True)])
 
@@ -66,7 +68,7 @@ def test_a_registered_metric_is_in_the_table_and_the_json_of_a_run(tmp_path: Pat
     assert is_shown(str(run))
     for result, printed in zip(run.results, json.loads(json.dumps(run.to_json()))["results"], strict=True):
         actual = printed["metrics"][NAME]
-        assert actual["value"] == pytest.approx(log_losses(result, run.gold, run.labels).mean(), abs=1e-6)
+        assert actual["value"] == pytest.approx(surprisals(result, run.gold, run.labels).mean(), abs=1e-6)
         assert actual["low"] < actual["value"] < actual["high"]
         assert f"{actual['value']:.3f}" in str(run)
         assert list(printed["metrics"]) == ["accuracy", "macro_f1", "ece", "brier", NAME]
@@ -76,7 +78,7 @@ def test_a_registered_metric_is_in_the_table_and_the_json_of_a_run(tmp_path: Pat
 
 def test_a_registered_metric_is_in_comparisons(tmp_path: Path, registered: Metric) -> None:
     one, other = (pk.evaluate(branches(model), pk.task("sentiment"), limit=20, out=tmp_path) for model in ("fake", "fake:b"))
-    expected = [log_losses(run.results[index], run.gold, run.labels) for run, index in ((one, 0), (other, 1))]
+    expected = [surprisals(run.results[index], run.gold, run.labels) for run, index in ((one, 0), (other, 1))]
     by_runs = compare_runs([str(one.path), f"{other.path}:batch:rows=8"])
     by_name = pk.compare(pk.task("sentiment"), limit=20, out=tmp_path, one=branches()[0], other=branches("fake:b")[1])
     for comparison in (by_runs, by_name):

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from promptkit.metrics import MetricInput
 
 
-class LogLoss:
+class Surprisal:
     """The mean negative log-probability of the gold label."""
 
-    name = "log_loss"
-    title = "log loss"
+    name = "surprisal"
+    title = "surprisal"
     is_default = True
     interval = "bootstrap"
     bounds = (0.0, float("inf"))
