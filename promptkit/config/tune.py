@@ -214,7 +214,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             models: The models; those that the options name if None.
             out: The folder of the results.
             cache: Whether to take answers from the score cache and to add new ones.
-            progress: Called after each block of rows.
+            progress: Called after each block of rows, and in the first one after each prompt.
 
         Raises:
             PromptkitError: The configuration cannot be tuned.
@@ -291,7 +291,8 @@ def tune(
         space: What is tried: `default`, or a YAML file with a grid of options.
         out: The folder of the results.
         cache: Whether to take answers from the score cache and to add new ones.
-        progress: Called after each block of rows; False shows nothing. By default the best candidates so far are shown.
+        progress: Called after each block of rows, and in the first one after each prompt; False shows nothing. By default the
+            best candidates so far are shown.
 
     Raises:
         PromptkitError: The data or the settings are invalid, or a model fails.

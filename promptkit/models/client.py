@@ -30,7 +30,7 @@ class CachedModel:
         cache: ScoreCache | None = None,
         card: ModelCard | None = None,
         *,
-        purpose: str = "Building the prompts",
+        purpose: str | None = "Building the prompts",
         remember: bool = False,
     ) -> None:
         """Creates a client.
@@ -39,7 +39,7 @@ class CachedModel:
             model: The model that computes what the cache does not contain.
             cache: The score cache; none by default.
             card: The card to use in place of the model's, such as one with a shorter context.
-            purpose: What the requests are for, for messages about their number.
+            purpose: What the requests are for, for messages about their number; None for no messages.
             remember: Whether to keep all outputs in memory, so that a request that is repeated is not counted again.
         """
         self._model = model
@@ -132,7 +132,7 @@ class CachedModel:
         return computed
 
     def _log_progress(self, count: int) -> None:
-        if self.computed + count >= self._next_log:
+        if self._purpose is not None and self.computed + count >= self._next_log:
             _log.warning("%s needs %d more model requests (%d so far).", self._purpose, count, self.computed)
             self._next_log = 2 * (self.computed + count)
 

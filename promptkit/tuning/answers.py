@@ -85,7 +85,7 @@ class PromptAnswers:
         builder: CachedModel | None = None,
     ) -> None:
         self._predictor, self._chains, self._rows, self._cache = predictor, tuple(chains), rows, cache
-        self._ask = CachedModel(predictor.model, cache, purpose="Tuning")
+        self._ask = CachedModel(predictor.model, cache, purpose=None)
         self._builder = builder_of(predictor.model, cache) if builder is None else builder
         self._folds: dict[int, _FoldAnswers] = {}
         self._count = 0
@@ -275,7 +275,7 @@ class PromptAnswers:
 
 def builder_of(model: Model, cache: ScoreCache | None) -> CachedModel:
     """Returns what answers the requests that the prompts of a model are built by."""
-    return CachedModel(model, cache, remember=True)
+    return CachedModel(model, cache, purpose=None, remember=True)
 
 
 def _as_fit_row(record: RowRecord) -> RowRecord:

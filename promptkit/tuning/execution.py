@@ -42,7 +42,7 @@ class Execution:
         tuning: What is tuned.
         folder: The folder, locked by this process.
         cache: The score cache; None for none.
-        progress: Called after each block of rows.
+        progress: Called after each block of rows, and in the first one after each prompt.
     """
 
     def __init__(self, tuning: Tuning, folder: TuningFolder, cache: ScoreCache | None, progress: Progress) -> None:
@@ -86,7 +86,7 @@ class Execution:
         """Enters the candidates, and returns the stages of an interrupted race, whose answers are repeated."""
         lines, seconds = self._folder.lines(), self._folder.prompt_seconds()
         if not lines:
-            tried = self._contest.try_prompts(self._record_seconds)
+            tried = self._contest.try_prompts(self._report_prompt)
             tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
             lines = [{"tried": tried, "tokens": tokens}]
             self._folder.append(lines[0])
@@ -100,6 +100,12 @@ class Execution:
 
     def _record_seconds(self) -> None:
         self._folder.record_seconds(self._meter.seconds, self._meter.prompt_seconds())
+
+    def _report_prompt(self) -> None:
+        """Reports that another prompt has answered the first block of rows."""
+        self._record_seconds()
+        rows, prompts = min(self._settings.block, len(self._rows)), len(self._meter.spent)
+        self._progress(TuningProgress(rows=rows, of=len(self._rows), prompts=prompts, leaders=(), share=self._meter.share()))
 
     def _report(self, stage: Stage) -> None:
         values = self._settings.values(stage.scores)

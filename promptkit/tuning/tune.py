@@ -24,7 +24,7 @@ def tune_space(tuning: Tuning, *, out: str | Path = TUNED, cache: bool = True, p
         tuning: What is tuned.
         out: The folder of tuning runs.
         cache: Whether to take answers from the score cache and to add new ones.
-        progress: Called after each block of rows.
+        progress: Called after each block of rows, and in the first one after each prompt.
 
     Raises:
         TaskError: Candidates cannot be compared on the rows.

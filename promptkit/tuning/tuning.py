@@ -59,27 +59,29 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningProgress:
-    """The state of tuning after a block of rows."""
+    """The state of tuning after a block of rows, or during the first one after a prompt."""
 
     rows: int
     """The number of rows so far."""
     of: int
     """The number of labeled rows."""
     prompts: int
-    """The number of prompts that are left."""
+    """The number of prompts that are left, or that have answered the first block of rows so far."""
     leaders: tuple[tuple[str, float], ...]
-    """The best candidates so far, best first, with their scores on the rows so far."""
+    """The best candidates so far, best first, with their scores on the rows so far; empty during the first block."""
     share: float
     """The share of the budget that is spent; 0 without a budget."""
 
     @property
     def line(self) -> str:
         """The state as one line of text."""
-        name, score = self.leaders[0]
         spent = f", {self.share:.0%} of the budget" if self.share else ""
         prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
+        if not self.leaders:
+            return f"{self.rows} of {self.of} rows: answered with {prompts}{spent}"
+        name, score = self.leaders[0]
         return f"{self.rows} of {self.of} rows, {prompts} left, best: {name} {score:.3f}{spent}"
 
 
 Progress = Callable[[TuningProgress], None]
-"""Called after each block of rows."""
+"""Called after each block of rows, and in the first one after each prompt."""

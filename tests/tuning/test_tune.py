@@ -110,7 +110,8 @@ def test_an_interrupted_run_continues_with_the_same_files(tmp_path: Path, blocks
 
 def test_after_ctrl_c_the_best_predictor_so_far_is_saved(tmp_path: Path) -> None:
     def interrupt(progress: TuningProgress) -> None:
-        raise KeyboardInterrupt
+        if progress.leaders:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         tune_space(tuning(), out=tmp_path, progress=interrupt)
@@ -199,3 +200,12 @@ def test_a_baseline_has_one_estimate_also_if_it_is_the_winner(tmp_path: Path) ->
     result = tune_space(tuning(), out=tmp_path).result
     winner = result.model_copy(update={"winner": result.baseline})
     assert result.recommended_estimate == winner.recommended_estimate == result.baseline_estimate
+
+
+def test_progress_is_reported_after_each_prompt_of_the_first_block(tmp_path: Path) -> None:
+    seen: list[TuningProgress] = []
+    tune_space(tuning(), out=tmp_path, progress=seen.append)
+    first = [each for each in seen if not each.leaders]
+    assert [each.prompts for each in first] == [1, 2, 3]
+    assert {each.rows for each in first} == {16}
+    assert all(each.line for each in seen)
