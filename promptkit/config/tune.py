@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,8 +16,10 @@ from promptkit.config.model import EngineOptions, ModelOptions
 from promptkit.config.options import Options
 from promptkit.config.task import TaskOptions
 from promptkit.config.values import EngineSettings, Metavar, RelativePath, Several
+from promptkit.core.arguments import check_arguments
 from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
+from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.runs.words import command_words
 from promptkit.tasks.field_descriptions import NamesFrom
@@ -26,7 +28,6 @@ from promptkit.tasks.resolve import resolve_task
 
 if TYPE_CHECKING:
     from promptkit.core.examples import LabeledExample
-    from promptkit.core.model import Model
     from promptkit.metrics.asked import Asked
     from promptkit.tasks.task import Task
     from promptkit.tuning.budget import Budget
@@ -260,6 +261,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         return shlex.join([*words, *([] if str(out) == TUNED else ["--out", str(out)])])
 
 
+@check_arguments("tune")
 def tune(
     data: object,
     *,
@@ -277,7 +279,7 @@ def tune(
     seed: int = 0,
     out: str | Path = TUNED,
     cache: bool = True,
-    progress: Progress | Literal[False] | None = None,
+    progress: Callable[..., None] | Literal[False] | None = None,
 ) -> Tuned:
     """Finds the best prompt and alignment for labeled rows, as `promptkit tune` does.
 

@@ -13,7 +13,7 @@ OPTIONAL = ("template", "instruction", "thinking", "demos", "order", "split")
 ACCEPTED: dict[str, list[Any]] = {
     **{
         f"{config}.{option}": ["x", "", None] if option in OPTIONAL else ["x", ""]
-        for config in ("EvalConfig", "TrainConfig", "StudyConfig")
+        for config in ("EvalConfig", "TrainConfig", "StudyConfig", "TuneConfig")
         for option in TEXT_OPTIONS
     },
     **{
@@ -29,6 +29,11 @@ ACCEPTED: dict[str, list[Any]] = {
         }.items()
     },
     "rerun.out": ["x", "", None],
+    "tune.metric": ["", None],
+    "tune.max_requests": [None],
+    "tune.limit": [None],
+    "TuneConfig.model": ["x", "", [], None],
+    "TuneConfig.space": ["x", ""],
     "EvalConfig.calibrate": ["x", "", []],
     "EvalConfig.labelmap": ["x", "", []],
     "EvalConfig.samples": [5, None],

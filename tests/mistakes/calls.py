@@ -116,7 +116,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "save_manipulation": lambda: dict(learned=trained(), folder="saved", metadata={"note": "x"}),
     "search": lambda: dict(
-        **dict(predictor=predictor(), task=task(), method="list", instructions=["Go."], candidates=1, by="accuracy", dev=2),
+        **dict(predictor=predictor(), task=task(), method="list", instructions=["Go."], candidates=1, by="metric", dev=2),
         **dict(test=2, split="test", seed=0, out="runs", cache=False, progress=lambda done, total: None),
     ),
     "PredictConfig": lambda: dict(
@@ -135,6 +135,11 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(progress=lambda done, total, text: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
     "TrainConfig": lambda: dict(OPTIONS, labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1),
+    "tune": lambda: dict(
+        **dict(data=task(), model="fake", budget="1000 requests", metric="accuracy", space="default", max_requests=None),
+        **dict(limit=8, seed=0, out="tuned", cache=False, progress=False),
+    ),
+    "TuneConfig": lambda: dict(task="sentiment", model=["fake"], budget="30 requests", limit=8, seed=1, space="default"),
     "view_images": lambda: dict(predictor=image_predictor(), task=image_task(), n=1, split="test"),
     "Classes": lambda: dict(labels=["no", "yes"], classes={"no": "cat", "yes": ["dog"]}),
     "MultiLabel": lambda: dict(words=WORDS, score="sum"),
@@ -169,7 +174,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
 OWNERS: dict[str, Callable[[], Any]] = {"HeadEffects": heads, "Study": study, "Task": task}
 """Class -> an instance to call methods of; other methods are called on the class or on a template."""
 CREATED_BY_FUNCTIONS = {
-    *("HeadEffects", "Prediction", "Predictions", "Run", "SearchResult", "Study", "Task", "TrainingResult"),
+    *("HeadEffects", "Prediction", "Predictions", "Run", "SearchResult", "Study", "Task", "TrainingResult", "Tuned"),
     "PromptClassifier",  # its errors are those of scikit-learn
 }
 """The results of public functions, which users do not create themselves."""
