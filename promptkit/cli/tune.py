@@ -35,7 +35,7 @@ def tune(
     out: Out = Path(TUNED),
     as_json: opts.Json = False,
 ) -> None:
-    """Find the best prompt and alignment for labeled rows, and estimate how good it is on new rows."""
+    """Find the best prompt and alignment for labeled rows."""
     if plan:
         _print_plan(config.plan(), as_json=as_json)
         return

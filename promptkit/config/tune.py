@@ -46,8 +46,8 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
     """The configuration of tuning."""
 
     model: Several = Field(default_factory=lambda: ["demo"])
-    """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake; may be given several times. A sentence encoder,
-    encoder:NAME, is tried with a logistic regression."""
+    """Model as [engine:]name: a hub id, a folder, a .gguf file, demo, fake, or encoder:NAME for a sentence encoder with a
+    logistic regression; may be given several times."""
     set: EngineSettings = Field(default_factory=dict)
     """Engine setting of all models, such as dtype=bfloat16; may be given several times."""
     budget: Annotated[str, BeforeValidator(check_budget), Metavar("LIMIT")] = "10m"

@@ -19,7 +19,7 @@ import promptkit as pk
 from promptkit.align.chain import reader_for
 from promptkit.analysis.bias import bias
 from promptkit.analysis.realign import align
-from promptkit.core.errors import TrainingError, Unsupported
+from promptkit.core.errors import Unsupported
 from promptkit.evaluation.baselines import with_baselines
 from promptkit.runs.baseline_files import read_baselines
 from promptkit.runs.run import Run
@@ -155,15 +155,6 @@ def test_methods_for_one_label_per_row_are_refused(tmp_path: Path) -> None:
     for call in (lambda: fitted.predict([{"text": "a"}], threshold=0.5), fitted.as_sklearn):
         with refused(Unsupported, "no-probabilities"):
             call()
-
-
-def test_prompts_cannot_be_trained_on_several_labels() -> None:
-    task = feelings()
-    stages = [pk.Prompt(task.spec.template, demos=pk.demos.zero()), pk.SoftPrompt(2)]
-    learned = pk.Predictor(pk.load("demo"), stages, reader_for(task))
-    with pytest.raises((Unsupported, TrainingError)) as raised:
-        pk.train(learned, task)
-    assert raised.value.code == "needs-single-label"
 
 
 # ---- scales ------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_training_uses_all_rows_and_evaluating_them_is_refused(file: Path, tmp_p
     result = config(file).run(out=tmp_path)
     assert sum(result.rows.values()) == len(ROWS)
     assert result.uses_all_rows
-    assert any("--folds 1" in note for note in result.notes)
+    assert any("folds=1" in note for note in result.notes)
     assert len(result.predictor.fitted_on) == len(ROWS)
     for folds in (None, 1, 5):
         with refused(TaskError, "seen-rows"):

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 import promptkit as pk
 from promptkit.core.arrays import as_array
+from promptkit.core.caller import command_line
 from promptkit.core.errors import CheckpointError, InputError
 from promptkit.manipulate.learned.storage import load_manipulation, read_manifest, save
 from tests.support.errors import refused
@@ -174,7 +175,8 @@ def test_the_error_for_several_manipulations_lists_the_options_to_type(tmp_path:
     for number in (1, 2, 10):
         save(learned(np.ones((2, 3))), tmp_path / "a training run" / f"{number}-soft")
     folders = tuple(str(tmp_path / "a training run" / place) for place in ("1-soft", "2-soft", "10-soft"))
-    with refused(CheckpointError, "several-checkpoints", folder=str(tmp_path / "a training run"), folders=folders) as raised:
+    expected = refused(CheckpointError, "several-checkpoints", folder=str(tmp_path / "a training run"), folders=folders)
+    with command_line(), expected as raised:
         load_manipulation(tmp_path / "a training run")
     assert " ".join(f"--prompt '{folder}'" for folder in folders) in str(raised.value)  # as they are typed
 

@@ -227,7 +227,7 @@ def test_a_search_counts_rows_without_an_answer_as_wrong(server: Server, tmp_pat
     assert (standings[texts[0]].no_answer, standings[texts[0]].skipped) == (0, 0)
     assert standings[texts[1]].no_answer > 0 == standings[texts[1]].skipped
     answered = 20 - standings[texts[1]].no_answer
-    assert standings[texts[1]].accuracy <= answered / 20
+    assert standings[texts[1]].metric <= answered / 20
     assert sort_key("a", CandidateScore(0.5, -1.0), "logprob") < sort_key("b", CandidateScore(0.5, -0.1, 0, 1), "logprob")
 
 
