@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from promptkit.config.study import StudyConfig as StudyConfig
     from promptkit.config.train import TrainConfig as TrainConfig
     from promptkit.config.tune import TuneConfig as TuneConfig
-    from promptkit.config.tune import tune as tune
+    from promptkit.config.tune_data import tune as tune
     from promptkit.core.errors import CheckpointError as CheckpointError
     from promptkit.core.errors import InputError as InputError
     from promptkit.core.errors import MissingPackage as MissingPackage
@@ -193,7 +193,7 @@ _ATTRIBUTES = {
     "train": ("promptkit.training.trainer", "train"),
     "TrainingConfig": ("promptkit.training.config", "TrainingConfig"),
     "TrainingResult": ("promptkit.training.result", "TrainingResult"),
-    "tune": ("promptkit.config.tune", "tune"),
+    "tune": ("promptkit.config.tune_data", "tune"),
     "TuneConfig": ("promptkit.config.tune", "TuneConfig"),
     "Tuned": ("promptkit.tuning.result", "Tuned"),
     "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.plan import Plan as TuningPlan
     from promptkit.tuning.tuning import Progress, TuningProgress
 
-Plan = Annotated[bool, typer.Option("--plan", help="Show what is tried and what it costs, and stop. No model is loaded.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Show what is tried and what it costs, without loading a model, and stop.")]
 Report = Annotated[Path | None, typer.Option(help="Write the leaderboard and the explanation to this Markdown file.")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 
