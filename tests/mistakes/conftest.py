@@ -16,6 +16,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     save_reviews(path, 40, hold_out=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
+        (path / "x").mkdir()
+        (path / "x" / "file").touch()  # so that the text x, one of the wrong values, is never a new folder
         pk.save_manipulation(trained(), "saved")
         for n in (1, 2):
             pk.evaluate_shard(predictor(), task(), pk.Shard(n, 2), limit=2, out=f"shard{n}")
