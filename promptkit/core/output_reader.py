@@ -143,7 +143,7 @@ class OutputReader(Protocol):
         ...
 
     def template_values(self) -> Mapping[str, object]:
-        """Returns the variables that templates can use besides those of the rows, such as `labels` or `schema`."""
+        """Returns the variables that templates can use besides the inputs of the rows, such as `labels` or `schema`."""
         ...
 
     def demonstrated(self, row: LabeledExample) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _RESOLVED = {
 
 
 class _Loader(yaml.SafeLoader):  # the loader of libyaml crashes on deep nesting
-    """A loader that refuses duplicate keys, of which YAML would silently use the last one."""
+    """A loader that refuses duplicate keys; YAML would silently use the last one."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 replaces those of YAML 1.1
 

@@ -1,4 +1,4 @@
-"""Models of which only the card is known: prompts can be rendered and counted, and nothing is answered.
+"""Models with a card and without weights: they render and count prompts, and answer nothing.
 
 For most language models the card is read from the files of the model without importing transformers and PyTorch.
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from promptkit.core.caller import setting
 from promptkit.core.errors import RunError, json_reason
 
 REPEAT = "repeat the command that created the run (such as promptkit eval)"
@@ -84,3 +85,26 @@ def expect(path: Path, contents: str) -> Iterator[None]:
         yield
     except (TypeError, LookupError, AttributeError):
         raise damaged(path, f"it does not contain {contents}") from None
+
+
+@contextmanager
+def writing(folder: Path, noun: str) -> Iterator[None]:
+    """Reports a folder as not writable if the code in the block cannot write it.
+
+    Args:
+        folder: The folder.
+        noun: What it is called in the message, such as `run folder`.
+
+    Raises:
+        RunError: With the code `cannot-write`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"The {noun} {folder} cannot be written: {error.strerror or error}",
+            code="cannot-write",
+            hint=f"Existing files are kept: fix the cause and try again, or choose another {setting('out')}",
+            folder=str(folder),
+            reason=error.strerror or str(error),
+        ) from None

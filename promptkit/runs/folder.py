@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal, cast, overload
 
@@ -38,7 +38,7 @@ from promptkit.core.files import acquire_lock, write_pieces
 from promptkit.core.hashing import file_sha256_hex, sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.core.records import RECORD_FILES, ReadPlanRecord, ReadRecord, RecordFile, RowRecord
-from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line
+from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line, writing
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
@@ -179,18 +179,8 @@ class RunFolder:
         with self._writing():
             return write_pieces(self.path / name, pieces)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(
-                f"The run folder {self.path} cannot be written: {error.strerror or error}",
-                code="cannot-write",
-                hint=f"Existing files are kept: fix the cause and try again, or choose another {setting('out')}",
-                folder=str(self.path),
-                reason=error.strerror or str(error),
-            ) from None
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, "run folder")
 
 
 def read_marker(path: Path, marker: str, files: Sequence[str]) -> dict[str, object] | None:

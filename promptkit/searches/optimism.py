@@ -98,7 +98,8 @@ def _ranks(rung: Rung, answers: Answers, by: By, weights: Floats, kept: Bools) -
 def _kept(ranks: Integers, texts: Sequence[str], later: Sequence[str]) -> Bools:
     """Returns which instructions of the next rung each resample keeps, shape (B, number of them).
 
-    They are those of the better half. A resample of which the search dropped all continues with those that the search kept.
+    They are the better half. If the search dropped all of them, the resample continues with the candidates that the search
+    kept.
     """
     kept = (ranks < len(later))[:, [texts.index(text) for text in later]]
     return kept | ~kept.any(1, keepdims=True)

@@ -161,7 +161,7 @@ class InstructionScorer:
 def as_shares(figures: Mapping[str, float], metric: Metric) -> dict[str, float]:
     """Returns figures of a metric as shares of the way from its worst to its best value, from 0 to 1.
 
-    If the metric has no worst or no best value, those of the figures are used instead.
+    If the metric has no worst or no best value, the worst or best figure is used instead.
 
     Args:
         figures: Name -> the value of the metric.

@@ -61,7 +61,7 @@ class _FoldAnswers:
     input_reads: dict[str, ReadRecord] = field(default_factory=dict)
     """What was read for inputs that alignments define, by id."""
     asked: dict[str, Request] = field(default_factory=dict)
-    """The requests that were answered, by the id of the query: those of alignments are the same in every block."""
+    """The requests that were answered, by the id of the query; alignments send the same requests in every block."""
 
 
 class PromptAnswers:
@@ -94,7 +94,7 @@ class PromptAnswers:
 
     @property
     def requests(self) -> int:
-        """The number of requests so far, including those that the score cache has answered and those of the builder."""
+        """The number of requests so far, including cached ones and requests while prompts are built."""
         return sum(each.computed + each.cached for each in (self._ask, self._builder))
 
     @property

@@ -256,7 +256,7 @@ def machine_speed() -> float:
 
 
 def predicted_seconds(size: Size, *, tokens: int, answers: int) -> float:
-    """Returns the time of a forward pass over tokens, of which some predict an answer.
+    """Returns the time of a forward pass over tokens, some of them predicting an answer.
 
     Args:
         size: The numbers of parameters of the model.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class RaceEstimate:
     """What the winner of a race and the best baseline score on new rows.
 
-    All numbers are those of the values that the race chooses by, for which higher is better: the log-loss is negative.
+    All numbers are means of the values that the race compares. Higher is better, so the log-loss is negative.
     """
 
     winner: Corrected

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_atomically
 from promptkit.core.hashing import file_sha256_hex, sha256_hex
 from promptkit.core.paths import expanded
-from promptkit.runs.files import damaged, read_json, to_file, to_line
+from promptkit.runs.files import damaged, read_json, to_file, to_line, writing
 
 TUNE, RACE, LEADERBOARD, TIMING, PREDICTOR = "tune.json", "race.jsonl", "leaderboard.jsonl", "timing.json", "predictor"
 
@@ -116,18 +116,8 @@ class TuningFolder:
         with self._writing():
             write_atomically(self.path / name, content)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(
-                f"The folder {self.path} cannot be written: {error.strerror or error}",
-                code="cannot-write",
-                hint=f"Existing files are kept: fix the cause and try again, or choose another {setting('out')}",
-                folder=str(self.path),
-                reason=error.strerror or str(error),
-            ) from None
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, "folder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

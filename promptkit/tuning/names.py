@@ -1,4 +1,4 @@
-"""Names of prompts: the demonstrations, and whatever else distinguishes the prompts of one space."""
+"""Names of prompts: the demonstrations, and what else distinguishes the prompts of one space."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Stage:
         return any(each.reason == "budget" for each in self.dropped)
 
     def spread(self, values: Floats, candidates: int) -> Floats:
-        """Returns values of the candidates that were asked as those of all candidates, NaN for the others, shape (C, rows)."""
+        """Returns the values of all candidates, NaN for those that were not asked, shape (C, rows)."""
         spread = np.full((candidates, self.rows), np.nan)
         spread[list(self.asked)] = values
         return spread

@@ -111,7 +111,7 @@ class Rules:
         return left & remaining
 
     def prompts_of(self, left: Bools) -> list[int]:
-        """Returns the numbers of the prompts of which a candidate is left, for one resample, shape (1, C)."""
+        """Returns the numbers of the prompts that have a candidate left, for one resample, shape (1, C)."""
         return [int(prompt) for prompt in np.unique(self.prompts[left[0]]) if prompt != BASELINE]
 
     def cheapest(self, standings: Standings) -> Integers:

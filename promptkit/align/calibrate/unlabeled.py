@@ -39,7 +39,7 @@ class UnlabeledCalibration:
         """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
-        if self.unlabeled == EvaluatedRows():  # all of them, whatever `rows` is
+        if self.unlabeled == EvaluatedRows():  # all of them; `rows` has no effect
             check_unused(self.name, "estimate_on=test", rows=(self.rows, ROWS))
 
     @property

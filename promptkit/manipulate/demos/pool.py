@@ -69,7 +69,7 @@ class Pool:
 
     @classmethod
     def from_rows(cls, rows: Sequence[LabeledExample], k: int, *, balanced: bool = False) -> Pool:
-        """Builds the pool of rows, of which those with equal inputs count once."""
+        """Builds the pool of rows; rows with equal inputs count once."""
         first = {inputs_key(row): row for row in sorted(rows, key=lambda row: row.id, reverse=True)}
         kept = tuple(sorted(first.values(), key=lambda row: row.id))
         class_ids = {label: index for index, label in enumerate(sorted({row.label for row in kept}))}
