@@ -39,8 +39,8 @@ class Branch:
     """Row id -> prediction."""
     metric_input: MetricInput
     """The input of its metrics, in the order of `rows`."""
-    asked: tuple[Metric, ...] = ()
-    """The metrics that were asked for in its run."""
+    requested: tuple[Metric, ...] = ()
+    """The metrics that were requested in its run."""
     seen_rows: int = 0
     """Number of the run's rows that its predictors were fitted on."""
 
@@ -100,6 +100,6 @@ def branch_of(run: Run, branch: str | None, *, name: str) -> Branch:
             for row, answer, right in answers
         },
         metric_input=found.metric_input,
-        asked=run.results[0].asked,
+        requested=run.results[0].requested,
         seen_rows=run.seen_rows if chosen in results else 0,
     )

@@ -24,10 +24,10 @@ from promptkit.core.paths import OUT
 from promptkit.display.progress import Progress
 from promptkit.evaluation.checks import share_pass
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.metrics.asked import Asked, MetricLike, ask_for, chosen
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import mcnemar, mean_share, paired_difference
 from promptkit.metrics.paired_tests import holm, paired_test
+from promptkit.metrics.requested import MetricLike, RequestedMetric, chosen, parse_metrics
 from promptkit.metrics.table import difference, estimate
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
@@ -123,7 +123,7 @@ def _compare_predictors(predictors: Mapping[str, Predictor], evaluated: Callable
         run = evaluated([predictors[name] for name in names])
         branches |= {name: branch_of(run, predictors[name].name, name=name) for name in names}
         runs.append(run)
-    return _compare_branches([branches[name] for name in predictors], tuple(runs), asked=runs[0].results[0].asked)
+    return _compare_branches([branches[name] for name in predictors], tuple(runs), requested=runs[0].results[0].requested)
 
 
 def _shared_passes(predictors: Mapping[str, Predictor]) -> list[list[str]]:
@@ -175,7 +175,7 @@ def compare_runs(runs: Sequence[Run | str | Path], metrics: Sequence[MetricLike]
             runs=tuple(map(_name, runs)),
         )
     branches = [_read_compared(run) for run in runs]
-    return _compare_branches(branches, asked=ask_for(metrics) or branches[0].asked)
+    return _compare_branches(branches, requested=parse_metrics(metrics) or branches[0].requested)
 
 
 def _name(run: Run | str | Path) -> str:
@@ -190,7 +190,9 @@ def _read_compared(run: Run | str | Path) -> Branch:
     return read_branch(path, branch, name=str(run))
 
 
-def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = (), *, asked: Sequence[Asked] = ()) -> Comparison:
+def _compare_branches(
+    branches: Sequence[Branch], runs: tuple[Run, ...] = (), *, requested: Sequence[RequestedMetric] = ()
+) -> Comparison:
     first, shared = branches[0], _shared_rows(branches)
     metric_inputs = [_rows_of(branch, shared) for branch in branches]
     return Comparison(
@@ -200,7 +202,7 @@ def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = (), *,
         left_out=len(set().union(*(branch.rows for branch in branches))) - len(shared),
         branches=_adjusted(
             [
-                _against(first, branch, shared, _compared_metrics(metric_inputs[0], rows, asked, is_first=branch is first))
+                _against(first, branch, shared, _compared_metrics(metric_inputs[0], rows, requested, is_first=branch is first))
                 for branch, rows in zip(branches, metric_inputs, strict=True)
             ]
         ),
@@ -248,9 +250,9 @@ def _rows_of(branch: Branch, rows: Sequence[str]) -> MetricInput:
 
 
 def _compared_metrics(
-    first: MetricInput, other: MetricInput, asked: Sequence[Asked], *, is_first: bool
+    first: MetricInput, other: MetricInput, requested: Sequence[RequestedMetric], *, is_first: bool
 ) -> dict[str, ComparedMetric]:
-    paired, metrics = () if is_first else chosen(asked, first), chosen(asked, other)
+    paired, metrics = () if is_first else chosen(requested, first), chosen(requested, other)
     return {name: _compared_metric(metric, other, first if name in paired else None) for name, metric in metrics.items()}
 
 

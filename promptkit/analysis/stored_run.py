@@ -39,7 +39,7 @@ class StoredRun:
     collected: Collected
     """The outputs of its rows."""
     metrics: tuple[str, ...] = ()
-    """The names of the metrics that were last asked for; the first one is the main metric."""
+    """The names of the metrics that were last requested; the first one is the main metric."""
 
     @property
     def reader(self) -> OutputReader:

@@ -66,7 +66,7 @@ def eval_(
 
 
 def _print_labels(run: Run, *, by_label: bool) -> None:
-    """Prints the figures of each label and the confusion matrix of each branch, if they are asked for."""
+    """Prints the figures of each label and the confusion matrix of each branch, if they are requested."""
     for result in run.results if by_label else ():
         for table in (run.by_label(result.align), run.confusion(result.align)):
             print()

@@ -116,19 +116,19 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
     ) -> tuple[Run, list[Predictor]]:
         """Returns the run and its predictors; no predictors if a finished run is read. A given model is not loaded."""
         from promptkit.evaluation.baselines import with_baselines
-        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
+        from promptkit.evaluation.metric_checks import check_metrics, requested_metrics, with_requested
 
-        asked = asked_metrics(self.metric, task)
+        requested = requested_metrics(self.metric, task)
         if self.predictor is not None:
             saved, chain = read_saved(self.predictor)
             stages, reader, key = None, chain.reader, predictor_key(self, saved, chain, task)
         else:
             stages = build_stages(self, task)
             reader, key = stages.reader, run_key(self, stages, task)
-        check_metrics(asked, reader, task)
+        check_metrics(requested, reader, task)
         finished = read_recognized(out, task.name, key, started) if key and self.save is None else None
         if finished is not None:
-            run = with_asked(finished, asked)
+            run = with_requested(finished, requested)
             return (with_baselines(run, task, reader) if self.baselines else run), []
         predictors = self._built(task, stages, model)
         from promptkit.evaluation.evaluate import evaluate

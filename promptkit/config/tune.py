@@ -27,7 +27,7 @@ from promptkit.tasks.resolve import resolve_task
 if TYPE_CHECKING:
     from promptkit.core.examples import LabeledExample
     from promptkit.core.model import Model
-    from promptkit.metrics.asked import Asked
+    from promptkit.metrics.requested import RequestedMetric
     from promptkit.tasks.task import Task
     from promptkit.tuning.budget import Budget
     from promptkit.tuning.plan import Plan
@@ -110,18 +110,18 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         check_rows(task, rows)
         return rows
 
-    def asked_metric(self, task: Task) -> Asked | None:
-        """Returns the metric that is asked for, after a check that it applies to the task; None for the task's main one.
+    def requested_metric(self, task: Task) -> RequestedMetric | None:
+        """Returns the metric that is requested, after a check that it applies to the task; None for the task's main one.
 
         Raises:
             InputError: There is no such metric, or it does not apply.
         """
         from promptkit.align.chain import reader_for
-        from promptkit.evaluation.metric_checks import asked_metrics, check_metrics
+        from promptkit.evaluation.metric_checks import check_metrics, requested_metrics
 
-        asked = asked_metrics(self.metric, task)
-        check_metrics(asked, reader_for(task), task)
-        return next(iter(asked), None)
+        requested = requested_metrics(self.metric, task)
+        check_metrics(requested, reader_for(task), task)
+        return next(iter(requested), None)
 
     def test_task(self, task: Task, rows: Sequence[LabeledExample]) -> Task | None:
         """Returns the task whose evaluated rows are those of `test`; None without `test`.
@@ -191,7 +191,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         budgets = self.budgets
         task = self.load_task() if task is None else task
         rows = self.labeled_rows(task)
-        self.asked_metric(task)
+        self.requested_metric(task)
         self.test_task(task, rows)
         space = self.build_space(task, rows, planned=True)
         names = {each.predictor.model.name for each in (*space.prompts, *space.learned)}
@@ -228,7 +228,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         budgets = self.budgets
         task = self.load_task() if task is None else task
         rows = self.labeled_rows(task)
-        metric, test = self.asked_metric(task), self.test_task(task, rows)
+        metric, test = self.requested_metric(task), self.test_task(task, rows)
         space = self.build_space(task, rows, models)
         first = space.prompts[0].predictor.model.name
         sizes = {} if models else {first: size_of(first, self.set)}

@@ -19,11 +19,11 @@ from promptkit.evaluation.early_loading import EarlyLoading, can_load_early
 from promptkit.evaluation.execution import CompletedRun, execute, read_completed
 from promptkit.evaluation.fitted_chains import FITTED_CHAINS, fitted_to_bytes
 from promptkit.evaluation.identity import run_settings
-from promptkit.evaluation.metric_checks import asked_metrics, check_metrics, with_asked
+from promptkit.evaluation.metric_checks import check_metrics, requested_metrics, with_requested
 from promptkit.evaluation.origin import record_sources
 from promptkit.evaluation.plan import RunPlan, plan_run
 from promptkit.evaluation.results import compute_results, finish_run, results_summary, run_title
-from promptkit.metrics.asked import MetricLike
+from promptkit.metrics.requested import MetricLike
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
@@ -83,9 +83,9 @@ def evaluate(
         PromptkitError: If the predictors cannot be evaluated on the task, or the folder cannot be used.
     """
     started = time.perf_counter()
-    asked = asked_metrics(metrics, task)
+    requested = requested_metrics(metrics, task)
     plan = plan_run(predictors, task, split=split, limit=limit, folds=folds, allow_seen=allow_seen)
-    check_metrics(asked, plan.reader, task)
+    check_metrics(requested, plan.reader, task)
     settings = run_settings(plan)
     folder = RunFolder(out, task.name, settings)
     with folder.locked():
@@ -97,7 +97,7 @@ def evaluate(
             with reporting(progress) as report:
                 completed = _execute(plan, folder, settings["model"], _cache(cache), report, executor, meanwhile)
             run = _finish(plan, folder, completed.marked(plan.seen), run_title(settings, len(plan.rows)))
-        run = with_asked(run, asked)
+        run = with_requested(run, requested)
     run = replace(run, seconds=time.perf_counter() - started)
     return with_baselines(run, task, plan.reader) if baselines else run
 

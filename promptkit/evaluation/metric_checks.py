@@ -1,4 +1,4 @@
-"""Checks the metrics that a user asks for before a model is loaded or answers."""
+"""Checks the metrics that a user requests before a model is loaded or answers."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Sequence
 
 from promptkit.core.metric_input import MetricInput
 from promptkit.core.output_reader import OutputReader
-from promptkit.metrics.asked import Asked, ask_for, check
+from promptkit.metrics.requested import RequestedMetric, check, parse_metrics
 from promptkit.runs.recorded import record_metrics
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
 
-def asked_metrics(given: object, task: Task) -> tuple[Asked, ...]:
-    """Returns the metrics that a user asks for, by default the metrics of the task.
+def requested_metrics(given: object, task: Task) -> tuple[RequestedMetric, ...]:
+    """Returns the metrics that a user requests, by default the metrics of the task.
 
     Raises:
         InputError: There is no such metric.
     """
-    return ask_for(task.spec.metrics, files=False) if given is None or given == () else ask_for(given)
+    return parse_metrics(task.spec.metrics, files=False) if given is None or given == () else parse_metrics(given)
 
 
-def check_metrics(asked: Sequence[Asked], reader: OutputReader, task: Task) -> None:
+def check_metrics(requested: Sequence[RequestedMetric], reader: OutputReader, task: Task) -> None:
     """Raises the errors of metrics that do not apply to the predictions of an aligner, or whose packages are missing.
 
     Args:
-        asked: The metrics.
+        requested: The metrics.
         reader: The aligner.
         task: The task. The predictions are those of rows without an answer.
     """
-    if asked:
-        check(asked, unanswered_input(reader, task))
+    if requested:
+        check(requested, unanswered_input(reader, task))
 
 
 def unanswered_input(reader: OutputReader, task: Task, split: str | None = None) -> MetricInput:
@@ -45,7 +45,7 @@ def unanswered_input(reader: OutputReader, task: Task, split: str | None = None)
     return reader.outcome([{**reader.unanswered(row), "no_answer": True} for row in rows]).metric_input
 
 
-def with_asked(run: Run, asked: Sequence[Asked]) -> Run:
-    """Returns a run with the metrics that a user asks for, whose names are also written into its folder."""
-    record_metrics(run.path, [name for name in asked if isinstance(name, str)])
-    return run.with_metrics(*asked)
+def with_requested(run: Run, requested: Sequence[RequestedMetric]) -> Run:
+    """Returns a run with the metrics that a user requests, whose names are also written into its folder."""
+    record_metrics(run.path, [name for name in requested if isinstance(name, str)])
+    return run.with_metrics(*requested)

@@ -32,7 +32,7 @@ class Metric(Protocol):
 
     @property
     def is_default(self) -> bool:
-        """Whether it is computed for every run that it applies to, without being asked for."""
+        """Whether it is computed for every run that it applies to, without being requested."""
         ...
 
     @property

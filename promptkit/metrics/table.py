@@ -109,7 +109,7 @@ def applicable(rows: MetricInput) -> dict[str, Metric]:
 
 
 def defaults(rows: MetricInput) -> dict[str, Metric]:
-    """Returns the metrics that apply to predictions and are computed without being asked for; the first is the main metric."""
+    """Returns the metrics that apply to predictions and are computed without being requested; the first is the main metric."""
     return {name: metric for name, metric in applicable(rows).items() if metric.is_default}
 
 

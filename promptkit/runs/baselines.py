@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.asked import chosen, chosen_estimates
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import Estimate
 from promptkit.metrics.paired_tests import paired_test
+from promptkit.metrics.requested import chosen, chosen_estimates
 from promptkit.metrics.table import difference, estimate
 
 
@@ -31,9 +31,9 @@ class BaselineResult:
     metric_input: MetricInput
     """The input of the metrics."""
 
-    def with_metrics(self, asked: Sequence[Metric]) -> Self:
-        """Returns the result with the metrics that a user asks for, as far as they apply to the baseline."""
-        metrics = chosen([metric for metric in asked if metric.applies_to(self.metric_input)], self.metric_input)
+    def with_metrics(self, requested: Sequence[Metric]) -> Self:
+        """Returns the result with the metrics that a user requests, as far as they apply to the baseline."""
+        metrics = chosen([metric for metric in requested if metric.applies_to(self.metric_input)], self.metric_input)
         return replace(self, metrics=chosen_estimates(metrics, self.metric_input, self.metrics))
 
     def to_json(self) -> dict[str, object]:
@@ -76,15 +76,17 @@ class Baselines:
     differences: tuple[BaselineDifference, ...] = ()
     """The difference of each branch from each baseline; empty before `compared_with`."""
 
-    def compared_with(self, branches: Mapping[str, MetricInput], asked: Sequence[Metric], metrics: Sequence[Metric]) -> Self:
+    def compared_with(
+        self, branches: Mapping[str, MetricInput], requested: Sequence[Metric], metrics: Sequence[Metric]
+    ) -> Self:
         """Returns the results with the differences of the branches of a run, which tables, notes and JSON show.
 
         Args:
             branches: Name of a branch -> the input of its metrics.
-            asked: The metrics that were asked for.
+            requested: The metrics that were requested.
             metrics: The metrics of the run. The first one that applies to the baselines is compared.
         """
-        results = tuple(result.with_metrics(asked) for result in self.results)
+        results = tuple(result.with_metrics(requested) for result in self.results)
         metric = next(each for each in metrics if all(each.applies_to(result.metric_input) for result in results))
         pairs = [(result, align, rows) for align, rows in branches.items() for result in results]
         differences = tuple(_difference(*pair, metric) for pair in pairs)

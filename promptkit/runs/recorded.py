@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OPTIONS = "options.json"
 """The file with the options that differ from the defaults."""
 METRICS = "metrics.json"
-"""The file with the names of the metrics that were last asked for."""
+"""The file with the names of the metrics that were last requested."""
 TEMPLATE = "template.j2"
 """The file with the text of the prompt's template."""
 ORIGIN = "origin.json"
@@ -99,7 +99,7 @@ def read_options(folder: Path) -> dict[str, object] | None:
 
 
 def record_metrics(folder: Path, names: Sequence[str]) -> None:
-    """Writes the names of the metrics that were asked for, which are shown when the run is read again.
+    """Writes the names of the metrics that were requested, which are shown when the run is read again.
 
     Args:
         folder: The folder of the run.
@@ -110,12 +110,12 @@ def record_metrics(folder: Path, names: Sequence[str]) -> None:
 
 
 def read_metrics(folder: Path) -> tuple[str, ...]:
-    """Returns the names of the metrics that were last asked for, without those that are no longer registered.
+    """Returns the names of the metrics that were last requested, without those that are no longer registered.
 
     Raises:
         RunError: If the file is damaged.
     """
-    from promptkit.metrics.asked import is_known
+    from promptkit.metrics.requested import is_known
 
     with expect(folder / METRICS, "the names of metrics"):
         content = cast("Mapping[str, Sequence[str]]", read_json(folder / METRICS) or {"metrics": []})

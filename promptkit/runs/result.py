@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from promptkit.core.metric_input import MetricInput
-from promptkit.metrics.asked import Asked, chosen, chosen_estimates, name_of
 from promptkit.metrics.base import Metric
+from promptkit.metrics.requested import RequestedMetric, chosen, chosen_estimates, name_of
 from promptkit.metrics.table import row_values
 
 if TYPE_CHECKING:
@@ -30,25 +30,25 @@ class Result:
     """The prediction for each row; None if no answer was found in the reply or the generated text, or the row was skipped."""
     metric_input: MetricInput
     """The input of the metrics; rows and labels are in the run's order."""
-    asked: tuple[Metric, ...] = ()
-    """The metrics that were asked for; the first one is the main metric."""
+    requested: tuple[Metric, ...] = ()
+    """The metrics that were requested; the first one is the main metric."""
     label_maps: Mapping[int, LabelMap] = field(default_factory=dict)
     """The label map of each fold, if the branch has label maps; the key is 0 for a run without folds."""
 
     @property
     def chosen(self) -> dict[str, Metric]:
-        """The metrics by name, the main one first: those that were asked for, then the default ones."""
-        return chosen(self.asked, self.metric_input)
+        """The metrics by name, the main one first: those that were requested, then the default ones."""
+        return chosen(self.requested, self.metric_input)
 
-    def with_metrics(self, asked: Sequence[Asked]) -> Self:
-        """Returns the result with the metrics that a user asks for before the default ones.
+    def with_metrics(self, requested: Sequence[RequestedMetric]) -> Self:
+        """Returns the result with the metrics that a user requests before the default ones.
 
         Raises:
             InputError: A metric does not apply to the predictions.
         """
-        metrics = chosen(asked, self.metric_input)
+        metrics = chosen(requested, self.metric_input)
         values = chosen_estimates(metrics, self.metric_input, self.metrics)
-        return replace(self, metrics=values, asked=tuple(metrics[name_of(each)] for each in asked))
+        return replace(self, metrics=values, requested=tuple(metrics[name_of(each)] for each in requested))
 
     @property
     def logprobs(self) -> Floats:

@@ -10,8 +10,8 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import unknown
 from promptkit.core.metric_input import MetricInput
 from promptkit.display.table import Table
-from promptkit.metrics.asked import MetricLike, ask_for
 from promptkit.metrics.base import Metric
+from promptkit.metrics.requested import MetricLike, parse_metrics
 from promptkit.runs.baselines import Baselines
 from promptkit.runs.by_label import confusion_table, label_table
 from promptkit.runs.result import Result, named_label_maps
@@ -96,7 +96,7 @@ class RunData:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of the run: those that were asked for, then the default ones."""
+        """The metrics of the run: those that were requested, then the default ones."""
         return tuple(self.results[0].chosen.values())
 
     @property
@@ -155,8 +155,8 @@ class RunData:
         Raises:
             InputError: There is no such metric, or it does not apply to the predictions.
         """
-        asked = ask_for(metrics)
-        results = tuple(result.with_metrics(asked) for result in self.results)
+        requested = parse_metrics(metrics)
+        results = tuple(result.with_metrics(requested) for result in self.results)
         run = replace(self, results=results, baselines=None)
         if self.baselines is None:
             return run
@@ -168,7 +168,7 @@ class RunData:
         """Returns the run with the results of baselines, and with the notes on them; the run itself for None."""
         if baselines is None:
             return self
-        compared = baselines.compared_with(self.metric_inputs, self.results[0].asked, self.metrics)
+        compared = baselines.compared_with(self.metric_inputs, self.results[0].requested, self.metrics)
         return replace(self, baselines=compared, notes=(*self.notes, *compared.notes()))
 
     @check_arguments("Run.without_baselines")

@@ -58,9 +58,9 @@ def run_table(run: RunData) -> Table:
 
 
 def tabulated_metrics(result: Result) -> list[Metric]:
-    """Returns the metrics that have a column: those that were asked for, then the default ones outside of families."""
-    asked = {metric.name for metric in result.asked}
-    return [metric for name, metric in result.chosen.items() if name in asked or name in METRICS]
+    """Returns the metrics that have a column: those that were requested, then the default ones outside of families."""
+    requested = {metric.name for metric in result.requested}
+    return [metric for name, metric in result.chosen.items() if name in requested or name in METRICS]
 
 
 def _figures(metrics: Sequence[Metric], values: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -22,10 +22,10 @@ from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
 from promptkit.core.variables import LABEL
 from promptkit.display.progress import Progress
-from promptkit.evaluation.metric_checks import asked_metrics
+from promptkit.evaluation.metric_checks import requested_metrics
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
-from promptkit.metrics.asked import MetricLike
+from promptkit.metrics.requested import MetricLike
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.support import check_supports
@@ -96,14 +96,23 @@ def search(
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
-    asked = asked_metrics(metrics, task)
+    requested = requested_metrics(metrics, task)
     settings = _Search(predictor, prompt, task, method, candidates, by, rows, seed)
-    scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, asked)
+    scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, requested)
     split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, scorer)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best, settings.rows_used(split))}
     comparison = compare(
-        task, split=split, limit=test, folds=1, allow_seen=False, metrics=asked, out=out, cache=cache, progress=progress, **pair
+        task,
+        split=split,
+        limit=test,
+        folds=1,
+        allow_seen=False,
+        metrics=requested,
+        out=out,
+        cache=cache,
+        progress=progress,
+        **pair,
     )
     return settings.result(origins, rungs, pair[FOUND], comparison, scorer)
 

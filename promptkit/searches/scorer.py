@@ -25,9 +25,9 @@ from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import RowRecord
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
-from promptkit.metrics.asked import Asked, chosen
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import Statistic
+from promptkit.metrics.requested import RequestedMetric, chosen
 from promptkit.metrics.table import statistic
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -66,7 +66,7 @@ class InstructionScorer:
         task: The task.
         rows: The labeled rows.
         cache: Keeps the model's outputs, or None.
-        asked: The metrics that were asked for; the first one that there is, or else the first default one, is the main metric.
+        requested: The metrics that were requested. The first of them, or else the first default one, is the main metric.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class InstructionScorer:
         task: Task,
         rows: Sequence[LabeledExample],
         cache: ScoreCache | None,
-        asked: Sequence[Asked] = (),
+        requested: Sequence[RequestedMetric] = (),
     ) -> None:
         self._model, self._prompt, self._task = predictor.model, prompt, task
         self._rows = rows
@@ -85,7 +85,7 @@ class InstructionScorer:
         reader = predictor.reader
         self._readers = (reader,) if reader.gold_scorer is reader else (reader, reader.gold_scorer)
         """The first reader determines the metric, the last one the log-probability."""
-        self._asked = asked
+        self._requested = requested
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
         self._records: dict[tuple[str, str], list[RowRecord]] = defaultdict(list)
         """(instruction, name of the reader) -> the record of each row queried so far."""
@@ -95,7 +95,7 @@ class InstructionScorer:
         """The main metric."""
         reader = self._readers[0]
         unanswered = reader.outcome([{**reader.unanswered(self._rows[0]), "no_answer": True}]).metric_input
-        return next(iter(chosen(self._asked, unanswered).values()))
+        return next(iter(chosen(self._requested, unanswered).values()))
 
     def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:
         """Scores instructions on the first `count` rows."""

@@ -29,9 +29,9 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.core.registry import spelling
 from promptkit.display import plots
 from promptkit.display.table import Table
-from promptkit.metrics.asked import chosen
 from promptkit.metrics.base import Metric
 from promptkit.metrics.intervals import Estimate, resamples
+from promptkit.metrics.requested import chosen
 from promptkit.metrics.table import statistic
 from promptkit.needs.fit_rows import fit_row_of
 from promptkit.studies.few_rows import Drawn, FewRows, Regression, labeled_rows_of

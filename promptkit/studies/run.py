@@ -15,7 +15,7 @@ from promptkit.core.errors import InputError, PromptkitError, RunError
 from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.metrics.asked import MetricLike
+from promptkit.metrics.requested import MetricLike
 from promptkit.studies.cells import TASK, Failure, StudiedTask
 from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
 from promptkit.studies.progress import Progress, StudyProgress, shown_by_default

@@ -11,8 +11,8 @@ from promptkit.core.output_reader import OutputReader
 from promptkit.evaluation.baseline_records import predicted_records
 from promptkit.evaluation.baselines import OUTPUTS
 from promptkit.evaluation.metric_checks import unanswered_input
-from promptkit.metrics.asked import Asked, check
 from promptkit.metrics.base import Metric
+from promptkit.metrics.requested import RequestedMetric, check
 from promptkit.metrics.table import applicable, defaults
 from promptkit.runs.baseline_files import BaselineRecord, metric_input
 from promptkit.tasks.task import Task
@@ -51,11 +51,11 @@ def predictions_of(baseline: AnyBaseline, train: Rows, evaluated: Rows, task: Ta
     return metric_input(records, baseline.name, OUTPUTS[task.spec.kind], task.labels)
 
 
-def compared_metric(asked: Asked | None, reader: OutputReader, task: Task) -> Metric:
+def compared_metric(requested: RequestedMetric | None, reader: OutputReader, task: Task) -> Metric:
     """Returns the metric that candidates are compared by.
 
     Args:
-        asked: The metric that the user asks for; None for the main metric of the task.
+        requested: The metric that the user requests; None for the main metric of the task.
         reader: The first aligner of the prompts.
         task: The task.
 
@@ -63,17 +63,17 @@ def compared_metric(asked: Asked | None, reader: OutputReader, task: Task) -> Me
         InputError: The metric does not apply to the predictions.
     """
     predictions = unanswered_input(reader, task)
-    if asked is None:
+    if requested is None:
         return next(iter(defaults(predictions).values()))
-    check((asked,), predictions)
-    if isinstance(asked, Metric):
-        return asked
+    check((requested,), predictions)
+    if isinstance(requested, Metric):
+        return requested
     found = applicable(predictions)
-    if asked not in found:
+    if requested not in found:
         raise InputError(
-            f"Candidates cannot be compared by {asked}",
+            f"Candidates cannot be compared by {requested}",
             code="metric-not-applicable",
             hint=f"Choose one of {', '.join(found)}",
-            metric=asked,
+            metric=requested,
         )
-    return found[asked]
+    return found[requested]

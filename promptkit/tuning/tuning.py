@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from promptkit.core.examples import LabeledExample, rows_hash
 from promptkit.core.version import __version__
-from promptkit.metrics.asked import Asked, name_of
+from promptkit.metrics.requested import RequestedMetric, name_of
 from promptkit.tasks.task import Task
 from promptkit.tuning.budget import Budget
 from promptkit.tuning.space import Space
@@ -24,7 +24,7 @@ class Tuning:
     """What is tried."""
     budgets: tuple[Budget, ...] = ()
     """The limits, all of which hold; without any, every row is answered by every prompt that is left."""
-    metric: Asked | None = None
+    metric: RequestedMetric | None = None
     """What candidates are compared by; the main metric of the task by default."""
     test: Task | None = None
     """A task with rows that the recommended predictor is evaluated on once, at the end."""

@@ -98,15 +98,15 @@ def test_the_test_rows_are_those_of_a_split() -> None:
 
 
 def test_the_metric_must_exist_and_apply(tickets: Path) -> None:
-    def asked(metric: str) -> object:
+    def requested(metric: str) -> object:
         config = TuneConfig(task=str(tickets), label_column="queue", metric=metric)
-        return config.asked_metric(config.load_task())
+        return config.requested_metric(config.load_task())
 
-    assert asked("macro_f1") == "macro_f1"
+    assert requested("macro_f1") == "macro_f1"
     with refused(InputError, "unknown-name", kind="metric"):
-        asked("acuracy")
+        requested("acuracy")
     with refused(InputError, "metric-not-applicable", metric="rougeL"):
-        asked("rougeL")
+        requested("rougeL")
 
 
 def test_unsuitable_rows_are_refused_before_a_model_is_found(tickets: Path) -> None:

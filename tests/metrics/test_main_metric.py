@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "brier", "f1@positive"])
-def test_alignments_differ_in_the_metric_that_was_asked_for(finished: pk.Run, name: str, tmp_path: Path) -> None:
+def test_alignments_differ_in_the_metric_that_was_requested(finished: pk.Run, name: str, tmp_path: Path) -> None:
     folder = tmp_path / finished.path.name
     shutil.copytree(finished.path, folder)
     record_metrics(folder, [name])

@@ -293,11 +293,11 @@ def test_rows_without_any_answer_have_the_worst_value(kind):
         assert value("quadratic_kappa", rows) < 0
 
 
-def test_metrics_of_text_are_computed_only_if_they_are_asked_for():
+def test_metrics_of_text_are_computed_only_if_they_are_requested():
     rows = of_texts([("a", ["a"])])
     assert list(defaults(rows)) == ["exact_match", "no_answer"]
-    asked = {"squad_exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL"}
-    assert applicable(rows).keys() - defaults(rows).keys() == asked
+    requested = {"squad_exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL"}
+    assert applicable(rows).keys() - defaults(rows).keys() == requested
 
 
 @pytest.mark.parametrize(("name", "package"), [("bleu", "sacrebleu"), ("chrf", "sacrebleu"), ("rougeL", "rouge-score")])

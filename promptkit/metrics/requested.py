@@ -1,4 +1,4 @@
-"""The metrics that a user asks for: by their names, as classes or functions, or as FILE.py:NAME.
+"""The metrics that a user requests: by their names, as classes or functions, or as FILE.py:NAME.
 
 The first one is the main metric of a run: the first column of tables, and what differences compare. The default metrics follow.
 """
@@ -19,18 +19,18 @@ from promptkit.metrics.base import Metric
 from promptkit.metrics.function import RowFunction
 from promptkit.metrics.table import FAMILIES, METRICS, applicable, as_metric, defaults, estimate
 
-Asked = str | Metric
-"""A metric that was asked for: the name of a registered one, or a metric."""
+RequestedMetric = str | Metric
+"""A metric that was requested: the name of a registered one, or a metric."""
 MetricLike = str | Metric | type[Metric] | RowFunction
-"""What a user can ask for in Python: a name, `FILE.py:NAME`, a metric, its class, or a function."""
+"""What a user can request in Python: a name, `FILE.py:NAME`, a metric, its class, or a function."""
 SHOWN = 5
 """The maximum number of members of a family of metrics that a message names."""
 _FILE = ".py:"
 """What follows the name of a file in the spelling of a metric in a file."""
 
 
-def ask_for(given: object, *, files: bool = True) -> tuple[Asked, ...]:
-    """Returns the metrics that a user asks for, after a check that they exist.
+def parse_metrics(given: object, *, files: bool = True) -> tuple[RequestedMetric, ...]:
+    """Returns the metrics that a user requests, after a check that they exist.
 
     Args:
         given: None, one metric, or a sequence of them: a name, several names separated by commas, `FILE.py:NAME`, a metric, its
@@ -42,8 +42,8 @@ def ask_for(given: object, *, files: bool = True) -> tuple[Asked, ...]:
     """
     items = [] if given is None else [*given] if isinstance(given, list | tuple) else [given]
     names = [name for item in items for name in (_split(item) if isinstance(item, str) else [item])]
-    asked = [_asked(item, files=files) for item in names]
-    return tuple({name_of(each): each for each in asked}.values())
+    requested = [_requested(item, files=files) for item in names]
+    return tuple({name_of(each): each for each in requested}.values())
 
 
 def is_known(name: str) -> bool:
@@ -51,9 +51,9 @@ def is_known(name: str) -> bool:
     return name in METRICS or any(name.startswith(family.prefix) for family in FAMILIES)
 
 
-def name_of(asked: Asked) -> str:
-    """Returns the name of a metric that was asked for."""
-    return asked if isinstance(asked, str) else asked.name
+def name_of(requested: RequestedMetric) -> str:
+    """Returns the name of a metric that was requested."""
+    return requested if isinstance(requested, str) else requested.name
 
 
 def _split(names: str) -> list[str]:
@@ -67,7 +67,7 @@ def _split(names: str) -> list[str]:
     return parts
 
 
-def _asked(item: object, *, files: bool) -> Asked:
+def _requested(item: object, *, files: bool) -> RequestedMetric:
     if isinstance(item, str) and _FILE in item:
         if not files:
             raise InputError(
@@ -137,15 +137,15 @@ def _from_file(spelling: str) -> tuple[object, str]:
     return defined[name], name
 
 
-def chosen(asked: Sequence[Asked], rows: MetricInput) -> dict[str, Metric]:
-    """Returns the metrics of predictions, by name: first those that were asked for, then the other default ones.
+def chosen(requested: Sequence[RequestedMetric], rows: MetricInput) -> dict[str, Metric]:
+    """Returns the metrics of predictions, by name: first those that were requested, then the other default ones.
 
     Raises:
         InputError: A metric does not apply to the predictions.
     """
     known = applicable(rows)
     first: dict[str, Metric] = {}
-    for each in asked:
+    for each in requested:
         name = name_of(each)
         metric = known.get(name) if isinstance(each, str) else each
         if metric is None or not metric.applies_to(rows):
@@ -168,15 +168,15 @@ def _listed(names: Collection[str]) -> list[str]:
     return [*dict.fromkeys(short.get(name, name) for name in names)]
 
 
-def check(asked: Sequence[Asked], rows: MetricInput) -> None:
+def check(requested: Sequence[RequestedMetric], rows: MetricInput) -> None:
     """Raises the errors of metrics that do not apply, or whose packages are missing, before a model answers.
 
     Args:
-        asked: The metrics.
+        requested: The metrics.
         rows: Predictions of the kind that will be made, such as those of rows without an answer.
     """
-    metrics = chosen(asked, rows)
-    for each in asked:
+    metrics = chosen(requested, rows)
+    for each in requested:
         metrics[name_of(each)].values(rows)
 
 

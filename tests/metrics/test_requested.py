@@ -1,4 +1,4 @@
-"""Metrics are asked for by name, file, class or function, from the command line, YAML, task files and Python."""
+"""Metrics are requested by name, file, class or function, from the command line, YAML, task files and Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptkit.analysis.compare import compare_runs
 from promptkit.cli.main import app
 from promptkit.core.errors import InputError, MissingPackage
 from promptkit.metrics import METRICS, MetricInput, register
-from promptkit.metrics.asked import ask_for, name_of
+from promptkit.metrics.requested import name_of, parse_metrics
 from promptkit.metrics.table import estimate
 from tests.support.errors import refused
 from tests.support.runs import contents
@@ -84,12 +84,12 @@ DEFAULT = ["exact_match", "no_answer"]
     ],
 )
 def test_metrics_are_names_classes_metrics_and_functions(given: Any, expected: list[str]) -> None:
-    assert [name_of(each) for each in ask_for(given)] == expected
+    assert [name_of(each) for each in parse_metrics(given)] == expected
 
 
 def test_a_file_has_metrics_of_both_kinds(own: Path) -> None:
     rows = MetricInput.of_texts(np.array([1.0, 0.0]), ["Oslo is", None], [["Oslo"], ["Rome"]])
-    function, words = ask_for([f"{own}:starts_alike", f"{own}:Words"])
+    function, words = parse_metrics([f"{own}:starts_alike", f"{own}:Words"])
     assert (name_of(function), name_of(words)) == ("starts_alike", "words")
     assert [estimate(each, rows).value for each in (function, words) if not isinstance(each, str)] == [0.5, 1]
 
@@ -113,7 +113,7 @@ def test_what_is_no_metric_is_refused(given: Any, code: str, own: Path, monkeypa
     Path("broken.py").write_text("1 / 0")
     Path("taken.py").write_text("def bleu(prediction, accepted): return 1")
     with refused(InputError, code):
-        ask_for(given)
+        parse_metrics(given)
 
 
 @pytest.mark.parametrize("body", ["1 / 0", "'a'", "None"])
@@ -129,18 +129,20 @@ def test_a_function_that_fails_is_named(body: str, tmp_path: Path) -> None:
 def test_the_first_metric_is_the_main_one_and_the_folder_does_not_depend_on_metrics(tmp_path: Path) -> None:
     plain = evaluated(tmp_path)
     before = contents(plain)
-    asked = evaluated(tmp_path, metrics=["token_f1", starts_alike, "bleu"])
-    assert (names(plain), names(asked)) == (DEFAULT, ["token_f1", "starts_alike", "bleu", *DEFAULT])
-    assert asked.main_metric.name == asked.to_json()["main_metric"] == "token_f1"
-    assert asked.path == plain.path
-    assert {name: content for name, content in contents(asked).items() if name in before} == before
-    assert "token F1" in str(asked)
-    assert {"starts", "alike"} <= set(str(asked).split())
-    expected = [starts_alike(text or "", (gold,)) for text, gold in zip(asked.results[0].predictions, asked.gold, strict=True)]
-    assert asked.results[0].metrics["starts_alike"]["value"] == pytest.approx(np.mean(expected), abs=1e-6)
+    requested = evaluated(tmp_path, metrics=["token_f1", starts_alike, "bleu"])
+    assert (names(plain), names(requested)) == (DEFAULT, ["token_f1", "starts_alike", "bleu", *DEFAULT])
+    assert requested.main_metric.name == requested.to_json()["main_metric"] == "token_f1"
+    assert requested.path == plain.path
+    assert {name: content for name, content in contents(requested).items() if name in before} == before
+    assert "token F1" in str(requested)
+    assert {"starts", "alike"} <= set(str(requested).split())
+    expected = [
+        starts_alike(text or "", (gold,)) for text, gold in zip(requested.results[0].predictions, requested.gold, strict=True)
+    ]
+    assert requested.results[0].metrics["starts_alike"]["value"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-def test_a_loaded_run_has_the_named_metrics_that_were_asked_for_last(tmp_path: Path) -> None:
+def test_a_loaded_run_has_the_named_metrics_that_were_requested_last(tmp_path: Path) -> None:
     run = evaluated(tmp_path, metrics=["token_f1", starts_alike])
     assert names(pk.Run.load(run.path)) == ["token_f1", *DEFAULT]
     assert names(pk.Run.load(run.path).with_metrics("rouge1")) == ["rouge1", *DEFAULT]
