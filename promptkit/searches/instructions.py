@@ -96,23 +96,14 @@ def search(
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
-    requested = requested_metrics(metrics, task)
+    named = requested_metrics(metrics, task)
     settings = _Search(predictor, prompt, task, method, candidates, by, rows, seed)
-    scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, requested)
+    scorer = InstructionScorer(predictor, prompt, task, rows, ScoreCache() if cache else None, named)
     split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, scorer)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best, settings.rows_used(split))}
     comparison = compare(
-        task,
-        split=split,
-        limit=test,
-        folds=1,
-        allow_seen=False,
-        metrics=requested,
-        out=out,
-        cache=cache,
-        progress=progress,
-        **pair,
+        task, split=split, limit=test, folds=1, allow_seen=False, metrics=named, out=out, cache=cache, progress=progress, **pair
     )
     return settings.result(origins, rungs, pair[FOUND], comparison, scorer)
 
