@@ -26,15 +26,16 @@ def study(
     """Evaluate a grid of options on one task or several. Each cell is a run, and finished runs are reused."""
     from promptkit.config.study import StudyConfig
     from promptkit.display import plots
+    from promptkit.display.progress import Display
     from promptkit.studies import figures
-    from promptkit.studies.progress import LiveTable, Progress, RunsBar
+    from promptkit.studies.progress import LiveTable, RunsBar, StudyProgress
 
     with yaml_file():
         config = StudyConfig.from_yaml(file)
     if plot is not None:
         plots.check_drawable(plot)
     with exit_on_interrupt(), yaml_file(), ExitStack() as shown:
-        progress: Progress | Literal[False] = False
+        progress: Display[StudyProgress] | Literal[False] = False
         if not as_json:
             progress = shown.enter_context(LiveTable() if sys.stderr.isatty() else RunsBar())
         result = config.run(out=out, cache=not no_cache, progress=progress)

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,8 +17,9 @@ from promptkit.config.tune import TUNED, TuneConfig
 from promptkit.display.terminal import print_wide
 
 if TYPE_CHECKING:
+    from promptkit.display.progress import Display
     from promptkit.tuning.plan import Plan as TuningPlan
-    from promptkit.tuning.tuning import Progress, TuningProgress
+    from promptkit.tuning.tuning import TuningProgress
 
 Plan = Annotated[bool, typer.Option("--plan", help="Show what is tried and what it costs, without loading a model, and stop.")]
 Report = Annotated[Path | None, typer.Option(help="Write the leaderboard and the explanation to this Markdown file.")]
@@ -59,14 +60,10 @@ def _print_plan(plan: TuningPlan, *, as_json: bool) -> None:
         typer.echo(f"note: {note}")
 
 
-def _progress(shown: ExitStack, *, hidden: bool) -> Progress | None:
+def _progress(shown: ExitStack, *, hidden: bool) -> Display[TuningProgress] | Literal[False]:
     """Returns what shows the best candidates after each block: a table on a terminal, and otherwise lines on standard error."""
-    from promptkit.tuning.live import LiveLeaderboard
+    from promptkit.tuning.live import LiveLeaderboard, PrintedLines
 
     if hidden:
-        return None
-    return shown.enter_context(LiveLeaderboard()) if sys.stderr.isatty() else _print_line
-
-
-def _print_line(progress: TuningProgress) -> None:
-    print(progress.line, file=sys.stderr)
+        return False
+    return shown.enter_context(LiveLeaderboard()) if sys.stderr.isatty() else PrintedLines()

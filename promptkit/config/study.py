@@ -23,11 +23,12 @@ from promptkit.tasks.yaml_file import YAML, errors_at
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
+    from promptkit.display.progress import Display, Progress
     from promptkit.display.table import Table
     from promptkit.manipulate.demos import Selector
     from promptkit.predictor.predictor import Predictor
     from promptkit.studies.baselines import Baselines
-    from promptkit.studies.progress import Progress
+    from promptkit.studies.progress import StudyProgress
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
 
@@ -84,7 +85,13 @@ class StudyConfig(GridOptions):
         """
         return super().from_yaml(_study_path(path))
 
-    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None) -> Study:
+    def run(
+        self,
+        *,
+        out: str | Path = OUT,
+        cache: bool = True,
+        progress: Progress | Display[StudyProgress] | Literal[False] | None = None,
+    ) -> Study:
         """Evaluates every cell of a study, each as `promptkit eval` would.
 
         All cells are checked before the first one is evaluated. Cells are grouped by model, and one model is in memory at a
@@ -93,7 +100,7 @@ class StudyConfig(GridOptions):
         Args:
             out: The folder for the run folders.
             cache: Whether the score cache is used.
-            progress: Called as cells and rows finish.
+            progress: As for `pk.study`.
         """
         from promptkit.studies.grid import cells, plain_value
         from promptkit.studies.run import evaluate_grid

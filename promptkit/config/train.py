@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from promptkit.align.chain import Aligners
     from promptkit.core.calibration import Calibration
     from promptkit.core.manipulation import Learnable, Modifier
+    from promptkit.display.progress import Progress
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
     from promptkit.training.result import TrainingResult
-    from promptkit.training.trainer import Progress
 
 _TABLES = NamesFrom("promptkit.manipulate.modifiers:LEARNABLE", "promptkit.manipulate.modifiers:FIXED")
 
@@ -137,7 +137,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         Args:
             out: The folder for the training runs.
             cache: Whether to use the score cache.
-            progress: Called as steps finish.
+            progress: As for `pk.train`.
 
         Raises:
             PromptkitError: The configuration cannot be trained.

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
@@ -27,13 +27,14 @@ from promptkit.tasks.resolve import resolve_task
 if TYPE_CHECKING:
     from promptkit.core.examples import LabeledExample
     from promptkit.core.model import Model
+    from promptkit.display.progress import Display, Progress
     from promptkit.metrics.requested import RequestedMetric
     from promptkit.tasks.task import Task
     from promptkit.tuning.budget import Budget
     from promptkit.tuning.plan import Plan
     from promptkit.tuning.result import Tuned
     from promptkit.tuning.space import Space
-    from promptkit.tuning.tuning import Progress
+    from promptkit.tuning.tuning import TuningProgress
 
 TUNED = "tuned"
 """The default folder of tuning runs."""
@@ -205,7 +206,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         models: Sequence[Model] | None = None,
         out: str | Path = TUNED,
         cache: bool = True,
-        progress: Progress | None = None,
+        progress: Progress | Display[TuningProgress] | Literal[False] | None = None,
     ) -> Tuned:
         """Tunes, as `promptkit tune` does.
 
@@ -214,13 +215,16 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             models: The models; those that the options name if None.
             out: The folder of the results.
             cache: Whether to take answers from the score cache and to add new ones.
-            progress: Called after each block of rows, and in the first one after each prompt.
+            progress: Called with the number of rows so far and of all rows, after each block of rows and in the first one after
+                each prompt, or a `Display` of `TuningProgress`; False shows nothing. By default the best candidates are shown.
 
         Raises:
             PromptkitError: The configuration cannot be tuned.
         """
+        from promptkit.display.progress import state_reporter
         from promptkit.models.planned import size_of
         from promptkit.tuning.folds import stratified
+        from promptkit.tuning.live import shown_by_default
         from promptkit.tuning.plan import make_plan
         from promptkit.tuning.tune import tune_space
         from promptkit.tuning.tuning import Tuning
@@ -243,7 +247,8 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             seed=self.seed,
             command=self.to_command(out=out),
         )
-        return tune_space(tuning, out=out, cache=cache, progress=progress)
+        report = state_reporter(shown_by_default() if progress is None else progress)
+        return tune_space(tuning, out=out, cache=cache, progress=report)
 
     def _models(self) -> list[ModelOptions]:
         """Returns the options of each model."""

@@ -46,8 +46,8 @@ def tune(
         space: What is tried: `default`, or a YAML file with a grid of options.
         out: The folder of the results.
         cache: Whether to take answers from the score cache and to add new ones.
-        progress: Called after each block of rows, and in the first one after each prompt; False shows nothing. By default the
-            best candidates so far are shown.
+        progress: Called with the number of rows so far and of all rows, after each block of rows and in the first one after
+            each prompt, or a `Display` of `TuningProgress`; False shows nothing. By default the best candidates are shown.
 
     Raises:
         PromptkitError: The data or the settings are invalid, or a model fails.
@@ -55,7 +55,6 @@ def tune(
     from promptkit.models.registry import load
     from promptkit.tasks.load import task as load_task
     from promptkit.tasks.task import Task
-    from promptkit.tuning.live import shown_by_default
 
     given: dict[str, Any] = {"label": label, "inputs": inputs, "labels": labels, "template": template}
     task = data if isinstance(data, Task) else load_task(data, **{name: value for name, value in given.items() if value})
@@ -66,5 +65,4 @@ def tune(
         **{"task": task.name, **(task.data_options or {}), **limits},
         **{"model": [each.name for each in models], "metric": metric, "space": space, "test": test, "seed": seed},
     )
-    shown = (shown_by_default() if progress is None else progress) or None
-    return config.run(task=task, models=models, out=out, cache=cache, progress=shown)
+    return config.run(task=task, models=models, out=out, cache=cache, progress=progress)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
+from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Protocol, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -107,7 +108,44 @@ def in_notebook() -> bool:
 
 
 Progress = Callable[[int, int], None]
-"""Called with the number of finished units, such as rows or requests, and the number of all units."""
+"""Called with the number of finished units, such as rows, steps or runs, and the number of all units."""
+
+
+class State(Protocol):
+    """The state of a long computation."""
+
+    @property
+    def done(self) -> int:
+        """The number of finished units."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """The number of all units."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+
+
+class Display(ABC, Generic[S]):
+    """Shows the whole state of a computation, such as the table of a study, where a function gets two numbers only."""
+
+    @abstractmethod
+    def __call__(self, state: S) -> None:
+        """Shows the state."""
+
+
+def state_reporter(progress: Progress | Display[S] | Literal[False]) -> Callable[[S], None]:
+    """Returns the function that a computation calls with its state.
+
+    Args:
+        progress: A function of the number of finished units and of all units, or a display; False to show nothing.
+    """
+    if isinstance(progress, Display):
+        return progress
+    report = progress or _nothing
+    return lambda state: report(state.done, state.total)
 
 
 @contextmanager

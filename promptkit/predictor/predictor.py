@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.chain import Aligners, Chain, make_chain
 from promptkit.core.arguments import check_arguments
@@ -16,6 +16,7 @@ from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.manipulation import Ask, BindContext, Manipulation, Modifier
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
+from promptkit.display.progress import Progress
 from promptkit.manipulate.compose import Manipulations, composed, without_modifiers
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -35,11 +36,11 @@ from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
 from promptkit.predictor.fit import check_fitted, fit_chain, unfitted_stages
 from promptkit.predictor.hub import local_folder, push
+from promptkit.predictor.in_chunks import predict_in_chunks
 from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.predictor.predictions import Predictions
 from promptkit.predictor.saved_stages import check_no_words
-from promptkit.predictor.session import Progress, Session, Unreadable, read_rows
-from promptkit.predictor.tables import chunks, rows_of
+from promptkit.predictor.session import Session, Unreadable, read_rows
 from promptkit.tasks.readers import Row
 from promptkit.tasks.single_table import fitting_task
 from promptkit.tasks.task import Task
@@ -47,8 +48,6 @@ from promptkit.tasks.task import Task
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
     from promptkit.predictor.sklearn_classifier import PromptClassifier
-
-CHUNK = 1024  # rows that are predicted together
 
 
 class Predictor:
@@ -164,7 +163,7 @@ class Predictor:
         threshold: float | None = None,
         risk: float | None = None,
         sets: float | None = None,
-        progress: Progress | None = None,
+        progress: Progress | Literal[False] | None = None,
     ) -> Predictions:
         """Predicts rows without labels.
 
@@ -175,7 +174,8 @@ class Predictor:
             risk: Abstain from as few rows as possible, so that at most this share of the answers is wrong, with 95%
                 confidence.
             sets: Give each row a set of labels that contains the right one with at least this probability.
-            progress: Called after each batch with the number of requests that the model has just answered.
+            progress: Called after each batch of the model with the number of finished rows and of all rows; False shows
+                nothing. By default a bar in a terminal or notebook, and otherwise a line every 30 seconds, is shown.
 
         Raises:
             InputError: The predictor is not fitted (`not-fitted`), these are not rows, or the predictor has no held-out
@@ -184,10 +184,7 @@ class Predictor:
                 prediction.
         """
         rule = self.rule(threshold=threshold, risk=risk, sets=sets)
-        session = self._session
-        parts: list[Predictions] = []
-        for number, chunk in enumerate(chunks(rows_of(rows, self.columns), CHUNK)):
-            parts.append(session.predict(self.read_rows(chunk, first=1 + number * CHUNK), progress))
+        parts = predict_in_chunks(self._session, self.columns, rows, progress)
         predictions = Predictions.joined(parts, self.reader)
         return predictions if rule is None else predictions.decided(rule)
 

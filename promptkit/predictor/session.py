@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from promptkit.core.records import RowRecord, answered
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.sequences import common_prefix_length
+from promptkit.display.progress import Progress
 from promptkit.models.client import CachedModel
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.predictions import Predictions
@@ -38,9 +39,6 @@ UNSTABLE_TOKENS = 4
 """Number of tokens at the end of a prompt that are never part of the common prefix, because another row may change them."""
 SKIPPED = "The prompt does not fit the model's context"
 """The error of a row whose prompt is skipped."""
-
-Progress = Callable[[int], None]
-"""Called with the number of requests that the model has just answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Session:
 
         Args:
             rows: The rows. Unreadable rows have an error instead of a prediction.
-            progress: Called after each batch of the model.
+            progress: Called after each batch of the model with the number of finished rows and of all rows.
 
         Raises:
             PromptkitError: The model fails, or does not support a request.
@@ -99,7 +97,7 @@ class Session:
         rendered = self._render(rows)
         queries = self._queries(rows, rendered)
         with self._reusing_prefix(rendered):
-            outputs = {} if queries is None else self._outputs(queries, progress or _ignore)
+            outputs = {} if queries is None else self._outputs(queries, _of_rows(progress, len(rows)))
         records: list[RowRecord] = []
         errors = [prompt.reason if isinstance(prompt, Unreadable) else None for prompt in rendered]
         for query in [] if queries is None else queries.evaluated:
@@ -236,7 +234,7 @@ def answer_all(model: Model, requests: Sequence[Request], progress: Progress) ->
     Args:
         model: The model; its weights are loaded if they are not.
         requests: The requests.
-        progress: Called after each batch.
+        progress: Called after each batch with the number of answered requests and of all requests.
     """
     distinct = [*dict.fromkeys(requests)]
     model.check_supported(distinct)
@@ -244,9 +242,14 @@ def answer_all(model: Model, requests: Sequence[Request], progress: Progress) ->
     outputs: dict[Request, Output] = {}
     for indices, answers in model.answer(distinct):
         outputs.update(zip([distinct[index] for index in indices], answers, strict=True))
-        progress(len(indices))
+        progress(len(outputs), len(distinct))
     return [outputs[request] for request in requests]
 
 
-def _ignore(count: int) -> None:
+def _of_rows(progress: Progress | None, rows: int) -> Progress:
+    """Returns the progress of requests, as that of a number of rows."""
+    return _ignore if progress is None else lambda done, total: progress(rows * done // total, rows)
+
+
+def _ignore(done: int, total: int) -> None:
     pass

@@ -23,9 +23,9 @@ from promptkit.core.version import __version__
 from promptkit.display.progress import Progress, reporting
 from promptkit.predictor.decide.drift import Drift
 from promptkit.predictor.decide.rule import Rule
+from promptkit.predictor.in_chunks import CHUNK
 from promptkit.predictor.journal import JournaledFile
 from promptkit.predictor.predictions import Predictions
-from promptkit.predictor.predictor import CHUNK
 from promptkit.predictor.row_predictor import RowPredictor, RowSession
 from promptkit.predictor.session import Unreadable
 from promptkit.predictor.table_reader import InputRow, TableSize, measure, open_table

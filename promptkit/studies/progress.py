@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from promptkit.display.progress import Bar, in_notebook
+from promptkit.display.progress import Bar, Display, in_notebook
 from promptkit.display.table import Plain
 from promptkit.studies.grid import format_values
 from promptkit.studies.study import Study
@@ -44,11 +44,7 @@ class StudyProgress:
         return f"run {self.done + 1} of {self.total}: {format_values(self.values)}{rows}"
 
 
-Progress = Callable[[StudyProgress], None]
-"""Displays the progress of a study."""
-
-
-class LiveTable(AbstractContextManager["LiveTable"]):
+class LiveTable(Display[StudyProgress], AbstractContextManager["LiveTable"]):
     """Shows the table of the study on a terminal while it fills; removed when the study ends."""
 
     def __init__(self) -> None:
@@ -65,19 +61,19 @@ class LiveTable(AbstractContextManager["LiveTable"]):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def __call__(self, progress: StudyProgress) -> None:
+    def __call__(self, state: StudyProgress) -> None:
         """Updates the display; the table is computed only after a run."""
         from rich.console import Group
         from rich.text import Text
 
-        study = progress.study
+        study = state.study
         if study is not None and (self._rendered is None or self._rendered[0] is not study):
             self._rendered = study, study.table().rich()
         table = [] if self._rendered is None else [self._rendered[1]]
-        self._live.update(Group(*table, Text(progress.line, style="bright_black")))
+        self._live.update(Group(*table, Text(state.line, style="bright_black")))
 
 
-class RunsBar(AbstractContextManager["RunsBar"]):
+class RunsBar(Display[StudyProgress], AbstractContextManager["RunsBar"]):
     """Shows the number of finished runs, as a bar in a terminal and otherwise as a line every 30 seconds."""
 
     def __init__(self) -> None:
@@ -86,12 +82,12 @@ class RunsBar(AbstractContextManager["RunsBar"]):
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
 
-    def __call__(self, progress: StudyProgress) -> None:
+    def __call__(self, state: StudyProgress) -> None:
         """Shows the state of a study."""
-        self._bar(progress.done, progress.total, progress.line if progress.done < progress.total else "")
+        self._bar(state.done, state.total, state.line if state.done < state.total else "")
 
 
-class NotebookBar:
+class NotebookBar(Display[StudyProgress]):
     """Shows a progress bar in the output of a notebook cell; removed when the study ends."""
 
     def __init__(self) -> None:
@@ -100,25 +96,19 @@ class NotebookBar:
         self._last_update = 0.0
         self._handle: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-    def __call__(self, progress: StudyProgress) -> None:
+    def __call__(self, state: StudyProgress) -> None:
         """Updates the bar, unless the last update is less than `UPDATE_INTERVAL` seconds ago."""
-        finished = progress.done == progress.total
+        finished = state.done == state.total
         if not finished and time.monotonic() - self._last_update <= UPDATE_INTERVAL:
             return
         self._last_update = time.monotonic()
-        rows, all_rows = progress.rows
-        value = progress.done + (rows / all_rows if all_rows else 0.0)
-        text = "" if finished else progress.line
-        bar = "" if finished else f'<progress value="{value:.3f}" max="{progress.total}"></progress> {text}'
+        rows, all_rows = state.rows
+        value = state.done + (rows / all_rows if all_rows else 0.0)
+        text = "" if finished else state.line
+        bar = "" if finished else f'<progress value="{value:.3f}" max="{state.total}"></progress> {text}'
         self._handle.update({"text/html": bar, "text/plain": text}, raw=True)
 
 
-def shown_by_default(*, shown: bool) -> Progress:
-    """Returns what shows the progress of a study in Python.
-
-    Args:
-        shown: Whether anything is shown.
-    """
-    if not shown:
-        return lambda progress: None
+def shown_by_default() -> Display[StudyProgress]:
+    """Returns what shows the progress of a study in Python."""
     return NotebookBar() if in_notebook() else RunsBar()

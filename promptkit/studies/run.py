@@ -13,12 +13,13 @@ from typing import Literal
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, PromptkitError, RunError
 from promptkit.core.paths import OUT
+from promptkit.display.progress import Display, Progress, state_reporter
 from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.requested import MetricLike
 from promptkit.studies.cells import TASK, Failure, StudiedTask
 from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
-from promptkit.studies.progress import Progress, StudyProgress, shown_by_default
+from promptkit.studies.progress import StudyProgress, shown_by_default
 from promptkit.studies.state import Build, GridState
 from promptkit.studies.study import Study
 from promptkit.tasks.load import task as load_task
@@ -40,7 +41,7 @@ def study(
     folds: int | None = None,
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
-    progress: Progress | Literal[False] | None = None,
+    progress: Progress | Display[StudyProgress] | Literal[False] | None = None,
     **grid: object,
 ) -> Study:
     """Evaluates `build(**values)` for every combination of the values of a grid.
@@ -62,7 +63,8 @@ def study(
         folds: The number of folds, as for `evaluate`.
         metrics: Metrics besides the default ones, as for `evaluate`; the first is the one that tables show by default.
         cache: Whether to reuse answers of the model from the score cache.
-        progress: Called with a `StudyProgress`; a notebook shows a progress bar by default.
+        progress: Called with the number of finished runs and of all runs, also while a run is evaluated, or a `Display` of
+            `StudyProgress`; False shows nothing. By default a bar, or without a terminal a line every 30 seconds, is shown.
         grid: Dimension -> its values. A list, a range or another iterable is a dimension; a text, a number or a mapping is a
             constant. The values of `task` are tasks, or what `pk.task` loads them from.
 
@@ -100,13 +102,13 @@ def evaluate_grid(
     folds: int | None = None,
     metrics: Sequence[MetricLike] | MetricLike | None = None,
     cache: bool = True,
-    progress: Progress | Literal[False] | None = None,
+    progress: Progress | Display[StudyProgress] | Literal[False] | None = None,
 ) -> Study:
     """Evaluates a grid as `study` does, but does not log cells that fail."""
     tasks, grid = _tasks_of(task, grid)
     values = dimensions(grid)
     check_parameters(build, values)
-    report = progress or shown_by_default(shown=progress is None)
+    report = state_reporter(shown_by_default() if progress is None else progress)
     studied = [StudiedTask(task=each, split=each.spec.split if split is None else split) for each in tasks]
     state = GridState(build, studied, limit, values)
     runs = state.runs_to_do()
@@ -165,7 +167,7 @@ def _all_failed(failures: Sequence[Failure]) -> RunError:
 
 
 def _row_reporter(
-    report: Progress, run: int, runs: int, values: Mapping[str, Plain], evaluated: Study | None
+    report: Callable[[StudyProgress], None], run: int, runs: int, values: Mapping[str, Plain], evaluated: Study | None
 ) -> Callable[[int, int], None]:
     """Returns a function that reports how many rows of a run are done."""
 

@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -27,7 +26,7 @@ from promptkit.core.model import Differentiable
 from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
-from promptkit.display.progress import Bar
+from promptkit.display.progress import Bar, Progress
 from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
@@ -57,8 +56,6 @@ ALL_ROWS = (
     "{folds=1}, which holds out half of them"
 )
 """The note on training on a single table."""
-Progress = Callable[[int, int, str], None]
-"""Called after each step with the number of steps done, the maximum number of steps, and the current metrics as text."""
 
 
 @check_arguments("train")
@@ -87,8 +84,8 @@ def train(
         folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with {folds=1} afterwards.
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
-        progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text; False shows
-            nothing. By default a bar in a terminal or notebook, and otherwise a line every 30 seconds, is shown.
+        progress: Called after each step with the steps done and the maximum number of steps; False shows nothing. By default a
+            bar in a terminal or notebook, and otherwise a line every 30 seconds, is shown, with the current metrics.
         **config: The settings of the training run, see `TrainingConfig`, such as `steps=200`.
 
     Returns:
@@ -239,7 +236,9 @@ class _Training:
             checkpoint.write(folder, state)
 
     def _report_progress(self, state: TrainingState) -> None:
-        if self._progress is None:
+        if not isinstance(self._progress, Bar):
+            if self._progress is not None:
+                self._progress(state.step, self._config.steps)
             return
         latest = state.dev_evaluations[-1]
         dev = f"loss {latest.loss:.3f}" if latest.accuracy is None else f"accuracy {latest.accuracy:.3f}"

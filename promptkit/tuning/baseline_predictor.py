@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,6 +27,7 @@ from promptkit.core.hashing import sha256_hex
 from promptkit.core.output_reader import Answers
 from promptkit.core.paths import expanded
 from promptkit.core.version import __version__
+from promptkit.display.progress import Progress
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.decide.rule import Rule, rule_for
 from promptkit.predictor.estimate import Estimate
@@ -98,11 +99,20 @@ class BaselinePredictor:
 
     @check_arguments("BaselinePredictor.predict")
     def predict(
-        self, rows: object, *, threshold: float | None = None, risk: float | None = None, sets: float | None = None
+        self,
+        rows: object,
+        *,
+        threshold: float | None = None,
+        risk: float | None = None,
+        sets: float | None = None,
+        progress: Progress | Literal[False] | None = None,
     ) -> Predictions:
         """Predicts rows without labels; the arguments are those of `pk.Predictor.predict`."""
         rule = self.rule(threshold=threshold, risk=risk, sets=sets)
-        predictions = self.session().predict(self.read_rows([*rows_of(rows, self.columns)]))
+        given = [*rows_of(rows, self.columns)]
+        predictions = self.session().predict(self.read_rows(given))
+        if progress:
+            progress(len(given), len(given))
         return predictions if rule is None else predictions.decided(rule)
 
     def predict_proba(self, rows: object) -> Floats:

@@ -73,6 +73,16 @@ class TuningProgress:
     """The share of the budget that is spent; 0 without a budget."""
 
     @property
+    def done(self) -> int:
+        """The number of rows so far."""
+        return self.rows
+
+    @property
+    def total(self) -> int:
+        """The number of labeled rows."""
+        return self.of
+
+    @property
     def line(self) -> str:
         """The state as one line of text."""
         spent = f", {self.share:.0%} of the budget" if self.share else ""

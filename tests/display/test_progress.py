@@ -3,12 +3,14 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import promptkit as pk
 from promptkit.display import progress as shown
 from promptkit.display.progress import Bar, reporting
+from promptkit.predictor import in_chunks
 
 
 class Clock:
@@ -98,22 +100,30 @@ def train(tmp_path: Path, **options: object) -> object:
     return config.run(out=tmp_path, cache=False, **options)  # type: ignore[arg-type]
 
 
+def predict(tmp_path: Path, **options: object) -> object:
+    labels = {"negative": "Negative", "positive": "Positive"}
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), labels)
+    return predictor.predict([f"text {number}" for number in range(6)], **options)  # type: ignore[arg-type]
+
+
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(("command", "unit"), [(evaluate, "rows"), (study, "runs"), (train, "steps")])
+@pytest.mark.parametrize(("command", "unit"), [(evaluate, "rows"), (study, "runs"), (train, "steps"), (predict, "rows")])
 def test_progress_in_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Callable[..., object], unit: str
 ) -> None:
-    calls: list[tuple[object, ...]] = []
+    calls: list[tuple[int, int]] = []
     command(tmp_path / "shown")
     out, err = capsys.readouterr()
     assert not out
     assert f"{unit}/s" in err
     command(tmp_path / "hidden", progress=False)
-    command(tmp_path / "called", progress=lambda *given: calls.append(given))
+    command(tmp_path / "called", progress=lambda done, total: calls.append((done, total)))
     out, err = capsys.readouterr()
     assert not out
     assert f"{unit}/s" not in err
-    assert calls
+    assert calls == sorted(calls)
+    assert all(0 <= done <= total for done, total in calls)
+    assert calls[-1][0] == calls[-1][1]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -134,3 +144,24 @@ def test_reporting_calls_what_it_is_given() -> None:
     with reporting(lambda done, total: calls.append((done, total))) as report:
         report(1, 2)
     assert calls == [(1, 2)]
+
+
+def test_the_progress_of_tuning_is_that_of_its_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"text": f"{word} {number}", "label": word} for number in range(20) for word in ("good", "bad")]
+    calls: list[tuple[int, int]] = []
+    arguments: dict[str, Any] = {"model": "fake", "label": "label", "budget": "400 requests", "cache": False}
+    pk.tune(rows, **arguments, out=tmp_path / "called", progress=lambda done, total: calls.append((done, total)))
+    assert {total for _, total in calls} == {40}
+    assert calls == sorted(calls)
+    assert not caplog.messages
+    pk.tune(rows, **arguments, out=tmp_path / "shown")
+    assert any("of 40 rows" in message for message in caplog.messages)
+
+
+def test_chunks_of_predictions_are_parts_of_all_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(in_chunks, "CHUNK", 4)
+    calls: list[tuple[int, int]] = []
+    predict(tmp_path, progress=lambda done, total: calls.append((done, total)))
+    assert calls == sorted(calls)
+    assert {total for _, total in calls} == {6}
+    assert {done for done, _ in calls} >= {4, 6}

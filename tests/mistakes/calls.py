@@ -73,7 +73,7 @@ def on_task(**values: Any) -> dict[str, Any]:
         "limit": 2,
         "out": "runs",
         "cache": False,
-        "progress": lambda *args: None,
+        "progress": lambda done, total: None,
         **values,
     }
 
@@ -132,7 +132,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
-        **dict(progress=lambda done, total, text: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
+        **dict(progress=lambda done, total: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
     "TrainConfig": lambda: dict(OPTIONS, labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1),
     "tune": lambda: dict(

@@ -14,7 +14,7 @@ from PIL import Image
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError, TemplateError, Unsupported
-from promptkit.predictor import predictor as module
+from promptkit.predictor import in_chunks as module
 from tests.models.vision.tiny import NAMES, convolutional
 from tests.support.errors import refused
 

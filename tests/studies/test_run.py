@@ -6,6 +6,7 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Callable
 from inspect import signature
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ from promptkit.config.study import StudyConfig
 from promptkit.core.errors import InputError, PromptkitError, RunError, TaskError
 from promptkit.core.paths import STUDIES, folder
 from promptkit.core.registry import build as registered
+from promptkit.display.progress import Display
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.studies.grid import cells, dimensions
@@ -141,10 +143,21 @@ def test_a_repeated_study_sends_no_requests(tmp_path: Path, scores: Path) -> Non
     assert str(second) == str(first)
 
 
-def test_an_interrupted_study_continues(tmp_path: Path, scores: Path) -> None:
-    def stop(event: StudyProgress) -> None:
-        if event.done == 2 and event.rows[0]:
+class Recorder(Display[StudyProgress]):
+    """Keeps the states of a study, and interrupts it at the first one with a property."""
+
+    def __init__(self, is_last: Callable[[StudyProgress], bool] = lambda state: False) -> None:
+        self.states: list[StudyProgress] = []
+        self._is_last = is_last
+
+    def __call__(self, state: StudyProgress) -> None:
+        self.states.append(state)
+        if self._is_last(state):
             raise KeyboardInterrupt
+
+
+def test_an_interrupted_study_continues(tmp_path: Path, scores: Path) -> None:
+    stop = Recorder(lambda state: state.done == 2 and state.rows[0] > 0)
 
     grid = {"k": [1, 2, 3, 4]}
     with pytest.raises(KeyboardInterrupt):
@@ -183,8 +196,9 @@ def test_predictors_that_share_a_pass_form_a_dimension(tmp_path: Path) -> None:
 
 
 def test_progress_reports_every_run_and_the_study_so_far(tmp_path: Path) -> None:
-    events: list[StudyProgress] = []
-    run_study(tmp_path, demos=["random", "first"], seed=[0, 1], progress=events.append)
+    recorder = Recorder()
+    run_study(tmp_path, demos=["random", "first"], seed=[0, 1], progress=recorder)
+    events = recorder.states
     assert {event.total for event in events} == {3}
     assert [len(m.study.cells) for m in events if m.study is not None and not m.rows[1]] == [1, 2, 4]
     assert events[-1].done == 3

@@ -33,7 +33,7 @@ def trained(folder: Path, out: Path, optimizer: str, **options: Any) -> Any:
 
 
 def main(folder: Path, out: Path) -> None:
-    def kill(done: int, total: int, message: str) -> None:
+    def kill(done: int, total: int) -> None:
         if done == 5 and "KILLED" in os.environ:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -240,7 +240,7 @@ def test_an_interrupted_training_resumes_exactly(folder: Path, tmp_path: Path) -
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int, metrics: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 5:
             raise Stop
 
@@ -268,7 +268,7 @@ def test_a_reparameterized_prompt_resumes_exactly_and_saves_only_vectors(kind: A
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int, metrics: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 5:
             raise Stop
 

@@ -188,7 +188,7 @@ def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
         config = {"steps": 6, "batch_size": 6, "per_class": 3, "eval_every": 2, "dev": 4, "patience": None}
         return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **config, **options)
 
-    def stop(done: int, total: int, metrics: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 5:
             raise InterruptedError
 

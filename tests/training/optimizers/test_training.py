@@ -117,7 +117,7 @@ def test_layer_manipulations_train_from_scores_and_keep_their_units(
 
 @pytest.mark.parametrize("optimizer", BLACK_BOX)
 def test_training_without_gradients_resumes_exactly(folder: Path, tmp_path: Path, optimizer: str) -> None:
-    def stop(done: int, total: int, metrics: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 5:
             raise InterruptedError
 
