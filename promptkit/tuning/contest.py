@@ -52,7 +52,7 @@ class Contest:
         ]
         self.candidates: list[Candidate] = []
         """The baselines and the candidates of the prompts that are tried."""
-        self._baselines, self._block = tuple(baselines), settings.block
+        self.settings, self._baselines, self._block = settings, tuple(baselines), settings.block
         self._counts = [0] * len(space.prompts)
         self._known: dict[tuple[int, int], MetricInput | None] = {}
 

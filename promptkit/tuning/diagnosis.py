@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
 from promptkit.core.examples import LabeledExample
 from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.table import estimate
 from promptkit.tuning.contest import Contest
 from promptkit.tuning.figures import CurvePoint, HardRow
+from promptkit.tuning.race import Course, standings_of
 
 
 def learning_curve(contest: Contest, winner: int, rows: int) -> list[CurvePoint]:
@@ -35,27 +36,26 @@ def learning_curve(contest: Contest, winner: int, rows: int) -> list[CurvePoint]
     return points
 
 
-def hard_rows(contest: Contest, predictions: Sequence[MetricInput], winner: MetricInput) -> list[HardRow]:
-    """Returns the rows that no candidate predicts correctly.
+def hard_rows(contest: Contest, course: Course, winner: MetricInput) -> list[HardRow]:
+    """Returns the rows that every candidate gets wrong that was left at the end and is not significantly worse than the best.
 
     Args:
         contest: The candidates.
-        predictions: The predictions of the candidates that were left at the end.
+        course: The course of the race.
         winner: The predictions of the winner.
     """
-    wrong = [index for index in range(len(winner)) if not any(each.correct[index] for each in predictions)]
-    rows = contest.rows.rows
+    stage = [each for each in course.stages if any(contest.candidates[number].prompt is not None for number in each.asked)][-1]
+    rules = contest.settings.rules(contest.candidates)
+    behind = rules.behind(standings_of(stage, rules, contest.settings))[0, list(stage.asked)]
+    correct = stage.scores.correct[~behind]
+    wrong = np.flatnonzero(~(np.nan_to_num(correct) > 0).any(0))
     return [
-        HardRow(
-            id=rows[index].row_id or rows[index].id,
-            text=_text(rows[index]),
-            label=rows[index].label,
-            predicted=winner.predictions[index] or "",
-        )
-        for index in wrong
+        HardRow(id=row.row_id or row.id, text=row_text(row), label=row.label, predicted=winner.predictions[index] or "")
+        for index, row in ((int(index), contest.rows.rows[index]) for index in wrong)
+        if index < len(winner)
     ]
 
 
-def _text(row: LabeledExample) -> str:
+def row_text(row: LabeledExample) -> str:
     """Returns the texts of a row in one line; nothing for an image."""
     return " ".join(value for value in row.inputs.values() if isinstance(value, str))

@@ -9,6 +9,9 @@ Each fold has its own demonstrations and fits, and the recommended predictor is 
 The intervals of the winner and of the best baseline therefore contain the variance between the predictors of the folds, which
 resamples of rows do not show (`promptkit.metrics.between_folds`). The interval of their difference is one over rows only: both
 learn from the same rows, so that a part of this variance is common to both, and how large a part is not known.
+
+Baselines cost no request and predict all rows, also if the budget ends the race early. The best baseline is chosen, and its
+score estimated, on all rows; its difference from the winner on the rows that the winner has answered.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 
 from promptkit.metrics.intervals import Estimate, resamples
 from promptkit.metrics.selection import Corrected, best, corrected, corrected_difference
-from promptkit.tuning.race import Course, Entrant, RaceSettings, Stage
+from promptkit.tuning.race import Course, Entrant, RaceSettings
 from promptkit.tuning.rules import BASELINE, Rules
 
 if TYPE_CHECKING:
@@ -35,8 +38,10 @@ class RaceEstimate:
     All numbers are means of the values that the race compares. Higher is better, so the log-loss is negative.
     """
 
+    number: int
+    """The number of the winner: that of the race, or the best baseline if a baseline wins the race."""
     winner: Corrected
-    """The winner of the race."""
+    """The winner."""
     baseline: Corrected | None
     """The best baseline; None without baselines."""
     best_baseline: int | None
@@ -47,11 +52,16 @@ class RaceEstimate:
     @property
     def beats_baseline(self) -> bool:
         """Whether the winner is better than the best baseline: the interval of the difference is above 0, or there is none."""
-        return self.difference is None or self.difference.low > 0
+        return self.number != self.best_baseline and (self.difference is None or self.difference.low > 0)
 
 
 def estimate(
-    course: Course, entrants: Sequence[Entrant], settings: RaceSettings, folds: Integers | None = None
+    course: Course,
+    entrants: Sequence[Entrant],
+    settings: RaceSettings,
+    folds: Integers | None = None,
+    *,
+    baselines: Floats | None = None,
 ) -> RaceEstimate:
     """Estimates what the winner of a race scores on new rows.
 
@@ -59,22 +69,42 @@ def estimate(
         course: The course of the race.
         entrants: The candidates of the race.
         settings: The settings of the race.
-        folds: The fold of each row of the race, shape (rows,), if each fold has its own predictor; None otherwise.
+        folds: The fold of each row, shape (N,), if each fold has its own predictor; None otherwise.
+        baselines: The values of the baselines for all rows, in their order, shape (baselines, N); by default those of the race.
     """
     rules = settings.rules(entrants)
     values = course.last.spread(settings.values(course.last.scores), len(entrants))
     chosen = replay(course, rules, settings, resamples(course.last.rows))
-    winner = corrected(values, chosen, folds)
-    baselines = [number for number, each in enumerate(entrants) if each.prompt is None and not np.isnan(values[number]).any()]
-    if not baselines:
-        return RaceEstimate(winner=winner, baseline=None, best_baseline=None, difference=None)
-    of_baselines = np.array(baselines)[best(values[baselines], resamples(course.last.rows))]
+
+    def of_score(values: Floats, chosen: Integers) -> Corrected:
+        return corrected(values, chosen, None if folds is None else folds[: values.shape[1]])
+
+    winner = of_score(values, chosen)
+    numbers = np.array([number for number, each in enumerate(entrants) if each.prompt is None], int)
+    of_all = values[numbers] if baselines is None else baselines
+    scored = ~np.isnan(of_all).any(1)
+    if not scored.any():
+        return RaceEstimate(number=course.winner, winner=winner, baseline=None, best_baseline=None, difference=None)
+    numbers, of_all = numbers[scored], of_all[scored]
+    best_of_all = best(of_all, resamples(of_all.shape[1]))
+    baseline, best_baseline = of_score(of_all, best_of_all), int(numbers[best_of_all[0]])
+    of_race = numbers[best(of_all, _extended(course.last.rows, of_all.shape[1]))]
+    is_baseline = entrants[course.winner].prompt is None
     return RaceEstimate(
-        winner=winner,
-        baseline=corrected(values, of_baselines, folds),
-        best_baseline=int(of_baselines[0]),
-        difference=corrected_difference(values, chosen, of_baselines),
+        number=best_baseline if is_baseline else course.winner,
+        winner=baseline if is_baseline else winner,
+        baseline=baseline,
+        best_baseline=best_baseline,
+        difference=corrected_difference(values, chosen, of_race),
     )
+
+
+def _extended(rows: int, of: int) -> Floats:
+    """Returns the resamples of the rows of a race with resamples of the rows after it, which are drawn independently."""
+    if rows == of:
+        return resamples(rows)
+    later = resamples(of - rows)
+    return np.hstack([resamples(rows), [later[0], *np.roll(later[1:], 1, axis=0)]])
 
 
 def replay(course: Course, rules: Rules, settings: RaceSettings, weights: Floats) -> Integers:
@@ -94,14 +124,9 @@ def replay(course: Course, rules: Rules, settings: RaceSettings, weights: Floats
             if stage is not course.stages[0]:
                 left = rules.remaining(standings, left)
             if stage.is_halved:
-                left = rules.best_prompts(standings, left, len(rules.prompts_of(_asked(later, rules))))
-            left = _available(left, _asked(later, rules), rules)
+                left = rules.best_prompts(standings, left, len(rules.prompts_of(later.asked_among(len(rules.prompts)))))
+            left = _available(left, later.asked_among(len(rules.prompts)), rules)
     return rules.cheapest(standings)
-
-
-def _asked(stage: Stage, rules: Rules) -> Bools:
-    """Returns which candidates were asked, shape (1, C)."""
-    return np.isin(np.arange(len(rules.prompts)), stage.asked)[None]
 
 
 def _available(left: Bools, asked: Bools, rules: Rules) -> Bools:

@@ -23,12 +23,13 @@ from promptkit.tuning.baseline_scores import baseline_predictions, compared_metr
 from promptkit.tuning.budget import Meter
 from promptkit.tuning.contest import Contest
 from promptkit.tuning.diagnosis import hard_rows, learning_curve
+from promptkit.tuning.direction import Direction
 from promptkit.tuning.estimate import RaceEstimate, estimate
 from promptkit.tuning.figures import Standing, TuningResult, best_first
 from promptkit.tuning.folder import PREDICTOR, TuningFolder
 from promptkit.tuning.folds import stratified
 from promptkit.tuning.race import Course, RaceSettings, Stage, StageRecord, race
-from promptkit.tuning.scoring import RACED
+from promptkit.tuning.scoring import RACED, scores_of
 from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
 
 LEADERS = 5
@@ -49,11 +50,12 @@ class Execution:
         self._tuning, self._folder, self._cache, self._progress = tuning, folder, cache, progress
         self._rows = stratified(tuning.task, tuning.rows, tuning.seed)
         self._reader = tuning.space.prompts[0].predictor.reader
-        predictions = baseline_predictions(tuning.space.baselines, self._rows, self._reader)
+        self._baselines = baseline_predictions(tuning.space.baselines, self._rows, self._reader)
         self._metric = compared_metric(tuning.metric, self._reader, tuning.task)
+        self._direction = Direction(self._metric.higher_is_better)
         self._settings = RaceSettings(metric=RACED.get(self._metric.name, self._metric.name))
         self._meter = Meter(budgets=tuning.budgets, before=folder.seconds())
-        self._contest = Contest(tuning.space, predictions, self._rows, self._metric, self._settings, self._meter, cache)
+        self._contest = Contest(tuning.space, self._baselines, self._rows, self._metric, self._settings, self._meter, cache)
 
     def run(self) -> None:
         """Runs the race and writes the result. After Ctrl-C, the folder contains the best predictor so far."""
@@ -111,7 +113,8 @@ class Execution:
         values = self._settings.values(stage.scores)
         scored = [(float(row.mean()), -place) for place, row in enumerate(values) if not np.isnan(row).any()]
         best = [
-            (self._contest.candidates[stage.asked[-place]].name, self._signed(score)) for score, place in sorted(scored)[::-1]
+            (self._contest.candidates[stage.asked[-place]].name, self._direction.signed(score))
+            for score, place in sorted(scored)[::-1]
         ]
         progress = TuningProgress(
             rows=stage.rows,
@@ -126,45 +129,46 @@ class Execution:
 
     def _finish(self, course: Course) -> None:
         contest, tuning = self._contest, self._tuning
-        estimated = estimate(course, contest.candidates, self._settings, np.array(self._rows.folds[: course.last.rows]))
-        chosen = course.winner if estimated.beats_baseline else estimated.best_baseline
+        scores = scores_of(self._baselines, self._metric, len(self._rows))
+        baselines = self._settings.values(scores) if self._baselines else None
+        estimated = estimate(course, contest.candidates, self._settings, np.array(self._rows.folds), baselines=baselines)
+        chosen = estimated.number if estimated.beats_baseline else estimated.best_baseline
         assert chosen is not None, "without baselines the winner is recommended"
         known = self._estimate_of(chosen, course, estimated)
-        predictor = _with_estimate(self._predictor(chosen), known, self._out_of_fold(chosen, course.last.rows))
+        predictor = _with_estimate(self._predictor(chosen), known, self._out_of_fold(chosen, self._scored_rows(chosen, course)))
         self._save(predictor)
         test = None if tuning.test is None else test_score(predictor, tuning.test, self._metric, self._reader)
-        winner = contest.predictions(course.winner, course.last.rows)
-        left = [contest.predictions(each, course.last.rows) for each in course.last.asked]
+        winner = contest.predictions(estimated.number, self._scored_rows(estimated.number, course))
         assert winner is not None, "the winner has scores"
         baseline = estimated.baseline
         result = TuningResult(
             task=tuning.task.name,
             model=", ".join(dict.fromkeys(each.predictor.model.name for each in tuning.space.prompts)),
             metric=self._metric.name,
-            higher_is_better=self._metric.higher_is_better,
+            higher_is_better=self._direction.higher_is_better,
             rows=len(self._rows),
             folds=self._rows.of,
-            answered=course.last.rows,
-            winner=contest.candidates[course.winner].name,
+            answered=self._answered(course),
+            winner=contest.candidates[estimated.number].name,
             score=metric_estimate(self._metric, winner).value,
             estimate=self._bounded(estimated.winner.estimate),
             baseline=None if estimated.best_baseline is None else contest.candidates[estimated.best_baseline].name,
             baseline_estimate=None if baseline is None else self._bounded(baseline.estimate),
-            difference=None if estimated.difference is None else self._figure(estimated.difference),
+            difference=self._difference(estimated),
             beats_baseline=estimated.beats_baseline,
             end=course.last.end or "",
             requests=round(self._meter.total("requests")),
             tokens=round(self._meter.total("tokens")),
-            curve=tuple(learning_curve(contest, course.winner, course.last.rows)),
-            hard_rows=tuple(hard_rows(contest, [each for each in left if each is not None], winner)),
+            curve=tuple(learning_curve(contest, estimated.number, course.last.rows)),
+            hard_rows=tuple(hard_rows(contest, course, winner)),
             test=test,
             test_rows=0 if tuning.test is None else len(tuning.test.rows(tuning.test.spec.split)),
-            prompt=self._prompt(course.winner),
+            prompt=self._prompt(estimated.number),
             command=tuning.command,
             notes=(*tuning.space.notes, *self._untried()),
         )
         found = [self._standing(number, course) for number in range(len(contest.candidates))]
-        standings = best_first(found, higher_is_better=self._metric.higher_is_better)
+        standings = best_first(found, self._direction, result.answered)
         self._record_seconds()
         self._folder.finish(result.model_dump(mode="json"), [each.model_dump(mode="json") for each in standings])
 
@@ -198,7 +202,7 @@ class Execution:
         return Estimate(
             task=self._tuning.task.name,
             split=self._tuning.task.spec.split,
-            rows=course.last.rows,
+            rows=self._scored_rows(chosen, course),
             folds=self._rows.of,
             metrics={self._metric.name: self._bounded(corrected.estimate)},
             baselines=baselines,
@@ -217,7 +221,8 @@ class Execution:
         candidate = self._contest.candidates[number]
         drops = [(stage, each) for stage in course.stages for each in stage.dropped if each.candidate == number]
         asked = [stage for stage in course.stages if number in stage.asked]
-        scored = [found for stage in reversed(asked) if (found := self._contest.predictions(number, stage.rows)) is not None]
+        counts = [len(self._rows)] if candidate.prompt is None else [stage.rows for stage in reversed(asked)]
+        scored = [found for count in counts if (found := self._contest.predictions(number, count)) is not None]
         score = metric_estimate(self._metric, scored[0].with_folds(self._rows.folds[: len(scored[0])])) if scored else None
         return Standing(
             name=candidate.name,
@@ -243,20 +248,25 @@ class Execution:
         names = [each.name for number, each in enumerate(prompts) if number not in tried]
         return [f"The budget did not suffice to try {', '.join(names)}"] if names else []
 
-    def _signed(self, value: float) -> float:
-        """Returns a mean of race values as the metric: the race negates metrics for which lower is better."""
-        return value if self._metric.higher_is_better else -value
+    def _scored_rows(self, number: int, course: Course) -> int:
+        """Returns the number of rows that the score of a candidate left at the end rests on; baselines predict all rows."""
+        return len(self._rows) if self._contest.candidates[number].prompt is None else course.last.rows
+
+    def _answered(self, course: Course) -> int:
+        """Returns the number of rows that the last prompts answered."""
+        prompts = [each.prompt is not None for each in self._contest.candidates]
+        return max(stage.rows for stage in course.stages if any(prompts[each] for each in stage.asked))
+
+    def _difference(self, estimated: RaceEstimate) -> Figure | None:
+        """Returns the winner minus the best baseline; None without baselines, or if one of them is the winner."""
+        if estimated.difference is None or estimated.number == estimated.best_baseline:
+            return None
+        return self._direction.figure(estimated.difference)
 
     def _bounded(self, interval: Interval) -> Figure:
         """Returns an estimate of the metric, which is within its bounds, also if it was estimated from pseudo-values."""
-        figure, (low, high) = self._figure(interval), self._metric.bounds
+        figure, (low, high) = self._direction.figure(interval), self._metric.bounds
         return Figure(**{name: min(max(value, low), high) for name, value in figure.model_dump().items()})
-
-    def _figure(self, interval: Interval) -> Figure:
-        """Returns race values, or a difference of them, as the metric."""
-        if self._metric.higher_is_better:
-            return Figure(value=interval.value, low=interval.low, high=interval.high)
-        return Figure(value=-interval.value, low=-interval.high, high=-interval.low)
 
 
 def test_score(predictor: AnyPredictor, test: Task, metric: Metric, reader: OutputReader) -> Figure:

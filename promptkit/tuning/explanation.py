@@ -23,23 +23,28 @@ def summary(result: TuningResult, leaderboard: Table, predictor: Path) -> str:
 
 def verdict(result: TuningResult) -> str:
     """Returns the recommendation with its estimate, and the comparison with the best baseline."""
-    lines = []
-    if result.winner == result.baseline:
-        lines.append(f"Nothing beats the best baseline: {result.baseline} is the best of all candidates")
-    elif result.baseline is not None and result.difference is not None:
-        gain = f"{_signed(result.difference)} against {result.baseline}"
-        lines.append(
-            f"{result.winner} beats the best baseline: {gain}"
-            if result.beats_baseline
-            else f"Nothing beats the best baseline: {result.winner} has {gain}"
-        )
-    lines.append(f"recommended: {result.recommended}")
-    lines.append(f"{result.metric} on new rows, estimated: {_figure(result.recommended_estimate)}")
+    lines = [*_comparison(result), f"recommended: {result.recommended}"]
+    rows = _of_rows(result.recommended_rows, result.rows)
+    lines.append(f"{result.metric} on new rows, estimated from {rows}: {_figure(result.recommended_estimate)}")
     if result.recommended == result.winner != result.baseline:
-        lines.append(f"on the rows it was chosen by: {result.score:.3f}, which is {result.optimism:+.3f} too good")
+        lines.append(f"on the rows it was chosen by: {result.score:.3f}, {_gain(result.optimism)} than this estimate")
     if result.test is not None:
         lines.append(f"{result.metric} on the {result.test_rows} test rows: {_figure(result.test)}")
     return "\n".join(lines)
+
+
+def _comparison(result: TuningResult) -> list[str]:
+    """Returns whether the winner beats the best baseline, by how much, and on how many rows; nothing without baselines."""
+    if result.baseline is None:
+        return []
+    if result.difference is None:
+        return [f"Nothing beats the best baseline: no prompt is better than {result.baseline}"]
+    gain = result.direction.figure(result.difference)
+    interval = f"95% interval {gain.low:+.3f} to {gain.high:+.3f}; + is better"
+    compared = f"{_gain(gain.value)} in {result.metric} ({interval}) on {_of_rows(result.answered, result.rows)}"
+    if result.beats_baseline:
+        return [f"{result.winner} beats the best baseline, {result.baseline}: {compared}"]
+    return [f"Nothing beats the best baseline, {result.baseline}: the best prompt, {result.winner}, is {compared}"]
 
 
 def explain(result: TuningResult, standings: Sequence[Standing]) -> str:
@@ -77,8 +82,19 @@ def _dropped(result: TuningResult, standings: Sequence[Standing]) -> str:
         for rows in sorted({each.dropped_at for each in standings if each.dropped_at is not None})
     }
     dropped = [f"{count} candidates were dropped after {rows} rows." for rows, count in counts.items()]
-    end = "all rows were answered" if result.end == "rows" else "the budget was used up"
-    return " ".join([*dropped, f"The race ended after {result.answered} of {result.rows} rows, because {end}."])
+    return " ".join([*dropped, _end(result)])
+
+
+def _end(result: TuningResult) -> str:
+    """Returns why the race ended, as a sentence."""
+    if result.end == "prompts":
+        return f"After {result.answered} rows no prompt was left: none was better than the best baseline."
+    if result.end == "budget":
+        return (
+            f"The race ended after {result.answered} of {result.rows} rows, because the rest of the budget did not suffice for "
+            "the next rows. Baselines predict all rows."
+        )
+    return f"The race ended when all {result.rows} rows were answered."
 
 
 def _curve(result: TuningResult) -> str:
@@ -88,9 +104,11 @@ def _curve(result: TuningResult) -> str:
         return "The winner is not fitted on labels, so the learning curve is flat for the same demonstrations."
     text = ", ".join(f"{point.score:.3f} with {point.rows}" for point in points)
     last, before = points[-1], points[-2]
-    gain = (last.score - before.score) / max(1, last.rows - before.rows) * 100
-    low, high = sorted((0.0, max(0.0, gain)))
-    return f"{result.metric} by labeled rows for the alignment: {text}. 100 more labels: {low:+.2f} to {high:+.2f}."
+    gain = result.direction.signed(last.score - before.score) / max(1, last.rows - before.rows) * 100
+    known = f"{result.metric} by the number of labeled rows that the alignment is fitted on: {text}."
+    if gain <= 0:
+        return f"{known} 100 more labels will hardly change it."
+    return f"{known} 100 more labels may make it better by up to {gain:.2f}."
 
 
 def _hard(result: TuningResult) -> str:
@@ -111,5 +129,10 @@ def _figure(figure: Figure) -> str:
     return f"{figure.value:.3f} (95% interval {figure.low:.3f} to {figure.high:.3f})"
 
 
-def _signed(figure: Figure) -> str:
-    return f"{figure.value:+.3f} (95% interval {figure.low:+.3f} to {figure.high:+.3f})"
+def _gain(gain: float) -> str:
+    """Returns a gain in words, such as `0.120 better` or `0.120 worse`."""
+    return f"{abs(gain):.3f} {'worse' if round(gain, 3) < 0 else 'better'}"
+
+
+def _of_rows(count: int, of: int) -> str:
+    return f"all {of} rows" if count == of else f"{count} of {of} rows"

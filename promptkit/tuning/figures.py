@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from promptkit.predictor.estimate import Figure
+from promptkit.tuning.direction import Direction
 
 
 class _Frozen(BaseModel):
@@ -65,7 +66,7 @@ class TuningResult(_Frozen):
     folds: int
     """The number of folds."""
     answered: int
-    """The number of rows that the winner answered."""
+    """The number of rows that the last prompts answered. The difference from the best baseline rests on these rows."""
     higher_is_better: bool
     """Whether a higher value of the metric is better."""
     winner: str
@@ -79,11 +80,11 @@ class TuningResult(_Frozen):
     baseline_estimate: Figure | None
     """The estimate of the baseline's score on new rows."""
     difference: Figure | None
-    """The winner minus the best baseline on new rows, paired by row."""
+    """The winner minus the best baseline on new rows, paired by row; None if a baseline is the winner."""
     beats_baseline: bool
-    """Whether the interval of the difference is above 0."""
+    """Whether the interval of the difference is on the better side of 0."""
     end: str
-    """Why the race ended: `rows` or `budget`."""
+    """Why the race ended: `rows`, `budget`, or `prompts` if no prompt was left."""
     requests: int
     """The number of requests."""
     tokens: int
@@ -100,6 +101,21 @@ class TuningResult(_Frozen):
     notes: tuple[str, ...] = ()
 
     @property
+    def direction(self) -> Direction:
+        """Whether higher or lower values of the metric are better."""
+        return Direction(self.higher_is_better)
+
+    @property
+    def winner_rows(self) -> int:
+        """The number of rows that the winner's score and estimate rest on; baselines predict all rows."""
+        return self.rows if self.winner == self.baseline else self.answered
+
+    @property
+    def recommended_rows(self) -> int:
+        """The number of rows that the estimate of what is recommended rests on."""
+        return self.rows if self.recommended == self.baseline else self.answered
+
+    @property
     def recommended(self) -> str:
         """The name of what is recommended: the winner if it beats the best baseline, and otherwise the baseline."""
         return self.winner if self.beats_baseline or self.baseline is None else self.baseline
@@ -114,15 +130,20 @@ class TuningResult(_Frozen):
     @property
     def optimism(self) -> float:
         """By how much the score of the winner on the rows that it was chosen by is better than expected on new rows."""
-        gap = self.score - self.estimate.value
-        return gap if self.higher_is_better else -gap
+        return self.direction.signed(self.score - self.estimate.value)
 
 
-def best_first(standings: Sequence[Standing], *, higher_is_better: bool) -> list[Standing]:
-    """Returns candidates in the order of the leaderboard: those with more rows first, then by score, and those without last."""
+def best_first(standings: Sequence[Standing], direction: Direction, answered: int) -> list[Standing]:
+    """Returns candidates in the order of the leaderboard: those with more rows first, then by score, and those without last.
+
+    Args:
+        standings: The candidates.
+        direction: Whether higher or lower scores are better.
+        answered: The number of rows that the last prompts answered. Baselines predict all rows, which does not put them first.
+    """
 
     def rank(standing: Standing) -> tuple[int, bool, float]:
-        score = 0.0 if standing.score is None else standing.score
-        return -standing.rows, standing.score is None, -score if higher_is_better else score
+        score = 0.0 if standing.score is None else -direction.signed(standing.score)
+        return -min(standing.rows, answered), standing.score is None, score
 
     return sorted(standings, key=rank)

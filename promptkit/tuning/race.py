@@ -32,8 +32,8 @@ PACE = 0.9
 
 Reason = Literal["test", "equivalent", "budget"]
 """Why a candidate is dropped: significantly worse than the leader; equivalent to a candidate with fewer tokens; the budget."""
-End = Literal["rows", "budget"]
-"""Why a race ends: all rows are answered, or the budget does not suffice for a further block of one prompt."""
+End = Literal["rows", "budget", "prompts"]
+"""Why a race ends: all rows are answered; the budget does not suffice for a further block of one prompt; no prompt is left."""
 
 
 class Entrant(Protocol):
@@ -150,6 +150,10 @@ class Stage:
         spread[list(self.asked)] = values
         return spread
 
+    def asked_among(self, candidates: int) -> Bools:
+        """Returns which of all candidates were asked, shape (1, C)."""
+        return np.isin(np.arange(candidates), self.asked)[None]
+
     def to_json(self) -> StageRecord:
         """Returns the stage as JSON values, from which it can be restored exactly."""
         correct, loss, values = map(_lists, self.scores)
@@ -241,29 +245,35 @@ def race(
     rules, stages = settings.rules(entrants), [*recorded]
     while not stages or stages[-1].end is None:
         asked = stages[-1].left if stages else tuple(range(len(entrants)))
-        count = min(rows, settings.block * (len(stages) + 1))
+        count = min(rows, settings.block * (len(stages) + 1)) if _has_prompts(asked, entrants) else rows
         stage = Stage(rows=count, asked=asked, scores=answer(asked, count), leader=-1)
-        stage = _judged(stage, rules, settings, budget, rows, is_first=not stages)
+        if count == rows:
+            leader = int(standings_of(stage, rules, settings).leader[0])
+            stage = replace(stage, leader=leader, end="rows" if _has_prompts(asked, entrants) else "prompts")
+        else:
+            stage = _judged(stage, rules, settings, budget, rows, is_first=not stages)
         if record:
             record(stage)
         stages.append(stage)
-    standings, _ = _standings(stages[-1], rules, settings)
+    standings = standings_of(stages[-1], rules, settings)
     return Course(stages=tuple(stages), winner=int(rules.cheapest(standings)[0]))
 
 
-def _standings(stage: Stage, rules: Rules, settings: RaceSettings) -> tuple[Standings, Bools]:
-    """Returns the comparison of the candidates that were asked, and which these are, shape (1, C)."""
-    asked = np.isin(np.arange(len(rules.prompts)), stage.asked)[None]
+def _has_prompts(asked: Sequence[int], entrants: Sequence[Entrant]) -> bool:
+    """Returns whether any of some candidates has a prompt; baselines alone need no further blocks."""
+    return any(entrants[each].prompt is not None for each in asked)
+
+
+def standings_of(stage: Stage, rules: Rules, settings: RaceSettings) -> Standings:
+    """Returns the comparison of the candidates that were asked with the best one."""
     values = stage.spread(settings.values(stage.scores), len(rules.prompts))
-    return rules.standings(values, np.ones((1, stage.rows)), asked), asked
+    return rules.standings(values, np.ones((1, stage.rows)), stage.asked_among(len(rules.prompts)))
 
 
 def _judged(stage: Stage, rules: Rules, settings: RaceSettings, budget: Budget, rows: int, *, is_first: bool) -> Stage:
-    """Returns a stage with its leader, who is dropped, and whether the race ends."""
-    standings, asked = _standings(stage, rules, settings)
+    """Returns a stage before the last row with its leader, who is dropped, and whether the budget ends the race."""
+    standings, asked = standings_of(stage, rules, settings), stage.asked_among(len(rules.prompts))
     leader = int(standings.leader[0])
-    if stage.rows == rows:
-        return replace(stage, leader=leader, end="rows")
     after_tests = asked if is_first else rules.remaining(standings, asked)
 
     def fits(count: int, stop: int) -> bool:

@@ -11,6 +11,7 @@ from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import SCORED, Metric
 from promptkit.metrics.log_loss import LogLoss
 from promptkit.metrics.table import statistic
+from promptkit.tuning.direction import Direction
 from promptkit.tuning.race import Scores
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def row_scores(metric: Metric, predictions: MetricInput) -> Floats:
     if n > 1:
         without = of_rows((1 - np.eye(n)) * n / (n - 1))  # each row is left out once; the weights sum to n
         scores = scores + (n - 1) * (without.mean() - without)
-    return scores if metric.higher_is_better else -scores
+    return Direction(metric.higher_is_better).of_rows(scores)
 
 
 def _losses(predictions: MetricInput) -> Floats:

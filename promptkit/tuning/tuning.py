@@ -90,7 +90,8 @@ class TuningProgress:
         if not self.leaders:
             return f"{self.rows} of {self.of} rows: answered with {prompts}{spent}"
         name, score = self.leaders[0]
-        return f"{self.rows} of {self.of} rows, {prompts} left, best: {name} {score:.3f}{spent}"
+        left = f"{prompts} left" if self.prompts else "no prompt is left"
+        return f"{self.rows} of {self.of} rows, {left}, best: {name} {score:.3f}{spent}"
 
 
 Progress = Callable[[TuningProgress], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +13,20 @@ from promptkit.align.chain import CALIBRATIONS, make_chain, reader_for
 from promptkit.core.errors import RunError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import build
+from promptkit.metrics.accuracy import Accuracy
+from promptkit.metrics.log_loss import LogLoss
 from promptkit.metrics.table import METRICS
 from promptkit.models.registry import load
+from promptkit.predictor.estimate import Figure
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 from promptkit.tuning.baseline_predictor import BaselinePredictor, load_predictor
 from promptkit.tuning.baselines import free_baselines
 from promptkit.tuning.budget import Budget
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.explanation import verdict
+from promptkit.tuning.direction import Direction
+from promptkit.tuning.explanation import explain, verdict
+from promptkit.tuning.figures import CurvePoint
 from promptkit.tuning.result import Tuned
 from promptkit.tuning.space import Space
 from promptkit.tuning.tune import tune_space
@@ -58,6 +64,20 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_race_without_a_prompt_left_ends_at_once_and_says_so(tmp_path: Path) -> None:
+    """The label is a word of the text, which a baseline learns and the fake model does not know."""
+    rows = [{"text": f"{'ab'[n % 2] * 3} item {n}", "kind": "ab"[n % 2]} for n in range(120)]
+    seen: list[TuningProgress] = []
+    tuned = pk.tune(rows, label="kind", model="fake", budget="5000 requests", out=tmp_path, progress=seen.append)
+    assert (tuned.result.end, tuned.result.answered < 120, tuned.result.winner) == ("prompts", True, tuned.result.baseline)
+    assert f"After {tuned.result.answered} rows no prompt was left" in tuned.why()
+    assert tuned.result.recommended_rows == 120
+    lines = [json.loads(line) for line in (tuned.path / "race.jsonl").read_text("utf-8").splitlines()[1:]]
+    assert [line["end"] for line in lines[-2:]] == [None, "prompts"]
+    assert lines[-1]["rows"] == 120
+    assert not any(" 0 prompts" in each.line for each in seen)
+
+
 def test_the_result_is_read_again(tmp_path: Path) -> None:
     first = tune_space(tuning(), out=tmp_path)
     calls: list[TuningProgress] = []
@@ -79,11 +99,29 @@ def test_nothing_is_recommended_that_does_not_beat_the_baseline(tmp_path: Path) 
     expected = [max(each, key=lambda label: each[label]) for each in scores]
     assert [*tuned.predictor.predict([dict(item.texts) for item in items]).predictions] == expected
     assert tuned.estimate.low <= tuned.estimate.value <= tuned.estimate.high
-    prompt_wins = tuned.result.model_copy(update={"winner": "2 shots"})
-    baseline_wins = tuned.result.model_copy(update={"winner": tuned.result.baseline})
-    assert f"against {tuned.result.baseline}" in verdict(prompt_wins)
-    assert "against" not in verdict(baseline_wins)
-    assert f"Nothing beats the best baseline: {tuned.result.baseline}" in verdict(baseline_wins)
+
+
+def test_the_verdict_says_which_is_better_also_for_metrics_of_which_lower_is_better(tmp_path: Path) -> None:
+    found = tune_space(tuning(), out=tmp_path).result
+    gain = Figure(value=0.2, low=0.1, high=0.3)
+    for metric in (Accuracy(), LogLoss()):
+        difference = Direction(metric.higher_is_better).figure(gain)
+        result = found.model_copy(
+            update={
+                **{"winner": "2 shots", "metric": metric.name, "higher_is_better": metric.higher_is_better},
+                **{"difference": difference, "beats_baseline": True},
+            }
+        )
+        assert "2 shots beats the best baseline" in verdict(result)
+        assert f"0.200 better in {metric.name} (95% interval +0.100 to +0.300" in verdict(result)
+        worse = result.model_copy(update={"difference": Direction(not metric.higher_is_better).figure(gain)})
+        assert f"0.200 worse in {metric.name} (95% interval -0.300 to -0.100" in verdict(worse)
+        better_with_rows = [0.5, 0.6] if metric.higher_is_better else [0.6, 0.5]
+        for scores, improves in ((better_with_rows, True), (better_with_rows[::-1], False)):
+            points = tuple(CurvePoint(rows=rows, score=score) for rows, score in zip((20, 40), scores, strict=True))
+            assert ("up to 0.50" in explain(result.model_copy(update={"curve": points}), ())) is improves
+    baseline_wins = found.model_copy(update={"winner": found.baseline, "difference": None})
+    assert f"no prompt is better than {found.baseline}" in verdict(baseline_wins)
 
 
 class Stopped(Exception):
@@ -128,6 +166,11 @@ def test_a_small_budget_ends_the_race_early(tmp_path: Path) -> None:
     assert tuned.result.end == "budget"
     assert tuned.result.requests <= 70
     assert tuned.result.answered < len(ROWS)
+    assert {each.rows for each in tuned.standings if each.is_baseline} == {len(ROWS)}
+    assert f"estimated from all {len(ROWS)} rows" in verdict(tuned.result)
+    prompt_wins = tuned.result.model_copy(update={"winner": "0 shots", "difference": Figure(value=0.1, low=-0.1, high=0.3)})
+    assert f"on {tuned.result.answered} of {len(ROWS)} rows" in verdict(prompt_wins)
+    assert f"The race ended after {tuned.result.answered} of {len(ROWS)} rows" in tuned.why()
 
 
 def test_a_budget_that_is_spent_by_the_first_block_leaves_prompts_untried(tmp_path: Path) -> None:
