@@ -117,8 +117,8 @@ def measure_cell(cell: Cell, task: pk.Task, model: Any, options: argparse.Namesp
     run = pk.evaluate(predictors, task, limit=options.limit, out=options.out, cache=False)
     found = {
         "step": trained.best.step,
-        "dev_before": trained.dev_evaluations[0].accuracy,
-        "dev": trained.best.accuracy,
+        "dev_before": trained.dev_evaluations[0].value,
+        "dev": trained.best.value,
         "correct": {each: packed(result.correct) for each, result in zip(MAPS, run.results, strict=True)},
         "seconds": round(seconds, 1),
     }

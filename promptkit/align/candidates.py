@@ -263,15 +263,27 @@ class CandidateScorer:
             raise label_without_word(row, row.label, candidates)
         return Target(gold=candidates.index(row.label), label_token_counts=label_token_counts)
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns the cross-entropy of the scores, -log softmax(scores)[gold]."""
         scores = self.align_tensors(without_label_tokens(target, logprobs))
-        return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
+        return -scores.log_softmax(0)[target.gold], scores
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Returns the cross-entropy of the scores."""
         scores = self.training_scores(target, output)
-        return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
+        return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores
+
+    def scored_input(self, rows: Sequence[LabeledExample], scores: Sequence[Sequence[float]]) -> MetricInput:
+        """Returns the input of the metrics for rows whose candidates have these scores."""
+        pairs = zip(rows, scores, strict=True)
+        records: list[AnswerRecord] = [{**self.gold_record(row), **self.score_record(row, each)} for row, each in pairs]
+        width = max(map(len, scores))
+        padded = np.array([[*each, *[-np.inf] * (width - len(each))] for each in scores], float)
+        return self.outcome(records, padded).metric_input
+
+    def score_record(self, row: LabeledExample, scores: Sequence[float]) -> AnswerRecord:
+        """Returns the fields of a record that contain the scores of a row's candidates."""
+        return {"logprobs": dict(zip(self.candidates(row.unlabeled()), scores, strict=True))}
 
     def training_scores(self, target: Target, output: Output) -> tuple[float, ...]:
         """Returns the scores of `align`; in channel scoring, without the label tokens."""

@@ -31,11 +31,11 @@ class GoldText(Choices):
         """Returns the template variables of the aligner of generated texts."""
         return self._template_values
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns the mean of -log p over the tokens of the gold text."""
         return -without_label_tokens(target, logprobs)[0].mean(), None
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Returns the mean of -log p over the tokens of the gold text."""
         (tokens,) = scored_tokens(target, output)
         return -sum(tokens) / len(tokens), None

@@ -204,16 +204,21 @@ class MultiLabel(CandidateScorer):
         members = tuple(label in row.labels for label in self.labels)
         return Target(gold=-1, members=members, label_token_counts=label_token_counts)
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns the binary cross-entropy of the yes/no reading of each label, as the mean over the labels."""
         odds = self.align_tensors(without_label_tokens(target, logprobs))
         wrong = odds * odds.new_tensor([-1.0 if is_member else 1.0 for is_member in target.members])
-        return wrong.logaddexp(wrong.new_zeros(())).mean(), None
+        return wrong.logaddexp(wrong.new_zeros(())).mean(), odds
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Returns the binary cross-entropy of the yes/no reading of each label, as the mean over the labels."""
-        odds = np.array(self.training_scores(target, output))
-        return float(-log_sigmoid(np.where(target.members, odds, -odds)).mean()), None
+        scores = self.training_scores(target, output)
+        odds = np.array(scores)
+        return float(-log_sigmoid(np.where(target.members, odds, -odds)).mean()), scores
+
+    def score_record(self, row: LabeledExample, scores: Sequence[float]) -> AnswerRecord:
+        """Returns the field of a record with the log-odds of each label."""
+        return {"log_odds": dict(zip(self.labels, scores, strict=True))}
 
 
 def _single_words(words: Mapping[str, str | Sequence[str]] | Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from promptkit.config.prompt import PromptOptions
 from promptkit.config.saving import SavingOptions
 from promptkit.config.task import TaskOptions
 from promptkit.config.training import TrainingOptions
-from promptkit.config.values import Metavar, Several, Spelled
+from promptkit.config.values import Metavar, RelativePath, Several, Spelled
 from promptkit.core.distributed import processes
 from promptkit.core.inputs import Modality
 from promptkit.core.paths import OUT
@@ -60,6 +60,8 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
     """Random seed for the initialization, the row order and the demonstrations."""
     train: Path | None = None
     """For a data file: file with the rows to train on; by default all rows, or half of them from 500 rows on."""
+    metric: Annotated[str | None, RelativePath(before=":"), NamesFrom("promptkit.metrics:METRICS")] = None
+    """Metric that selects the best step on dev rows, or your own as FILE.py:NAME; by default the main metric: {names}."""
     folds: PositiveInt | None = None
     """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with {folds=1} afterwards."""
 
@@ -85,7 +87,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         from promptkit.predictor.compatibility import check_engine
         from promptkit.predictor.predictor import Predictor
         from promptkit.tasks.single_table import training_task
-        from promptkit.training.checks import check
+        from promptkit.training.checks import check, dev_metrics
 
         task = self.load_task() if task is None else task
         first = build_first_stages(task, self, AnswerOptions())
@@ -101,6 +103,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         trial = Predictor(model, [first.encoder, *fixed, *checked], aligners)
         trained = training_task(task, self.split, self.folds, fits=trial.chain.calibration is not None)
         check(trial, trained, split=self.split, config=config)
+        dev_metrics(trial, trained, self.metric)
         dry_run([trial], task, split=self.split, folds=self.folds)
         return Predictor(self.load_model(), [first.encoder, *fixed, *learnables], aligners) if is_text else trial
 
@@ -148,7 +151,15 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         task = self.load_task()
         keywords = self.build_config(seed=self.seed).keywords()
         result = trainer.train(
-            self.build(task), task, split=self.split, folds=self.folds, out=out, cache=cache, progress=progress, **keywords
+            self.build(task),
+            task,
+            split=self.split,
+            folds=self.folds,
+            metrics=self.metric,
+            out=out,
+            cache=cache,
+            progress=progress,
+            **keywords,
         )
         if self.save is not None and processes().is_main:
             command = self.model_copy(update={"save": Path("FOLDER")}).to_command()
@@ -164,6 +175,7 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         """
         of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields, *SavingOptions.model_fields}
         shared = {name: value for name, value in self if name not in of_training and name in EvalConfig.model_fields}
+        shared |= {"metric": self.metric or ()}
         if not self.shots:
             shared = {**shared, "seed": 0, "shots": None}  # without demonstrations the seed affects only the training
         fixed = [spelling for spelling in self.manipulation or () if is_fixed(spelling)]

@@ -242,7 +242,7 @@ class OutputReader(Protocol):
         """
         ...
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns the differentiable training loss of one request.
 
         Args:
@@ -251,15 +251,15 @@ class OutputReader(Protocol):
                 tensor with the log-probabilities of the classes.
 
         Returns:
-            The loss, and whether the gold candidate has the highest score. None for free texts, and for any number of labels:
-            the best step of a training run is then the one with the lowest loss.
+            The loss, and the scores of the candidates that it is computed from, shape (candidates,), in their order. None for
+            free texts: the best step of a training run is then the one with the lowest loss.
 
         Raises:
             Unsupported: The aligner has no differentiable scores.
         """
         ...
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Returns the training loss of one request from a model's output, without gradients.
 
         Args:
@@ -272,5 +272,17 @@ class OutputReader(Protocol):
         Raises:
             Unsupported: The aligner has no scores to train.
             ModelError: The output has no answer.
+        """
+        ...
+
+    def scored_input(self, rows: Sequence[LabeledExample], scores: Sequence[Sequence[float]]) -> MetricInput:
+        """Returns the input of the metrics for rows whose candidates have these scores.
+
+        Args:
+            rows: The rows with their labels.
+            scores: The scores that `loss` returns for each row.
+
+        Raises:
+            Unsupported: The aligner has no scores to train.
         """
         ...

@@ -15,30 +15,32 @@ if TYPE_CHECKING:
 def training_panel(
     losses: Sequence[float],
     dev_losses: Sequence[tuple[int, float]],
-    dev_accuracies: Sequence[tuple[int, float]],
+    dev_values: Sequence[tuple[int, float]],
     *,
+    metric: str,
     best: int,
     title: str,
 ) -> Panel:
-    """Returns a panel with the losses, and beside it the accuracy on dev if there is one.
+    """Returns a panel with the losses, and beside it the main metric on dev if there is one.
 
     Args:
         losses: The loss of each step.
         dev_losses: Number of steps, and the loss on dev after them.
-        dev_accuracies: Number of steps, and the accuracy on dev after them; empty if there is none.
+        dev_values: Number of steps, and the value of the main metric on dev after them; empty if there is none.
+        metric: The name of the metric.
         best: The number of steps whose result is kept.
         title: The title.
     """
 
     def draw(figure: SubFigure) -> None:
-        panels = figure.subplots(1, 2 if dev_accuracies else 1, squeeze=False)[0]
+        panels = figure.subplots(1, 2 if dev_values else 1, squeeze=False)[0]
         panels[0].plot(range(1, len(losses) + 1), losses, color=COLORS[0], linewidth=1.2, label="training rows, each step")
         panels[0].plot(*zip(*dev_losses, strict=True), color=COLORS[1], marker="s", linestyle="--", label="dev rows")
         panels[0].set_ylabel("loss")
         panels[0].legend(frameon=False)
-        if dev_accuracies:
-            panels[1].plot(*zip(*dev_accuracies, strict=True), color=COLORS[1], marker="s", linestyle="--")
-            panels[1].set_ylabel("accuracy on dev rows")
+        if dev_values:
+            panels[1].plot(*zip(*dev_values, strict=True), color=COLORS[1], marker="s", linestyle="--")
+            panels[1].set_ylabel(f"{metric} on dev rows")
         for axes in panels:
             axes.axvline(best, color=GRAY, linewidth=0.8, linestyle=":")
             axes.set_xlabel("steps (dotted: the best on dev, which is kept)")

@@ -39,9 +39,9 @@ def unanswered_input(reader: OutputReader, task: Task, split: str | None = None)
     Args:
         reader: The aligner.
         task: The task.
-        split: The split whose rows it contains; the first row of the task's default split if None.
+        split: The split whose rows it contains; if None, the first row of the task's default split, or else of the pool.
     """
-    rows = task.rows(task.spec.split)[:1] if split is None else task.rows(split)
+    rows = (task.rows(task.spec.split) or task.part("pool"))[:1] if split is None else task.rows(split)
     return reader.outcome([{**reader.unanswered(row), "no_answer": True} for row in rows]).metric_input
 
 

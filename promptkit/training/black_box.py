@@ -33,10 +33,11 @@ class BlackBoxLosses:
         local = processes().share([request.input.cost for request in requests])
         outputs = self._answers([requests[index] for index in local])
         losses = {
-            index: RowLoss(*data.scorer.loss_of_output(targets[index], output))
+            index: RowLoss(loss, scores or ())
             for index, output in zip(local, outputs, strict=True)
+            for loss, scores in [data.scorer.loss_of_output(targets[index], output)]
         }
-        return gathered(losses, len(candidates), len(rows))
+        return gathered(losses, len(candidates), [data.score_counts[row] for row in rows])
 
     def _answers(self, requests: Sequence[Request]) -> list[Output]:
         model = self._data.model

@@ -18,19 +18,24 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevEvaluation:
-    """The loss and accuracy on the dev rows after a number of steps."""
+    """The loss and the main metric on the dev rows after a number of steps."""
 
     step: int
     """The number of steps that were done before it."""
     loss: float
     """The mean loss of the dev rows."""
-    accuracy: float | None
-    """The share of dev rows answered correctly; None for generated texts, and for any number of labels."""
+    metric: str | None = None
+    """The name of the main metric; None for generated texts, of which only the loss is known."""
+    value: float | None = None
+    """The value of the metric."""
+    higher_is_better: bool = True
+    """Whether a higher value of the metric is better."""
 
     @property
     def sort_key(self) -> tuple[float, float]:
-        """A key that is greater for a better evaluation: by accuracy, then by loss."""
-        return (self.accuracy or 0.0, -self.loss)
+        """A key that is greater for a better evaluation: by the main metric, then by loss."""
+        value = self.value or 0.0
+        return (value if self.higher_is_better else -value, -self.loss)
 
 
 @dataclass(slots=True, kw_only=True)

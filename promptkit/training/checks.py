@@ -9,11 +9,13 @@ from dataclasses import replace
 from promptkit.core.caller import engine_setting, setting
 from promptkit.core.capabilities import Feature
 from promptkit.core.distributed import processes
-from promptkit.core.errors import TrainingError, Unsupported, needs_single_label
+from promptkit.core.errors import InputError, TrainingError, Unsupported, needs_single_label
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
+from promptkit.evaluation.metric_checks import check_metrics, requested_metrics
 from promptkit.manipulate.compose import without_modifiers
+from promptkit.metrics.requested import RequestedMetric, name_of
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.models.support import check_supports
@@ -51,6 +53,33 @@ def check(
     rows = TrainingRows.from_task(task, split, resolved)
     _check_prompt(predictor, task, rows.pool[0])
     return rows, resolved
+
+
+def dev_metrics(predictor: Predictor, task: Task, metrics: object) -> tuple[RequestedMetric, ...]:
+    """Returns the requested metrics, the first of which selects the best step; none for generated texts.
+
+    Args:
+        predictor: The predictor to train.
+        task: The task.
+        metrics: The metrics that a user requests; those of the task if None.
+
+    Raises:
+        InputError: There is no such metric, or it does not apply to the predictions on dev rows.
+    """
+    requested = requested_metrics(metrics, task)
+    if predictor.reader.task_kind != "generation":
+        check_metrics(requested, predictor.reader, task)
+        return requested
+    if metrics is not None and metrics != ():
+        raise InputError(
+            "The best step of training on generated texts is selected by the loss of the correct text, and by no metric",
+            code="metric-not-applicable",
+            got=", ".join(map(name_of, requested)),
+            hint=f"Leave out {setting('metric', python='metrics')}",
+            metric=name_of(requested[0]),
+            kind="texts",
+        )
+    return ()
 
 
 def _is_discrete(learned: Sequence[Learnable]) -> bool:

@@ -19,6 +19,9 @@ from promptkit.core.output_reader import OutputReader, Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Prepared, Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
+from promptkit.metrics.base import Metric
+from promptkit.metrics.requested import RequestedMetric, chosen
+from promptkit.metrics.table import value_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.predictor import Predictor
@@ -41,7 +44,13 @@ class TrainingData:
     """
 
     def __init__(
-        self, predictor: Predictor, task: Task, rows: TrainingRows, config: TrainingConfig, cache: ScoreCache | None
+        self,
+        predictor: Predictor,
+        task: Task,
+        rows: TrainingRows,
+        config: TrainingConfig,
+        cache: ScoreCache | None,
+        requested: Sequence[RequestedMetric] = (),
     ) -> None:
         """Stores the arguments; prompts are rendered when they are first needed.
 
@@ -51,12 +60,13 @@ class TrainingData:
             rows: The rows.
             config: Its seed, batch size and number of steps determine the rows of each step.
             cache: A cache of the model's answers to requests that building a prompt needs.
+            requested: The requested metrics, the first of which selects the best step.
         """
         self.model = predictor.model
         self.needed_features = predictor.needed_features
         self.learnables = learnables(predictor)
         self._predictor, self._task, self._given_rows, self._config, self._cache = predictor, task, rows, config, cache
-        self._manipulation = trainable_manipulation(predictor)
+        self._manipulation, self._requested = trainable_manipulation(predictor), requested
         self.label_map = joint_label_map(predictor)
         self._map_loss: MapLoss | None = None
 
@@ -118,6 +128,17 @@ class TrainingData:
         self._map_loss = self.label_map.loss(numbers)
 
     # ---- rows --------------------------------------------------------------------------------------
+
+    def dev_metric(self, scores: Sequence[Sequence[float]]) -> tuple[Metric, float]:
+        """Returns the main metric and its value, given the scores of the candidates of each dev row."""
+        inputs = self.reader.scored_input(self.rows.dev, scores)
+        metric = next(iter(chosen(self._requested, inputs).values()))
+        return metric, value_of(metric, inputs)
+
+    @cached_property
+    def score_counts(self) -> list[int]:
+        """The number of scores from which the loss of each row is computed; 0 for generated texts."""
+        return [0 if self._generates else len(self.reader.candidates(example)) for example in self._examples]
 
     def batch(self, step: int) -> list[int]:
         """Returns the rows of a step."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite
+
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
 from promptkit.training.config import TrainingConfig
 from promptkit.training.dataset import TrainingData
@@ -12,9 +15,11 @@ def evaluate_dev(losses: Losses, data: TrainingData, state: TrainingState) -> De
     """Returns the evaluation of the current parameters on the dev rows, and counts the rows in the state."""
     (rows,) = losses.row_losses([state.all_parameters], data.dev)
     state.rows_computed["dev"] = state.rows_computed.get("dev", 0) + len(rows)
-    correct = [row.correct for row in rows if row.correct is not None]
-    accuracy = sum(correct) / len(correct) if correct else None
-    return DevEvaluation(step=state.step, loss=mean_loss(rows), accuracy=accuracy)
+    evaluation = DevEvaluation(step=state.step, loss=mean_loss(rows))
+    if not rows[0].scores or not isfinite(evaluation.loss):
+        return evaluation
+    metric, value = data.dev_metric([row.scores for row in rows])
+    return replace(evaluation, metric=metric.name, value=value, higher_is_better=metric.higher_is_better)
 
 
 def record(evaluation: DevEvaluation, state: TrainingState) -> None:

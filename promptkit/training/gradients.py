@@ -60,7 +60,7 @@ class GradientLosses:
                 interventions = self._interventions(self._tensors(parameters))
                 values = self._values(interventions, [repeated[index] for index in indices])
                 losses.update(zip(indices, values, strict=True))
-        return gathered(losses, len(candidates), len(rows))
+        return gathered(losses, len(candidates), [self._data.score_counts[row] for row in rows])
 
     def class_logprobs(self, parameters: Parameters, rows: Sequence[int]) -> NDArray[np.float64]:
         """Returns the log-probabilities of all classes of a classifier for rows, computed without gradients."""
@@ -84,11 +84,14 @@ class GradientLosses:
     def _values(self, interventions: Interventions[Tensor], rows: Sequence[int]) -> list[RowLoss]:
         losses: dict[int, RowLoss] = {}
         for part in self._forward.batches(rows):
-            values = [RowLoss(float(loss), correct) for loss, correct in self._losses(interventions, part)]
+            values = [
+                RowLoss(float(loss), () if scores is None else tuple(scores.double().tolist()))
+                for loss, scores in self._losses(interventions, part)
+            ]
             losses.update(zip(part, values, strict=True))
         return [losses[row] for row in rows]
 
-    def _losses(self, interventions: Interventions[Tensor], rows: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
+    def _losses(self, interventions: Interventions[Tensor], rows: Sequence[int]) -> list[tuple[Tensor, Tensor | None]]:
         """Returns the losses of rows that are computed in one forward pass."""
         scorer, targets = self._data.scorer, self._data.targets
         scores = self._forward.scores(rows, interventions)

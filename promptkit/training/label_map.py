@@ -33,11 +33,11 @@ WEIGHTS, BIAS = "weights", "bias"
 class RowScorer(Protocol):
     """Computes the loss of a row from what the model returns for it: a first aligner, or a label map."""
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
-        """Returns the differentiable loss, and whether the gold answer has the highest score; see `OutputReader.loss`."""
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Returns the differentiable loss, and the scores that it is computed from; see `OutputReader.loss`."""
         ...
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Returns the same from a model's output, without gradients."""
         ...
 
@@ -117,8 +117,8 @@ class MapLoss:
         """Stores the map."""
         self._map = label_map
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool]:
-        """Returns the differentiable loss of one row, and whether its label has the highest score.
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns the differentiable loss of one row, and the scores of the labels, shape (labels,).
 
         Args:
             target: The correct label.
@@ -126,11 +126,11 @@ class MapLoss:
         """
         (logits,) = logprobs
         label_scores = self._map.scores_tensor(logits.double().log_softmax(-1))
-        return -label_scores.log_softmax(0)[target.gold], int(label_scores.argmax()) == target.gold
+        return -label_scores.log_softmax(0)[target.gold], label_scores
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...]]:
         """Returns the same from a model's output."""
         assert isinstance(output, ClassifyOutput)
         label_scores = self._map(output.logprobs.numpy()[None].astype(float))
         loss = float(negative_log_likelihood(label_scores, np.array([target.gold]))[0])
-        return loss, int(label_scores[0].argmax()) == target.gold
+        return loss, tuple(label_scores[0].tolist())

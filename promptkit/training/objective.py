@@ -16,17 +16,14 @@ from promptkit.core.arrays import Array
 from promptkit.core.distributed import processes
 from promptkit.training.optimizers.base import Parameters
 
-CORRECT = (None, False, True)
-"""The values of `RowLoss.correct`; processes exchange their indices."""
-
 
 class RowLoss(NamedTuple):
     """The loss of one row."""
 
     loss: float
     """The loss."""
-    correct: bool | None
-    """Whether the gold candidate has the highest score; None for generated texts."""
+    scores: tuple[float, ...]
+    """The scores of the row's candidates, in their order; empty for generated texts."""
 
 
 class Losses(Protocol):
@@ -102,16 +99,18 @@ def gathered_rows(local: Mapping[int, NDArray[np.float64]], shape: tuple[int, in
     return total
 
 
-def gathered(local: Mapping[int, RowLoss], candidates: int, rows: int) -> list[list[RowLoss]]:
+def gathered(local: Mapping[int, RowLoss], candidates: int, counts: Sequence[int]) -> list[list[RowLoss]]:
     """Returns the losses of all rows under all candidates, from those that each process computed.
 
     Args:
         local: This process's losses, by candidate * rows + row.
         candidates: The number of candidates.
-        rows: The number of rows.
+        counts: The number of scores of each row.
     """
-    numbers = np.zeros((candidates * rows, 2))
-    for index, (loss, correct) in local.items():
-        numbers[index] = loss, CORRECT.index(correct)
-    losses = [RowLoss(float(loss), CORRECT[int(correct)]) for loss, correct in processes().total(numbers)]
+    rows = len(counts)
+    numbers = np.zeros((candidates * rows, 1 + max(counts)))
+    for index, (loss, scores) in local.items():
+        numbers[index, : 1 + len(scores)] = loss, *scores
+    total = processes().total(numbers).tolist()
+    losses = [RowLoss(loss, tuple(scores[: counts[index % rows]])) for index, (loss, *scores) in enumerate(total)]
     return [losses[start : start + rows] for start in range(0, len(losses), rows)]

@@ -105,13 +105,14 @@ class TrainingResult:
         return training_panel(
             self.losses,
             [(evaluation.step, evaluation.loss) for evaluation in evaluations],
-            [(evaluation.step, evaluation.accuracy) for evaluation in evaluations if evaluation.accuracy is not None],
+            [(evaluation.step, evaluation.value) for evaluation in evaluations if evaluation.value is not None],
+            metric=self.best.metric or "",
             best=self.best.step,
             title=self.title,
         )
 
     def plot(self) -> Figure:
-        """Plots the loss of each step, and the loss and accuracy on dev rows."""
+        """Plots the loss of each step, and the loss and the main metric on dev rows."""
         return stack_panels([self.panel()], f"{self.rows['pool']} training rows, {self.rows['dev']} dev rows")
 
     def to_json(self) -> dict[str, object]:
@@ -136,7 +137,7 @@ class TrainingResult:
         }
 
     def __str__(self) -> str:
-        metric = "loss" if self.best.accuracy is None else "accuracy"
+        metric = self.best.metric or "loss"
         parameters = "tokens searched" if self.learned[0].is_discrete else "numbers trained"
         tokens = [f"found tokens: {text['tokens']}" for text in map(self._described, self.learned) if "tokens" in text]
         lines = [
@@ -154,6 +155,6 @@ class TrainingResult:
 
 
 def _metrics(evaluation: DevEvaluation) -> str:
-    if evaluation.accuracy is None:
+    if evaluation.value is None:
         return f"{evaluation.loss:.3f}"
-    return f"{evaluation.accuracy:.3f} (loss {evaluation.loss:.3f})"
+    return f"{evaluation.value:.3f} (loss {evaluation.loss:.3f})"

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ from promptkit.core.version import __version__
 from promptkit.display.progress import Bar, Progress
 from promptkit.manipulate.compose import without_modifiers
 from promptkit.manipulate.learned.base_model import base_of
+from promptkit.metrics.requested import MetricLike, RequestedMetric, name_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.folder import RunFolder
@@ -37,7 +39,7 @@ from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
 from promptkit.training.black_box import BlackBoxLosses
 from promptkit.training.checkpoint import TrainingState
-from promptkit.training.checks import check, check_model
+from promptkit.training.checks import check, check_model, dev_metrics
 from promptkit.training.config import ResolvedConfig, TrainingConfig
 from promptkit.training.dataset import TrainingData
 from promptkit.training.evaluation import evaluate_dev, record, stop_reason
@@ -65,6 +67,7 @@ def train(
     *,
     split: str | None = None,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | Literal[False] | None = None,
@@ -82,6 +85,8 @@ def train(
         task: The task to train on.
         split: The split that will be evaluated; the task's default split if None.
         folds: 1 to hold out half of a single table of few rows, so that it can be evaluated with {folds=1} afterwards.
+        metrics: Metrics as for `pk.evaluate`. The first one, or else the main metric of the task, selects the best step, and
+            the loss decides between equal values. For generated texts it is the loss alone.
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
         progress: Called after each step with the steps done and the maximum number of steps; False shows nothing. By default a
@@ -99,11 +104,11 @@ def train(
     trainable_manipulation(predictor)
     task = training_task(task, split, folds, fits=predictor.chain.calibration is not None)
     rows, resolved = check(predictor, task, split=split, config=requested)
+    compared = dev_metrics(predictor, task, metrics)
     _warn_of_accelerate_precision(resolved)
-    if progress is None:
-        with Bar(unit="step") as bar:
-            return _Training(predictor, task, rows, resolved, cache=cache, progress=bar).run(out)
-    return _Training(predictor, task, rows, resolved, cache=cache, progress=progress or None).run(out)
+    with Bar(unit="step", hidden=progress is not None) as bar:
+        report = bar if progress is None else progress or None
+        return _Training(predictor, task, rows, resolved, compared, cache=cache, progress=report).run(out)
 
 
 def _warn_of_accelerate_precision(config: TrainingConfig) -> None:
@@ -125,14 +130,15 @@ class _Training:
         task: Task,
         rows: TrainingRows,
         config: ResolvedConfig,
+        metrics: Sequence[RequestedMetric],
         *,
         cache: bool,
         progress: Progress | None,
     ) -> None:
         self._clock = time.perf_counter()
         self._predictor, self._task, self._rows, self._config = predictor, task, rows, config
-        self._uses_cache = cache
-        self._data = TrainingData(predictor, task, rows, config, ScoreCache() if cache else None)
+        self._uses_cache, self._metrics = cache, metrics
+        self._data = TrainingData(predictor, task, rows, config, ScoreCache() if cache else None, metrics)
         self._losses = _losses(self._data, config)
         self._rates = [config.peak_learning_rate(learnable.learning_rate) for learnable in self._data.learnables]
         self._processes = processes()
@@ -161,6 +167,7 @@ class _Training:
             "train": {**self._config.settings(), "rates": self._rates},
             "task": self._task.identity(),
             "rows": self._rows.digests(),
+            "metrics": [name_of(each) for each in self._metrics[:1]],
             "model": dict(predictor.model.identity()),
             "manipulate": dict(predictor.manipulate.settings()),
             "align": predictor.chain.settings(),
@@ -241,7 +248,7 @@ class _Training:
                 self._progress(state.step, self._config.steps)
             return
         latest = state.dev_evaluations[-1]
-        dev = f"loss {latest.loss:.3f}" if latest.accuracy is None else f"accuracy {latest.accuracy:.3f}"
+        dev = f"loss {latest.loss:.3f}" if latest.value is None else f"{latest.metric} {latest.value:.3f}"
         self._progress(state.step, self._config.steps, f"loss {state.losses[-1]:.3f}, dev {dev}")
 
     # ---- checks ------------------------------------------------------------------------------------

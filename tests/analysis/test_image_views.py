@@ -122,4 +122,4 @@ def test_the_figure_of_a_training_has_its_losses(task: pk.Task, tmp_path: Path) 
     training, dev, _ = losses.get_lines()
     assert list(training.get_ydata()) == list(result.losses)
     assert list(dev.get_ydata()) == [look.loss for look in result.dev_evaluations]
-    assert list(accuracies.get_lines()[0].get_ydata()) == [look.accuracy for look in result.dev_evaluations]
+    assert list(accuracies.get_lines()[0].get_ydata()) == [look.value for look in result.dev_evaluations]

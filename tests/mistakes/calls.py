@@ -132,9 +132,11 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "Template": lambda: dict(source=pk.Template.load(PROMPT).source, name="mine"),
     "train": lambda: dict(
         **dict(predictor=predictor(pk.SoftPrompt(2)), task=task(), split="test", out="runs", cache=False),
-        **dict(progress=lambda done, total: None, steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
+        **dict(progress=lambda done, total: None, metrics="macro_f1", steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
-    "TrainConfig": lambda: dict(OPTIONS, labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1),
+    "TrainConfig": lambda: dict(
+        OPTIONS, metric="macro_f1", labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1
+    ),
     "tune": lambda: dict(
         **dict(data=task(), model="fake", budget="1000 requests", metric="accuracy", space="default", max_requests=None),
         **dict(limit=8, seed=0, out="tuned", cache=False, progress=False),

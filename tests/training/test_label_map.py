@@ -51,11 +51,11 @@ def test_the_loss_is_the_cross_entropy_of_the_label_scores(mapping: Any, seed: i
     loss = joint.loss(joint.fit(logprobs_of(logits), gold))
     for row, label in zip(logits, gold.tolist(), strict=True):
         tensor = torch.tensor(row, dtype=torch.float32, requires_grad=True)
-        value, correct = loss.loss(Target(gold=label), [tensor])
+        value, scores = loss.loss(Target(gold=label), [tensor])
         output = ClassifyOutput(logits=as_array(row), log_normalizer=float(np.logaddexp.reduce(row)))
-        expected, expected_correct = loss.loss_of_output(Target(gold=label), output)
+        expected, expected_scores = loss.loss_of_output(Target(gold=label), output)
         assert float(value.detach()) == pytest.approx(expected, abs=1e-5)
-        assert correct == expected_correct
+        assert scores.tolist() == pytest.approx(expected_scores, abs=1e-5)
         value.backward()  # type: ignore[no-untyped-call]
         assert tensor.grad is not None
         assert tensor.grad.isfinite().all()

@@ -53,12 +53,14 @@ def test_the_loss_is_the_binary_cross_entropy_of_each_label(rows: Any, members: 
     reader, target = pk.MultiLabel(["a", "b", "c"], score=score), Target(gold=-1, members=tuple(members))
     odds = np.array(reader.align(ScoreOutput(logprobs=tuple(map(tuple, rows)))))
     expected = np.mean([log_loss([label], [p], labels=[False, True]) for label, p in zip(members, expit(odds), strict=True)])
-    plain, judged = reader.loss_of_output(target, ScoreOutput(logprobs=tuple(map(tuple, rows))))
+    plain, scores = reader.loss_of_output(target, ScoreOutput(logprobs=tuple(map(tuple, rows))))
     tensors = [torch.tensor(row, dtype=torch.float64, requires_grad=True) for row in rows]
-    loss, also_judged = reader.loss(target, tensors)
+    loss, tensor_scores = reader.loss(target, tensors)
     assert plain == pytest.approx(expected, abs=1e-6)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
-    assert (judged, also_judged) == (None, None)
+    assert scores == pytest.approx(odds)
+    assert tensor_scores is not None
+    assert tensor_scores.tolist() == pytest.approx(odds)
     loss.backward()
     weight = 1.0 if score == "sum" else 1 / len(rows[0])
     gradient = (expit(odds[0]) - members[0]) / 3 * weight
@@ -91,8 +93,8 @@ def test_training_lowers_the_loss(folder: Path, tmp_path: Path, modifier: Any, r
     options: dict[str, Any] = {"steps": 20, "batch_size": 8, "eval_every": 10, "learning_rate": rate, "dev": 9}
     result = pk.train(with_digits(pk.load(str(folder)), modifier), task(), folds=1, out=tmp_path, cache=False, **options)
     assert result.best.loss < 0.75 * result.dev_evaluations[0].loss
-    assert result.best.loss == min(evaluation.loss for evaluation in result.dev_evaluations)
-    assert {evaluation.accuracy for evaluation in result.dev_evaluations} == {None}
+    assert {evaluation.metric for evaluation in result.dev_evaluations} == {"micro_f1"}
+    assert result.best.value == max(evaluation.value or 0.0 for evaluation in result.dev_evaluations)
     assert np.mean(result.losses[-5:]) < 0.75 * np.mean(result.losses[:5])
 
 

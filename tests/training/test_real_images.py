@@ -17,7 +17,7 @@ def test_a_watermark_with_a_bayesian_label_map_improves_the_accuracy_on_digits(t
         task="digits", model="vision:demo", set=["size=96"], labelmap="blm+", per_class=20, steps=40, dev=64, eval_every=20
     )
     result = config.run(out=tmp_path, cache=False)
-    before, after = result.dev_evaluations[0].accuracy, result.best.accuracy
+    before, after = result.dev_evaluations[0].value, result.best.value
     assert before is not None
     assert after is not None
     assert after > before + 0.15

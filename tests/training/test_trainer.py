@@ -191,7 +191,7 @@ def test_training_for_generated_texts_lowers_their_loss(folder: Path, tmp_path: 
     )
     result = pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=20, dev=8, learning_rate=0.3)
     assert result.best.loss < result.dev_evaluations[0].loss
-    assert result.best.accuracy is None
+    assert result.best.value is None
     assert f"dev loss on 8 rows: {result.dev_evaluations[0].loss:.3f} before, {result.best.loss:.3f} after" in str(result)
     assert "accuracy" not in str(result)
 

@@ -20,6 +20,7 @@ from promptkit.core.capabilities import VerbName
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, TaskKind
 from promptkit.core.hashing import sha256
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.model import ModelCard
 from promptkit.core.output_reader import Answers, Outcome, OutputReader, Target
 from promptkit.core.registry import settings_of
@@ -289,12 +290,16 @@ class Extraction:
         """Raises Unsupported: `gold_scorer` is trained in its place."""
         raise self._no_scores()
 
-    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    def loss(self, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Raises Unsupported: `gold_scorer` is trained in its place."""
         raise self._no_scores()
 
-    def loss_of_output(self, target: Target, output: Output) -> tuple[float, bool | None]:
+    def loss_of_output(self, target: Target, output: Output) -> tuple[float, tuple[float, ...] | None]:
         """Raises Unsupported: `gold_scorer` is trained in its place."""
+        raise self._no_scores()
+
+    def scored_input(self, rows: Sequence[LabeledExample], scores: Sequence[Sequence[float]]) -> MetricInput:
+        """Raises Unsupported: generated texts have no scores."""
         raise self._no_scores()
 
     def _no_scores(self) -> Unsupported:

@@ -36,7 +36,7 @@ def test_a_step_depends_only_on_the_checkpoint(optimizer: Any, tmp_path: Path) -
     cut = objective_for(optimizer)[0]
     for place in range(9):
         cut.losses += steps(optimizer, cut, objective, 1)
-        cut.dev_evaluations, cut.rows_computed = [DevEvaluation(step=place, loss=0.5, accuracy=None)], {"steps": place}
+        cut.dev_evaluations, cut.rows_computed = [DevEvaluation(step=place, loss=0.5)], {"steps": place}
         checkpoint.write(tmp_path, cut)
         read = checkpoint.read(tmp_path)
         assert read is not None
