@@ -10,14 +10,19 @@ VLLM_BIN := .venv-vllm/bin
 # The oldest supported version, so that the tests run with it and, in .venv, with the newest one.
 OLDEST ?= transformers==5.17.0
 
-.PHONY: eval test messages architectures lint types notebooks vllm test-vllm
+.PHONY: eval test browser messages architectures lint types notebooks vllm test-vllm
 
 eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
 
-test: .venv/dev lint types
+test: .venv/dev lint types browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 -m "not real"
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations=15 -m real
+
+# The browser in which the tests open reports. Where apt-get cannot install it, these tests are skipped.
+browser:
+	command -v chromium || command -v google-chrome || { test "$$(id -u)" = 0 && command -v apt-get \
+		&& apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet chromium; } || true
 
 notebooks: .venv/dev
 	TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace evals/studies/*.ipynb examples/*.ipynb

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from promptkit.predictor.predictions import Predictions as Predictions
     from promptkit.predictor.predictor import Predictor as Predictor
     from promptkit.predictor.sklearn_classifier import PromptClassifier as PromptClassifier
+    from promptkit.reports.report import report as report
     from promptkit.runs.run import Run as Run
     from promptkit.runs.shard import Shard as Shard
     from promptkit.searches.instructions import search as search
@@ -174,6 +175,7 @@ _ATTRIBUTES = {
     "CheckpointError": ("promptkit.core.errors", "CheckpointError"),
     "TrainingError": ("promptkit.core.errors", "TrainingError"),
     "MissingPackage": ("promptkit.core.errors", "MissingPackage"),
+    "report": ("promptkit.reports.report", "report"),
     "rerun": ("promptkit.config.rerun", "rerun"),
     "Run": ("promptkit.runs.run", "Run"),
     "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),

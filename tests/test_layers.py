@@ -24,6 +24,7 @@ ORDER = [
     {"training", "analysis"},
     {"interpret", "searches", "studies"},
     {"tuning"},
+    {"reports"},
     {"config"},
     {"cli"},
 ]

@@ -68,7 +68,7 @@ def test_nobody_is_told_to_install_the_distribution_of_another_project() -> None
     assert found == []
 
 
-@pytest.mark.parametrize("extra", ["demo", "vision", "vllm", "http", "json", "xlsx", "studies", "metrics", "service"])
+@pytest.mark.parametrize("extra", ["demo", "vision", "vllm", "http", "json", "xlsx", "studies", "metrics", "service", "report"])
 def test_messages_name_the_packages_of_an_extra(extra: str) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"][extra]
     assert {Requirement(text) for text in packages_of(extra)} == {Requirement(text) for text in declared}

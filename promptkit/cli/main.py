@@ -23,6 +23,7 @@ from promptkit.cli.merge import merge
 from promptkit.cli.options import Command
 from promptkit.cli.predict import predict
 from promptkit.cli.render import render
+from promptkit.cli.report import report
 from promptkit.cli.rerun import rerun
 from promptkit.cli.search import search
 from promptkit.cli.study import study
@@ -73,6 +74,7 @@ for command in (
     search,
     study,
     rerun,
+    report,
     compare,
     align,
     labelmap,

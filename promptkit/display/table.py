@@ -107,9 +107,13 @@ class Table:
         """Returns the table as a LaTeX tabular that needs the package booktabs; title and caption are comments above it."""
         return as_latex(self.columns, self._lines(), self.names, notes=[self.title, self.caption])
 
+    def texts(self) -> list[list[str]]:
+        """Returns the text of each cell, with an interval on a second line."""
+        return [[self._cell_text(column, entry) for column, entry in enumerate(row)] for row in self.rows]
+
     def _lines(self) -> list[list[str]]:
         """The text of each cell, in one line."""
-        return [[in_one_line(self._cell_text(column, entry)) for column, entry in enumerate(row)] for row in self.rows]
+        return [[in_one_line(text) for text in row] for row in self.texts()]
 
     def _by_column(self) -> list[tuple[Entry, ...]]:
         return [tuple(row[index] for row in self.rows) for index in range(len(self.columns))]

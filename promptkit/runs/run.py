@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from promptkit.core.arguments import check_arguments
+from promptkit.core.reporting import write_report
 from promptkit.display.in_blocks import for_terminal
 from promptkit.display.table import to_dataframe
 from promptkit.display.text_table import as_text
@@ -54,6 +55,23 @@ class Run(RunData):
         names = [result.align for result in self.results]
         prefixes = {name: f"{name} " if len(names) > 1 else "" for name in names}
         return to_dataframe([row.columns(prefixes) for row in run_rows(self)])
+
+    @check_arguments("Run.report")
+    def report(self, path: str | Path, *, text: bool = True) -> Path:
+        """Writes an HTML page with the figures and the rows of the run, from the files in its folder.
+
+        Args:
+            path: The file to write.
+            text: Whether the page contains the texts of the data, of prompts and of generated answers.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            RunError: A file of the run is missing or was changed.
+            MissingPackage: The package that draws charts is not installed.
+        """
+        return write_report(self.path, path, text=text)
 
     def __str__(self) -> str:
         return "\n".join([as_text(for_terminal(run_table(self))), *(f"note: {note}" for note in self.notes)])

@@ -30,7 +30,7 @@ def run_table(run: RunData) -> Table:
     metrics = tabulated_metrics(run.results[0])
     best = None if run.baselines is None else run.baselines.best
     from_best = {} if run.baselines is None else run.baselines.differences_from_best()
-    caption = [f"below each figure its 95% interval ({_interval_methods(metrics)}{_between_folds(run)})"]
+    caption = [f"below each figure its 95% interval ({interval_methods(run)})"]
     caption += [] if run.baselines is None else run.baselines.describe()
     rows = f"{len(run.ids)} rows" + (f" in {run.folds} folds" if run.folds else "")
     rows += f", {run.seen_rows} of them used for fitting" if run.seen_rows else ""
@@ -92,18 +92,16 @@ class _PredictionCounts:
         return [Text("\n".join([*counts, *[f"{unanswered} without an answer"] * bool(unanswered)]))]
 
 
-def _interval_methods(metrics: Sequence[Metric]) -> str:
-    """The method of the intervals of metrics: `Wilson`, or `accuracy: Wilson; others: bootstrap`."""
+def interval_methods(run: RunData) -> str:
+    """Returns the methods of the intervals in a run's table: `Wilson`, or `accuracy: Wilson; others: bootstrap`."""
+    metrics = tabulated_metrics(run.results[0])
     wilson = [metric.title for metric in metrics if metric.interval == "wilson"]
     if len(wilson) == len(metrics):
-        return "Wilson"
-    return f"{', '.join(wilson)}: Wilson; others: bootstrap" if wilson else "bootstrap"
-
-
-def _between_folds(run: RunData) -> str:
-    """Says that intervals contain the variance between the predictors of folds, if there are several."""
+        methods = "Wilson"
+    else:
+        methods = f"{', '.join(wilson)}: Wilson; others: bootstrap" if wilson else "bootstrap"
     differ = any(result.metric_input.folds is not None for result in run.results)
-    return "; wider by the variance between folds" if differ else ""
+    return methods + ("; wider by the variance between folds" if differ else "")
 
 
 def tabulated_sample_counts(metrics: Mapping[str, object]) -> list[int]:

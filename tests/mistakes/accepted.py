@@ -28,6 +28,7 @@ ACCEPTED: dict[str, list[Any]] = {
             "per_class": [5, None],
         }.items()
     },
+    "report.text": [True],
     "rerun.out": ["x", "", None],
     "tune.metric": ["", None],
     "tune.max_requests": [None],

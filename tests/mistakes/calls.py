@@ -124,6 +124,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "OutOfFold": lambda: dict(labels=("a", "b"), gold=np.array([0, 1]), probabilities=np.ones((2, 2)) / 2, folds=0),
     "Drift": lambda: dict(rows=out_of_fold(), counts=None),
+    "report": lambda: dict(folders=mapped(), path="report.html", text=True),
     "rerun": lambda: dict(run=mapped(), out="again", cache=False),
     "Shard": lambda: dict(number=1, of=2),
     "study": lambda: on_task(build=build, k=[0]),

@@ -1,0 +1,1 @@
+"""Reports: results as self-contained HTML pages, which need neither a server nor a network."""
