@@ -39,6 +39,13 @@ def show_all(page: Any) -> list[str]:
     return shown(page)
 
 
+def open_all(page: Any) -> None:
+    """Opens all rows that are shown."""
+    for row in page.locator(".item").all():
+        row.locator("> summary").click()
+        row.locator(".detail").wait_for()
+
+
 def violations(page: Any) -> list[tuple[str, list[str]]]:
     """The rules of axe that elements of the page break, with these elements."""
     from axe_playwright_python.sync_playwright import Axe
@@ -138,8 +145,7 @@ def test_printing_shows_everything_on_white(report: Path, opened: Open) -> None:
 
 def test_hostile_texts_are_shown_and_nothing_executes(tmp_path: Path, opened: Open) -> None:
     page = opened(hostile_run(tmp_path / "runs").report(tmp_path / "report.html"))
-    for summary in page.locator(".item > summary").all():
-        summary.click()
+    open_all(page)
     content = page.locator("main").inner_text()
     assert all(text.strip() in content for text in HOSTILE[:4])
     assert HOSTILE_LABEL in content
@@ -151,8 +157,7 @@ def test_hostile_texts_are_shown_and_nothing_executes(tmp_path: Path, opened: Op
 def test_generated_texts_mark_the_answer(tmp_path: Path, opened: Open) -> None:
     run = evaluated(tmp_path / "runs", task="arithmetic", limit=8)
     page = opened(run.report(tmp_path / "report.html"))
-    for summary in page.locator(".item > summary").all():
-        summary.click()
+    open_all(page)
     answers = [answer for answer in run.results[0].predictions if answer is not None]
     assert page.locator(".item mark").all_inner_texts() == answers
     assert violations(page) == []
