@@ -5,40 +5,50 @@ They use only labeled rows that a prompt could contain: the pool, or the demonst
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promptkit.align.chain import reader_for
+from promptkit.align.logprobs import expected_values
 from promptkit.classical import pixels
-from promptkit.classical.baseline import Rows
-from promptkit.classical.majority import majority
-from promptkit.classical.tfidf import text_regression
+from promptkit.classical.baseline import Rows, Scores
+from promptkit.classical.majority import Majority
+from promptkit.classical.tfidf import TfidfRegression
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, TaskError, needs_single_label
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.model import Model
 from promptkit.core.registry import spelling
 from promptkit.core.requests import Output, Request
 from promptkit.display.table import Entry, Table
+from promptkit.evaluation.metric_checks import check_metrics, requested_metrics
 from promptkit.manipulate.demos import Selector
 from promptkit.manipulate.prompt import Prompt
-from promptkit.metrics.intervals import Estimate, mean_share
+from promptkit.metrics.base import Interval, Metric
+from promptkit.metrics.intervals import Estimate
+from promptkit.metrics.requested import MetricLike, chosen
+from promptkit.metrics.table import estimate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
 from promptkit.studies.demonstration_baselines import regressions, vote
+from promptkit.studies.measures import MAIN
 from promptkit.tasks.single_table import EvaluatedRows, evaluated_rows, rows_of_run
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Floats, Integers
+    from promptkit.core.arrays import Floats
 
 DIFFERENCE = "model - baseline"
-"""The column with differences of accuracy."""
+"""The column with differences of the main metric."""
+_METHODS: Mapping[Interval, str] = {"wilson": "Wilson", "bootstrap": "bootstrap"}
+MAJORITY, REGRESSION, PIXELS = "majority of the pool", "regression on the pool", "regression on pixels"
+"""The names of the baselines that use the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,28 +58,37 @@ class Baseline:
     name: str
     k: int | None
     """The number of labeled rows it uses for each item; None for the whole pool."""
-    predictions: tuple[str, ...]
-    """The predicted label of each item."""
-    correct: Floats
-    """1.0 for a correct prediction, 0.0 for a wrong one; shape (items,)."""
-    folds: Integers | None = None
-    """The fold of each item, shape (items,); None without folds."""
+    metric_input: MetricInput
+    """The predictions, as the input of metrics."""
+    metric: Metric
+    """The main metric: the first requested one, or that of the study or the task."""
     difference: Estimate | None = None
-    """The mean accuracy of a study's cells minus that of the baseline, paired by item; None without a study."""
+    """The mean of the main metric over a study's cells minus that of the baseline, paired by item; None without a study."""
     task: str = ""
     """The name of the task."""
     pool: int = 0
     """The number of labeled rows in the pool of the task."""
 
     @property
-    def accuracy(self) -> Estimate:
-        """The accuracy, with its 95% Wilson interval, which contains the variance between folds if there are any."""
-        return mean_share(self.correct, self.folds)
+    def predictions(self) -> tuple[str | None, ...]:
+        """The predicted label of each item."""
+        return self.metric_input.predictions
+
+    @property
+    def correct(self) -> Floats:
+        """1.0 for a correct prediction, 0.0 for a wrong one; shape (items,)."""
+        return self.metric_input.correct
+
+    @property
+    def estimate(self) -> Estimate:
+        """The main metric with its 95% interval, which contains the variance between folds if there are any."""
+        return estimate(self.metric, self.metric_input)
 
     def to_json(self) -> dict[str, object]:
-        """Returns name, task, k, accuracy and difference."""
+        """Returns name, task, k, the name of the metric, its estimate and the difference."""
         difference = None if self.difference is None else asdict(self.difference)
-        return {"name": self.name, "task": self.task, "k": self.k, "accuracy": asdict(self.accuracy), "difference": difference}
+        figures = {"metric": self.metric.name, "estimate": asdict(self.estimate), "difference": difference}
+        return {"name": self.name, "task": self.task, "k": self.k, **figures}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +108,19 @@ class Baselines:
                 baseline.name,
                 *([baseline.task] if several else []),
                 baseline.pool if baseline.k is None else baseline.k,
-                baseline.accuracy,
+                baseline.estimate,
                 *([baseline.difference] if self.reference else []),
             )
             for baseline in self.baselines
         ]
-        interval = "Wilson; of differences, over items and seeds" if self.reference else "Wilson"
+        metrics = {baseline.metric.name: baseline.metric for baseline in self.baselines}
+        title = next(iter(metrics.values())).title if len(metrics) == 1 else MAIN
+        interval = " or ".join(dict.fromkeys(_METHODS[metric.interval] for metric in metrics.values()))
+        interval += "; of differences, over items and seeds" if self.reference else ""
         model = f"model: {self.reference}; paired by item. " if self.reference else ""
         return Table(
             title=self.title,
-            columns=("baseline", *(["task"] if several else []), "k", "accuracy", *([DIFFERENCE] if self.reference else [])),
+            columns=("baseline", *(["task"] if several else []), "k", title, *([DIFFERENCE] if self.reference else [])),
             rows=tuple(rows),
             names=3 if several else 2,
             caption=f"{model}k: number of labeled rows used. Below each figure its 95% interval ({interval})",
@@ -127,6 +149,7 @@ def baselines(
     split: str | None = None,
     limit: int | None = None,
     folds: int | None = None,
+    metrics: Sequence[MetricLike] | MetricLike | None = None,
 ) -> Baselines:
     """Evaluates baselines without a language model on the items that a study of the task evaluates.
 
@@ -140,10 +163,12 @@ def baselines(
         split: The split to evaluate; that of the task by default.
         limit: The number of items to evaluate; all by default.
         folds: The number of folds, as for `evaluate`: each item is predicted from the rows of the other folds.
+        metrics: The first one, or else the main metric of the task, is computed.
 
     Raises:
         TaskError: If the rows of the task do not have a fixed set of labels.
-        InputError: If a selector chooses no demonstrations, or queries a model and `model` is None.
+        InputError: If the metric does not apply to labels, or a selector chooses no demonstrations, or queries a model and
+            `model` is None.
     """
     if not task.labels:
         raise TaskError(
@@ -164,70 +189,73 @@ def baselines(
             task=task.name,
         )
     parts = ("pool", *(part for selector in selectors for part in selector.parts))
+    requested = requested_metrics(metrics, task)
+    check_metrics(requested, reader_for(task), task)
     by_fold = evaluated_rows(task, split, folds=folds, limit=limit, parts=parts)
     items = rows_of_run(by_fold)
-    evaluated = [_of_images(fold) if task.spec.modality == "image" else _of_texts(fold, selectors, model) for fold in by_fold]
-    places = {row.id: place for place, row in enumerate(row for fold in by_fold for row in fold.rows)}
+    scored = [_of_images(fold) if task.spec.modality == "image" else _of_texts(fold, selectors, model) for fold in by_fold]
+    fold_of = {row.id: number for number, fold in enumerate(by_fold, start=len(by_fold) > 1) for row in fold.rows}
     no_model = "no pretrained model" if task.spec.modality == "image" else "no language model"
-    return Baselines(
-        title=f"{task.name} · {split} · {len(items)} rows · {no_model}",
-        baselines=_of_task(
-            task,
-            min(len(fold.task.pool()) for fold in by_fold),
-            [_joined(of_folds, [places[row.id] for row in items]) for of_folds in zip(*evaluated, strict=True)],
-        ),
-    )
+    evaluated = []
+    for of_folds in zip(*scored, strict=True):
+        pairs = zip(by_fold, of_folds, strict=True)
+        scores = {row.id: each for fold, part in pairs for row, each in zip(fold.rows, part.scores, strict=True)}
+        inputs = _metric_input(task, items, [scores[row.id] for row in items]).with_folds([fold_of[row.id] for row in items])
+        evaluated.append(
+            Baseline(
+                name=of_folds[0].name,
+                k=of_folds[0].k,
+                metric_input=inputs,
+                metric=next(iter(chosen(requested, inputs).values())),
+                task=task.name,
+                pool=min(len(fold.task.pool()) for fold in by_fold),
+            )
+        )
+    return Baselines(title=f"{task.name} · {split} · {len(items)} rows · {no_model}", baselines=tuple(evaluated))
 
 
-def _of_texts(fold: EvaluatedRows, selectors: Sequence[Selector], model: Model | None) -> list[Baseline]:
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The scores of one baseline on the rows of one fold."""
+
+    name: str
+    k: int | None
+    scores: Sequence[Scores]
+
+
+def _of_texts(fold: EvaluatedRows, selectors: Sequence[Selector], model: Model | None) -> list[_Scored]:
     """Returns the baselines of texts on the rows of one fold."""
-    pool, labels = fold.task.pool(), fold.task.labels
-    items, gold = [row.unlabeled() for row in fold.rows], [row.label for row in fold.rows]
-    baselines = [
-        _baseline("majority of the pool", None, [majority(pool, labels)] * len(items), gold),
-        _baseline("regression on the pool", None, text_regression(pool, items), gold),
+    pool, labels, items = fold.task.pool(), fold.task.labels, [row.unlabeled() for row in fold.rows]
+    scored = [
+        _Scored(MAJORITY, None, Majority().predict(pool, items, labels)),
+        _Scored(REGRESSION, None, TfidfRegression().predict(pool, items, labels)),
     ]
     for selector in selectors:
-        chosen, k, name = _choose(fold.task, selector, model, items), selector.k, _name(selector)
-        baselines.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
-        baselines.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
-    return baselines
+        demonstrations, k, name = _choose(fold.task, selector, model, items), selector.k, _name(selector)
+        scored.append(_Scored(f"vote of {name}", k, [*map(vote, demonstrations)]))
+        scored.append(_Scored(f"regression on {name}", k, regressions(demonstrations, items)))
+    return scored
 
 
-def _of_images(fold: EvaluatedRows) -> list[Baseline]:
+def _of_images(fold: EvaluatedRows) -> list[_Scored]:
     """Returns the baselines of images on the rows of one fold."""
-    pool, labels = fold.task.pool(), fold.task.labels
-    items, gold, used = (
-        [row.unlabeled() for row in fold.rows],
-        [row.label for row in fold.rows],
-        min(len(pool), pixels.MAX_ROWS),
-    )
+    pool, labels, items = fold.task.pool(), fold.task.labels, [row.unlabeled() for row in fold.rows]
+    k = pixels.MAX_ROWS if len(pool) > pixels.MAX_ROWS else None
     return [
-        _baseline("majority of the pool", None, [majority(pool, labels)] * len(items), gold),
-        _baseline("regression on pixels", used if used < len(pool) else None, pixels.pixel_regression(pool, items), gold),
+        _Scored(MAJORITY, None, Majority().predict(pool, items, labels)),
+        _Scored(PIXELS, k, pixels.PixelRegression().predict(pool, items, labels)),
     ]
 
 
-def _joined(of_folds: Sequence[Baseline], order: Sequence[int]) -> Baseline:
-    """Returns one baseline on the rows of all folds, in the order of the run."""
-    predictions = [prediction for baseline in of_folds for prediction in baseline.predictions]
-    correct = np.concatenate([baseline.correct for baseline in of_folds])
-    folds = np.repeat(range(len(of_folds)), [len(baseline.correct) for baseline in of_folds])
-    return replace(
-        of_folds[0],
-        predictions=tuple(predictions[index] for index in order),
-        correct=correct[[*order]],
-        folds=folds[[*order]] if len(of_folds) > 1 else None,
-    )
-
-
-def _of_task(task: Task, pool: int, baselines: Sequence[Baseline]) -> tuple[Baseline, ...]:
-    return tuple(replace(baseline, task=task.name, pool=pool) for baseline in baselines)
-
-
-def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:
-    correct = np.array([prediction == label for prediction, label in zip(predictions, gold, strict=True)], float)
-    return Baseline(name=name, k=k, predictions=tuple(predictions), correct=correct)
+def _metric_input(task: Task, rows: Rows, scores: Sequence[Scores]) -> MetricInput:
+    """Returns the input of metrics for rows whose labels have these scores."""
+    labels, scale = task.labels, task.spec.scale
+    logprobs = np.array([[each.get(label, -np.inf) for label in labels] for each in scores])
+    inputs = MetricInput.of_scores(np.array([labels.index(row.label) for row in rows]), logprobs, labels=labels)
+    if scale is None:
+        return inputs
+    gold = np.array([scale[row.label] if row.value is None else row.value for row in rows])
+    return inputs.with_values(gold, expected_values(logprobs, [scale[label] for label in labels]))
 
 
 def _choose(task: Task, selector: Selector, model: Model | None, items: Sequence[Example]) -> Sequence[Rows]:

@@ -37,7 +37,7 @@ def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | N
         plots.Series(name=_label(*values.values()), points=tuple(mean_of(study, metric, values | at) for at in x_values))
         for values in study.combinations(color_names)
     ]
-    for name, points in baseline_rows(baselines, metric, x_values).items():
+    for name, points in baseline_rows(study, baselines, metric, x_values).items():
         series.append(plots.Series(name=name, points=tuple(points), is_baseline=True))
     return plots.lines(
         series,

@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from promptkit.core.errors import unknown
+from promptkit.core.metric_input import MetricInput
 from promptkit.display.table import Plain
 from promptkit.metrics.base import Metric
-from promptkit.metrics.intervals import Estimate, Statistic, mean_of, resamples, wilson
+from promptkit.metrics.intervals import Estimate, Statistic, resamples, wilson
 from promptkit.metrics.paired_tests import PValue, bootstrap_test, sign_flip_test
-from promptkit.metrics.table import statistic
+from promptkit.metrics.table import estimate, statistic
 from promptkit.studies.cells import SEED, Cell
 
 if TYPE_CHECKING:
@@ -174,29 +175,30 @@ def _row_values(cell: Cell, metric: str) -> Floats:
     return values
 
 
-def mean_accuracy(correct: Sequence[Floats]) -> Estimate:
-    """Returns the accuracy of a predictor: with Wilson's interval for one task, or the macro average over several.
+def mean_over_tasks(predicted: Sequence[tuple[Metric, MetricInput]]) -> Estimate:
+    """Returns a metric of a predictor: that of one task with its own interval, or the macro average over several.
 
     Args:
-        correct: For each task, 1.0 for each item that is predicted correctly, else 0.0.
+        predicted: For each task, the metric and the predictions.
     """
-    if len(correct) == 1:
-        return wilson(int(correct[0].sum()), len(correct[0]))
-    means = [moments(mean_of(each)(resamples(len(each)))[None], len(each)) for each in correct]
-    return _macro(means).estimate((0.0, 1.0))
+    if len(predicted) == 1:
+        return estimate(*predicted[0])
+    means = [moments(statistic(metric, rows)(resamples(len(rows)))[None], len(rows)) for metric, rows in predicted]
+    return _macro(means).estimate(_united([metric.bounds for metric, _ in predicted]))
 
 
-def difference_to_baseline(cells: Sequence[Cell], correct: Floats) -> Estimate:
-    """Returns the mean accuracy of cells of one task minus that of a baseline, paired by item.
+def difference_to_baseline(cells: Sequence[Cell], metric: Metric, baseline: MetricInput) -> Estimate:
+    """Returns the mean of a metric over cells of one task minus that of a baseline, paired by item.
 
     Args:
         cells: The cells.
-        correct: 1.0 for each item that the baseline predicts correctly, else 0.0; shape (items,).
+        metric: The metric, which the cells have.
+        baseline: The predictions of the baseline.
     """
-    weights = resamples(len(correct))
-    baseline = mean_of(correct)(weights)
-    values = _by_seed((cell.values.get(SEED), mean_of(cell.result.correct)(weights) - baseline) for cell in cells)
-    return interval(values, len(correct), (-1.0, 1.0))
+    subtracted = statistic(metric, baseline)(resamples(len(baseline)))
+    values = _by_seed((cell.values.get(SEED), _resampled(cell, metric.name) - subtracted) for cell in cells)
+    low, high = metric.bounds
+    return interval(values, len(baseline), (low - high, high - low))
 
 
 def mean_statistic(cells: Sequence[Cell], metric: str) -> Statistic:
@@ -220,7 +222,10 @@ def _by_task(items: Sequence[T], cell_of: Callable[[T], Cell]) -> list[list[T]]:
 
 def _bounds(cells: Sequence[Cell], metric: str) -> tuple[float, float]:
     """The smallest and the largest value of a metric in cells."""
-    bounds = [metric_of(cell, metric).bounds for cell in cells]
+    return _united([metric_of(cell, metric).bounds for cell in cells])
+
+
+def _united(bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 

@@ -50,7 +50,7 @@ class Study(EvaluatedGrid):
             columns: One dimension; if `rows` is also omitted, the tasks, with their macro average, or the dimension that counts
                 demonstrations.
             metric: The metric.
-            baselines: Baselines to append as rows; only for accuracy.
+            baselines: Baselines to append as rows.
 
         Raises:
             InputError: If a dimension or the metric is not part of the study.
@@ -67,7 +67,7 @@ class Study(EvaluatedGrid):
             x: The dimension of the x axis; by default the one that counts demonstrations.
             color: The dimension with a line for each value; by default the first other one that varies, except seeds.
             metric: The metric.
-            baselines: Baselines to draw as lines in gray; only for accuracy.
+            baselines: Baselines to draw as lines in gray.
 
         Raises:
             InputError: If no dimension is numeric and `x` is not given, or a name is not part of the study.
@@ -140,7 +140,8 @@ class Study(EvaluatedGrid):
     def baselines(self, *selectors: Selector, model: Model | None = None) -> Baselines:
         """Evaluates baselines without a language model on the study's items, and subtracts them from the study's cells.
 
-        Use `where` to select the cells whose mean accuracy is compared. Each task has its own baselines.
+        The main metric of the runs is compared. Use `where` to select the cells whose mean is compared. Each task has its own
+        baselines.
 
         Args:
             selectors: Selectors of demonstrations; see `promptkit.baselines`.
@@ -164,7 +165,10 @@ class Study(EvaluatedGrid):
         task = studied.task
         cells = [cell for cell in self.cells if cell.task == task.name]
         folds = cells[0].run.folds or 1
-        evaluated = study_baselines.baselines(task, *selectors, model=model, split=studied.split, limit=self.limit, folds=folds)
+        main = cells[0].result.chosen[measures.main_metrics(cells)[task.name]]
+        evaluated = study_baselines.baselines(
+            task, *selectors, model=model, split=studied.split, limit=self.limit, folds=folds, metrics=main
+        )
         items, expected = len(evaluated.baselines[0].correct), self.items[task.name]
         if items != expected:
             raise RunError(
@@ -177,7 +181,7 @@ class Study(EvaluatedGrid):
                 expected=expected,
             )
         compared = (
-            replace(baseline, difference=measures.difference_to_baseline(cells, baseline.correct))
+            replace(baseline, difference=measures.difference_to_baseline(cells, main, baseline.metric_input))
             for baseline in evaluated.baselines
         )
         return replace(evaluated, baselines=tuple(compared))

@@ -101,7 +101,7 @@ def _baseline_lines(
     lines: list[tuple[Entry, ...]] = []
     for task in tasks:
         at = [column if task is None else {**column, TASK: task} for column in columns]
-        for name, cells in baseline_rows(baselines, metric, at).items():
+        for name, cells in baseline_rows(study, baselines, metric, at).items():
             blank = [task if other == TASK else "" for other in row_names[1:]]
             first = f"{name}, {task}" if task is not None and row_names[0] == TASK else name
             lines.append((first, *blank, *cells))
@@ -109,24 +109,26 @@ def _baseline_lines(
 
 
 def baseline_rows(
-    baselines: Baselines | None, metric: str, columns: Sequence[Mapping[str, Plain]]
+    study: EvaluatedGrid, baselines: Baselines | None, metric: str, columns: Sequence[Mapping[str, Plain]]
 ) -> dict[str, list[Estimate | None]]:
-    """Returns the accuracy of each baseline in each column of a table, by the name of its row.
+    """Returns a metric of each baseline in each column of a table, by the name of its row.
 
     A baseline that uses k demonstrations appears in the columns with that number of demonstrations, one that uses the whole
     pool in all columns. In a column that is not of one task, it is the macro average over tasks.
 
     Raises:
-        InputError: If the metric is not accuracy.
+        InputError: If the metric does not apply to the baselines.
     """
-    if baselines is not None and metric != "accuracy":
-        raise InputError(
-            "Baselines have no metric other than accuracy",
-            code="baselines-without-metric",
-            got=metric,
-            hint="Leave out baselines=, or use metric='accuracy'",
-            metric=metric,
-        )
+    metrics = {cell.task: measures.metric_of(cell, metric) for cell in study.cells}
+    for baseline in baselines.baselines if baselines else ():
+        if baseline.task in metrics and not metrics[baseline.task].applies_to(baseline.metric_input):
+            raise InputError(
+                f"The metric {metric} does not apply to the baselines",
+                code="baselines-without-metric",
+                got=f"predictions of {baseline.metric_input.kind}",
+                hint=f"Leave out the baselines, or use another metric, such as {baseline.metric.name}",
+                metric=metric,
+            )
     shots = [[value for name, value in column.items() if name in SHOTS] for column in columns]
     rows: dict[str, list[Estimate | None]] = {}
     for baseline in baselines.baselines if baselines else ():
@@ -135,15 +137,15 @@ def baseline_rows(
     for name, row in rows.items():
         for index, (counts, column) in enumerate(zip(shots, columns, strict=True)):
             tasks = [task for task in every if column.get(TASK, task) == task]
-            correct = {
-                baseline.task: baseline.correct
+            predicted = {
+                baseline.task: (metrics[baseline.task], baseline.metric_input)
                 for baseline in (baselines.baselines if baselines else ())
                 if _row_name(baseline, shots_in_columns=any(shots)) == name
                 and baseline.task in tasks
                 and (baseline.k is None or not counts or baseline.k in counts)
             }
-            if tasks and len(correct) == len(tasks):
-                row[index] = measures.mean_accuracy([*correct.values()])
+            if tasks and len(predicted) == len(tasks):
+                row[index] = measures.mean_over_tasks([*predicted.values()])
     return rows
 
 

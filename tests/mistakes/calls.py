@@ -85,7 +85,9 @@ OPTIONS: dict[str, Any] = dict(
 """Options of evaluations and of training."""
 
 CALLS: dict[str, Callable[[], dict[str, Any]]] = {
-    "baselines": lambda: dict(task=task(), selectors=pk.demos.First(k=1), model=pk.load("fake"), split="test", limit=2),
+    "baselines": lambda: dict(
+        task=task(), selectors=pk.demos.First(k=1), model=pk.load("fake"), split="test", limit=2, metrics="macro_f1"
+    ),
     "compare": lambda: {{"task": "first"}.get(key, key): each for key, each in on_task(plain=predictor()).items()},
     "convert": lambda: dict(folder="saved", out="converted", model=pk.load("fake")),
     "EvalConfig": lambda: dict(OPTIONS, calibrate=["batch"], labelmap=[], limit=2, samples=None, max_tokens=5, prompt=None),
