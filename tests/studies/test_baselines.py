@@ -28,6 +28,7 @@ from promptkit.studies.baselines import DIFFERENCE, Baseline, Baselines
 from promptkit.studies.demonstration_baselines import regressions, vote
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
+from tests.support.image_files import squares
 
 LIMIT = 40
 TASK = pk.task("sentiment")
@@ -250,3 +251,10 @@ def test_values_on_a_scale_are_expected_values() -> None:
 def test_a_metric_of_texts_is_refused() -> None:
     with refused(InputError, "metric-not-applicable", metric="bleu"):
         pk.baselines(TASK, limit=5, metrics="bleu")
+
+
+def test_images_are_compared_by_the_main_metric() -> None:
+    images, labels = squares(80)
+    task = pk.image_task(images, labels, label_names=["left", "right"], name="squares")
+    found = {entry.name: entry for entry in pk.baselines(task, limit=20, metrics="log_loss").baselines}
+    assert found["regression on pixels"].estimate.value < found["majority of the pool"].estimate.value
