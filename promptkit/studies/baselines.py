@@ -170,24 +170,8 @@ def baselines(
         InputError: If the metric does not apply to labels, or a selector chooses no demonstrations, or queries a model and
             `model` is None.
     """
-    if not task.labels:
-        raise TaskError(
-            f"Baselines need labels that are the same for every row, and the task {task.name} has none",
-            code="no-fixed-labels",
-            hint="Leave out the baselines, or use a task that declares labels",
-            task=task.name,
-        )
-    if task.spec.multi_label:
-        raise needs_single_label("A study of baselines")
+    _check_task(task, selectors)
     split = task.spec.split if split is None else split
-    if task.spec.modality == "image" and selectors:
-        raise InputError(
-            f"Selectors choose demonstrations for prompts, and the task {task.name} has images",
-            code="selectors-need-texts",
-            hint="Leave them out",
-            selector=_name(selectors[0]),
-            task=task.name,
-        )
     parts = ("pool", *(part for selector in selectors for part in selector.parts))
     requested = requested_metrics(metrics, task)
     check_metrics(requested, reader_for(task), task)
@@ -212,6 +196,27 @@ def baselines(
             )
         )
     return Baselines(title=f"{task.name} · {split} · {len(items)} rows · {no_model}", baselines=tuple(evaluated))
+
+
+def _check_task(task: Task, selectors: Sequence[Selector]) -> None:
+    """Raises the errors of a task that has no baselines of a study, or of images with selectors."""
+    if not task.labels:
+        raise TaskError(
+            f"Baselines need labels that are the same for every row, and the task {task.name} has none",
+            code="no-fixed-labels",
+            hint="Leave out the baselines, or use a task that declares labels",
+            task=task.name,
+        )
+    if task.spec.multi_label:
+        raise needs_single_label("A study of baselines")
+    if task.spec.modality == "image" and selectors:
+        raise InputError(
+            f"Selectors choose demonstrations for prompts, and the task {task.name} has images",
+            code="selectors-need-texts",
+            hint="Leave them out",
+            selector=_name(selectors[0]),
+            task=task.name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
