@@ -28,6 +28,7 @@ from promptkit.core.model import ModelCard, image_card
 from promptkit.core.output_reader import Target
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Classify, ClassifyOutput, Output
+from promptkit.core.shown_text import label_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class Classes(CandidateScorer):
 
     def notes(self) -> tuple[str, ...]:
         """Returns the hand-written label map, one line for each label."""
-        return tuple(f"label {label}: {', '.join(names)}" for label, names in (self.classes or {}).items())
+        return tuple(f"label {label_text(label)}: {', '.join(names)}" for label, names in (self.classes or {}).items())
 
     def source_classes(self) -> Mapping[str, Sequence[str]]:
         """Returns the hand-written label map."""

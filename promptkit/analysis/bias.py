@@ -20,6 +20,8 @@ from promptkit.analysis.stored_run import check_fixed_labels, check_single_label
 from promptkit.core.caller import setting
 from promptkit.core.need_context import context_id
 from promptkit.core.records import RowRecord, answered
+from promptkit.core.shown_text import label_text
+from promptkit.display.notes import note_lines
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
 from promptkit.needs.premise import Premise, premise_id
@@ -98,7 +100,7 @@ class Biases:
         return asdict(self) | {"caution": self.caution}
 
     def __str__(self) -> str:
-        notes = [f"note: {self.caution}"] if self.caution else []
+        notes = note_lines([self.caution] if self.caution else [])
         return "\n\n".join([str(self.table()), str(self.label_table()), *notes])
 
     __repr__ = __str__
@@ -111,7 +113,7 @@ class Biases:
                 rows.append((bias.name, f"({bias.reason})", None, None, None, None))
                 continue
             more = " …" if len(bias.favored) > MOST_LABELS_SHOWN else ""
-            favored = ", ".join(list(bias.favored)[:MOST_LABELS_SHOWN]) + more
+            favored = ", ".join(map(label_text, list(bias.favored)[:MOST_LABELS_SHOWN])) + more
             rows.append((bias.name, favored, bias.rows, bias.predicted, bias.correct, bias.excess))
         return Table(
             title=f"{self.task} · {self.split} · {self.n} rows · {self.run}",
@@ -129,6 +131,7 @@ class Biases:
             columns=("label", "gold", "predicted", "accuracy"),
             rows=tuple((recall.label, recall.gold, recall.predicted, recall.accuracy) for recall in self.labels),
             names=1,
+            labels=("label",),
         )
 
 

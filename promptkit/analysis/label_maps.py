@@ -16,6 +16,7 @@ from promptkit.core.arguments import check_arguments
 from promptkit.core.caller import setting
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.shown_text import label_text
 from promptkit.display.label_map import label_map_panel
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.table import Table
@@ -117,12 +118,15 @@ def hand_written(reader: OutputReader) -> LabelMap | None:
 def _table(title: str, name: str, label_map: LabelMap, most: int) -> Table:
     rows = label_map.table(most)
     columns = max(1, *map(len, rows.values()))
-    cells = {label: [f"{source!r} {weight:.2f}" for source, weight in weights.items()] for label, weights in rows.items()}
+    cells = {
+        label: [f"'{label_text(source)}' {weight:.2f}" for source, weight in weights.items()] for label, weights in rows.items()
+    }
     return Table(
         title=f"{title} · {name}",
         columns=("label", *(f"source {number}" for number in range(1, columns + 1))),
         rows=tuple((label, *texts, *[""] * (columns - len(texts))) for label, texts in cells.items()),
         names=1 + columns,
+        labels=("label",),
         caption=f"source classes with the highest weights; weights multiply {label_map.over}",
     )
 

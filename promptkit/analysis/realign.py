@@ -15,6 +15,7 @@ from promptkit.core.caller import by_caller
 from promptkit.core.errors import RunError
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.registry import build, spelling
+from promptkit.core.shown_text import label_text
 from promptkit.display.table import Table
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.evaluation.fit_warnings import fit_warnings
@@ -95,7 +96,7 @@ class Alignments:
                 for result, difference in zip(self.results, self.differences, strict=True)
             ),
             names=1,
-            caption=f"{caption}; predicted: {'/'.join(self.labels)}, gold {counts}" if few else caption,
+            caption=f"{caption}; predicted: {'/'.join(map(label_text, self.labels))}, gold {counts}" if few else caption,
             signed=(DIFFERENCE,),
         )
 

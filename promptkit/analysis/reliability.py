@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from promptkit.analysis.realign import Alignments
+from promptkit.core.shown_text import label_text
 from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.metrics.ece import BINS
@@ -108,7 +109,7 @@ def _draw_confusion(axes: Axes, counts: Floats, labels: Sequence[str]) -> None:
     axes.set_ylabel("gold")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    ticks = labels if len(labels) <= MOST_TICK_LABELS else []
+    ticks = [label_text(label).replace("$", r"\$") for label in labels] if len(labels) <= MOST_TICK_LABELS else []
     few = len(labels) <= FEW_LABELS
     axes.set_xticks(range(len(ticks)), ticks, rotation=0 if len(labels) < 3 else 90)
     axes.set_yticks(range(len(ticks)), ticks)

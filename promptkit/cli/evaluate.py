@@ -12,6 +12,7 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.evaluation import EvalConfig
+from promptkit.display.notes import note_lines
 from promptkit.display.progress import Bar
 from promptkit.display.terminal import print_wide
 
@@ -56,7 +57,7 @@ def eval_(
         _draw(config, run, plot)
     if as_json:
         for note in run.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(*note_lines([note]), file=sys.stderr)
         print(json.dumps(run.to_json(by_label=by_label) if isinstance(run, Run) else run.to_json()))
     elif isinstance(run, ShardRun):
         _print_shard(run)
@@ -105,7 +106,7 @@ def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) ->
     print()
     print_wide(runs.seeds_table().rich())
     for note in runs.notes():
-        print(f"note: {note}")
+        print(*note_lines([note]))
     print(f"{runs.study.seconds:.1f} s, {len({run.path for run in runs.runs.values()})} runs in {out}")
 
 
@@ -145,14 +146,14 @@ def print_run(run: Run) -> None:
     console = Console()
     print_wide(for_terminal(run_table(run)))
     for note in run.notes:
-        console.print(f"note: {note}", style="yellow", markup=False)
+        console.print(*note_lines([note]), style="yellow", markup=False)
     console.print(f"{_duration(run)}, {run.path}", highlight=False, markup=False)
 
 
 def _print_shard(run: ShardRun) -> None:
     print(f"shard {run.shard} of {run.task} · {run.split} · {run.n} rows · {run.model}: {run.rows} rows")
     for note in run.notes:
-        print(f"note: {note}")
+        print(*note_lines([note]))
     print(f"{_duration(run)}, {run.path}")
 
 

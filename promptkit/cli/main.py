@@ -32,6 +32,7 @@ from promptkit.cli.tune import tune
 from promptkit.core.background import is_computing
 from promptkit.core.distributed import processes
 from promptkit.core.errors import PromptkitError
+from promptkit.core.shown_text import escaped
 from promptkit.core.version import __version__
 
 app = typer.Typer(
@@ -106,7 +107,7 @@ def main() -> None:
         app()
         sys.stdout.flush()
     except PromptkitError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {escaped(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise

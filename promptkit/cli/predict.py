@@ -12,6 +12,8 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.predict import PredictConfig
+from promptkit.core.shown_text import label_text
+from promptkit.display.notes import note_lines
 from promptkit.display.progress import Bar
 
 if TYPE_CHECKING:
@@ -28,14 +30,14 @@ def predict(
     """Predict the rows of a file with a saved predictor."""
     with exit_on_interrupt(), Bar(hidden=as_json) as bar:
         result = config.run(output, progress=bar)
-    for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for line in note_lines(result.notes):
+        print(line, file=sys.stderr)
     print(json.dumps(result.to_json()) if as_json else describe(result))
 
 
 def describe(result: PredictedFile) -> str:
     """Returns the result as one line for each fact."""
-    shares = [f"{label} {count}" for label, count in result.predicted.items() if count]
+    shares = [f"{label_text(label)} {count}" for label, count in result.predicted.items() if count]
     lines = [f"{result.rows} rows: {', '.join(shares)}" if shares else f"{result.rows} rows"]
     if result.abstained:
         lines.append(f"{result.abstained} without a prediction (abstained)")

@@ -12,6 +12,7 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.evaluate import print_run
 from promptkit.cli.interrupt import exit_on_interrupt
+from promptkit.display.notes import note_lines
 from promptkit.display.progress import Bar
 
 
@@ -45,7 +46,7 @@ def rerun(
         )
     if as_json:
         for note in new.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(*note_lines([note]), file=sys.stderr)
         print(json.dumps(new.to_json()))
     else:
         print_run(new)

@@ -14,6 +14,7 @@ from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.saving import predict_command
 from promptkit.config.tune import TUNED, TuneConfig
+from promptkit.display.notes import note_lines
 from promptkit.display.terminal import print_wide
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def _print_plan(plan: TuningPlan, *, as_json: bool) -> None:
         typer.echo(json.dumps(plan.to_json()))
         return
     print_wide(plan.table().rich())
-    for note in plan.all_notes:
-        typer.echo(f"note: {note}")
+    for line in note_lines(plan.all_notes):
+        typer.echo(line)
 
 
 def _progress(shown: ExitStack, *, hidden: bool) -> Display[TuningProgress] | Literal[False]:

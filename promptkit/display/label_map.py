@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from promptkit.core.shown_text import label_text
 from promptkit.display.panels import Panel
 from promptkit.display.plots import GRAY, POINTS
 
@@ -16,7 +17,7 @@ WIDTH_OF_COLUMN, HEIGHT_OF_ROW = 0.2, 0.24
 MARGINS = (2.4, 1.9)
 """Width and height around the colored cells, in inches."""
 LONGEST_NAME = 24
-"""Longer names are truncated, in characters."""
+"""Longer names are shortened, in characters."""
 
 
 def label_map_panel(weights: Sequence[Sequence[float]], *, labels: Sequence[str], sources: Sequence[str], title: str) -> Panel:
@@ -49,7 +50,5 @@ def label_map_panel(weights: Sequence[Sequence[float]], *, labels: Sequence[str]
 
 
 def _short(name: str) -> str:
-    """The name on one line, with escapes for control characters, truncated if it is long."""
-    text = name if name.isprintable() else repr(name)[1:-1]
-    text = text.replace("$", r"\$")  # matplotlib would read a formula
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    """The name as it is shown, in which matplotlib reads no formula."""
+    return label_text(name, LONGEST_NAME).replace("$", r"\$")

@@ -10,6 +10,8 @@ GAP = 3
 """The characters between two columns."""
 MIN_TEXT = 14
 """The width to which a column of texts is narrowed before columns are moved to another block."""
+LONGEST_WORD = 20
+"""The longest text without a place to break a line that a column of texts is widened for."""
 _PIECE = re.compile(r"[^/:,;=\s]*(?:[/:,;=]+|\s+|$)")
 """Text up to and including a place where a line may end: after a path separator, a colon, a comma, or a space."""
 
@@ -28,10 +30,16 @@ class Column:
         """The width of the column without wrapping."""
         return max(map(text_width, (self.header, *self.cells)))
 
-    def least(self, text: int) -> int:
-        """The smallest width of the column, in which cells of texts are wrapped at `text` characters."""
+    def least(self, text: int, most: int) -> int:
+        """The smallest width of the column.
+
+        Args:
+            text: The width at which cells of texts are wrapped.
+            most: The width at which they are wrapped if a longer word would otherwise be cut.
+        """
         if self.wraps:
-            return min(self.full, text)
+            words = max(map(_longest_word, self.cells), default=0)
+            return min(self.full, max(text, words if words <= most else text))
         pieces = (piece.strip() for piece in _PIECE.findall(self.header))
         return max(map(text_width, (*pieces, *self.cells)))
 
@@ -48,7 +56,8 @@ def blocks(columns: Sequence[Column], names: int, width: int) -> list[dict[int, 
         The blocks: the index of each column -> its width.
     """
     text = max(4, min(MIN_TEXT, (width // 2) // max(names, 1) - GAP))
-    least = [column.least(text) for column in columns]
+    most = max(text, min(LONGEST_WORD, (width // 2) // max(names, 1) - GAP))
+    least = [column.least(text, most) for column in columns]
     named = list(range(names))
     used = sum(least[:names]) + GAP * names
     found: list[list[int]] = []
@@ -72,6 +81,15 @@ def _widened(columns: Sequence[Column], block: Sequence[int], least: Sequence[in
             widths[index] += 1
         free -= len(narrow)
     return widths
+
+
+def _longest_word(text: str) -> int:
+    """Returns the length of the longest part of a text without a place to break it, with the indentation of its line."""
+    lengths = [0]
+    for line in text.split("\n"):
+        first, *others = [piece.rstrip() for piece in _PIECE.findall(line.lstrip())]
+        lengths += [len(line) - len(line.lstrip()) + len(first), *map(len, others)]
+    return max(lengths)
 
 
 def text_width(text: str) -> int:

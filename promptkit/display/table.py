@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import missing_extra
+from promptkit.core.shown_text import escaped, label_text
 from promptkit.display.in_blocks import in_blocks
 from promptkit.display.layout import Column
 from promptkit.display.markup import as_csv, as_latex, as_markdown, in_one_line
@@ -54,6 +55,8 @@ class Table:
     """The number of decimals of a number without an interval."""
     p_values: Collection[str] = ()
     """The columns of p-values, shown with two significant digits."""
+    labels: Collection[str] = ()
+    """The columns that contain labels, and those that are named after one; long labels are shortened where they are shown."""
 
     def records(self) -> list[dict[str, Entry]]:
         """Returns each row as column -> cell."""
@@ -101,11 +104,15 @@ class Table:
 
     def to_markdown(self) -> str:
         """Returns the table in the Markdown of GitHub, with each interval after its figure."""
-        return as_markdown(self.columns, self._lines(), self.names)
+        return as_markdown(self._headers(), self._lines(), self.names)
 
     def to_latex(self) -> str:
         """Returns the table as a LaTeX tabular that needs the package booktabs; title and caption are comments above it."""
-        return as_latex(self.columns, self._lines(), self.names, notes=[self.title, self.caption])
+        return as_latex(self._headers(), self._lines(), self.names, notes=[self.title, self.caption])
+
+    def _headers(self) -> list[str]:
+        """The names of the columns as they are shown."""
+        return [label_text(name) if name in self.labels else escaped(name) for name in self.columns]
 
     def texts(self) -> list[list[str]]:
         """Returns the text of each cell, with an interval on a second line."""
@@ -124,12 +131,12 @@ class Table:
         Names are wrapped; columns that do not fit are in further blocks below, each with the names of the rows.
         """
         columns = [self._layout_of(index, entries) for index, entries in enumerate(self._by_column())]
-        return in_blocks(columns, self.names, title=self.title, caption=self.caption)
+        return in_blocks(columns, self.names, title=escaped(self.title), caption=self.caption)
 
     def _layout_of(self, index: int, entries: Sequence[Entry]) -> Column:
         wraps = index < self.names or any(isinstance(entry, str) for entry in entries)
         cells = tuple(self._cell_text(index, entry) for entry in entries)
-        return Column(header=self.columns[index], cells=cells, wraps=wraps)
+        return Column(header=self._headers()[index], cells=cells, wraps=wraps)
 
     def __str__(self) -> str:
         """Returns the table as text."""
@@ -139,7 +146,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         """Returns the table as HTML, for notebooks."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        head = "".join(f"<th>{escape(name)}</th>" for name in self._headers())
         body = "".join(f"<tr>{''.join(map(self._html_cell, range(len(row)), row))}</tr>" for row in self.rows)
         title, caption = f"<b>{escape(self.title)}</b>", f"<small>{escape(self.caption)}</small>"
         return f"<div>{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{caption}</div>"
@@ -157,6 +164,8 @@ class Table:
             return text_of(entry) if column < self.names else MISSING
         if name in self.p_values and isinstance(entry, float):
             return f"{entry:.2g}"
+        if isinstance(entry, str):
+            return label_text(entry) if name in self.labels else escaped(entry)
         return f"{entry:.{self.decimals}f}" if isinstance(entry, float) and column >= self.names else str(entry)
 
 

@@ -13,6 +13,7 @@ from promptkit.collect.requirements import calibrations_of, needs_of
 from promptkit.core.calibration import Calibration, EstimatesPrior
 from promptkit.core.needs import by_kind
 from promptkit.core.records import answered
+from promptkit.core.shown_text import label_text
 from promptkit.needs.fit_rows import fit_row_of
 
 _NUMBER = re.compile(r"\d+")
@@ -34,7 +35,7 @@ class ClassSkew:
     def __str__(self) -> str:
         return (
             f"The calibration {self.calibration} assumes that the classes are about equal, but {self.share:.0%} of the rows "
-            f"that it is estimated on are {self.label}: interpret its results with care"
+            f"that it is estimated on are {label_text(self.label)}: interpret its results with care"
         )
 
 

@@ -18,6 +18,7 @@ from promptkit.core.answer_record import is_answered
 from promptkit.core.need_context import Counts
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import answered
+from promptkit.core.shown_text import label_text
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.metrics.table import rounded_estimates
 from promptkit.needs.fit_rows import fit_row_of
@@ -137,7 +138,11 @@ def fold_notes(folds: int) -> list[str]:
 def label_notes(reader: OutputReader, results: Sequence[Result]) -> list[str]:
     """Returns the source classes of each label that were chosen by hand or by their names, one line for each label."""
     named = [(result.align, each.named) for result in results for each in result.label_maps.values() if each.named]
-    by_name = [f"{align}, label {label}: {', '.join(sources)}" for align, labels in named for label, sources in labels.items()]
+    by_name = [
+        f"{align}, label {label_text(label)}: {', '.join(sources)}"
+        for align, labels in named
+        for label, sources in labels.items()
+    ]
     return [*reader.notes(), *dict.fromkeys(by_name)]
 
 

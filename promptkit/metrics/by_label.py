@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.shown_text import label_text
 from promptkit.metrics.base import Interval
 from promptkit.metrics.indicators import indicators
 from promptkit.metrics.intervals import Subset
@@ -41,7 +42,7 @@ class _OfLabel:
     @property
     def title(self) -> str:
         """The title in tables."""
-        return self.name
+        return f"{self.prefix}{label_text(self.label)}"
 
     def applies_to(self, rows: MetricInput) -> bool:
         """Returns whether all rows share their labels, or texts their possible answers, and this is one of them."""

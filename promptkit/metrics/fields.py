@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.metric_input import MetricInput
+from promptkit.core.shown_text import label_text
 from promptkit.metrics.base import Interval
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class FieldMatch:
     @property
     def title(self) -> str:
         """The title in tables."""
-        return self.field
+        return label_text(self.field)
 
     def applies_to(self, rows: MetricInput) -> bool:
         """Returns whether the answers have the field."""

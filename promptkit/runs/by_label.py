@@ -49,6 +49,7 @@ def label_table(rows: MetricInput, title: str) -> Table:
         columns=("label", "precision", "recall", "F1", "gold", "predicted"),
         rows=lines,
         names=1,
+        labels=("label",),
         caption="below figures their 95% intervals (precision, recall: Wilson; F1: bootstrap); gold, predicted: number of rows",
     )
 
@@ -81,7 +82,7 @@ def confusion_table(rows: MetricInput, title: str) -> Table:
         columns = ("gold", *labels, *([NO_ANSWER] if has_unanswered else []))
     lines: tuple[tuple[Entry, ...], ...] = tuple((label, *map(int, line)) for label, line in zip(labels, counts, strict=True))
     caption = "" if rows.kind == "label_sets" else "columns: predicted labels"
-    return Table(title=title, columns=columns, rows=lines, names=1, caption=caption)
+    return Table(title=title, columns=columns, rows=lines, names=1, caption=caption, labels=(columns[0], *labels))
 
 
 def _shown(rows: MetricInput, gold: Floats, predicted: Floats) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from promptkit.core.arguments import check_arguments
 from promptkit.core.reporting import write_report
 from promptkit.display.in_blocks import for_terminal
+from promptkit.display.notes import note_lines
 from promptkit.display.table import to_dataframe
 from promptkit.display.text_table import as_text
 from promptkit.runs.load import read_run
@@ -74,6 +75,6 @@ class Run(RunData):
         return write_report(self.path, path, text=text)
 
     def __str__(self) -> str:
-        return "\n".join([as_text(for_terminal(run_table(self))), *(f"note: {note}" for note in self.notes)])
+        return "\n".join([as_text(for_terminal(run_table(self))), *note_lines(self.notes)])
 
     __repr__ = __str__

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from promptkit.core.shown_text import escaped, label_text
 from promptkit.display.text_table import FEW_LABELS, NAME_WIDTH, new_table, one_keyword_per_line, signed, with_interval
 from promptkit.metrics.base import Metric
 from promptkit.metrics.table import METRICS
@@ -34,7 +35,7 @@ def run_table(run: RunData) -> Table:
     caption += [] if run.baselines is None else run.baselines.describe()
     rows = f"{len(run.ids)} rows" + (f" in {run.folds} folds" if run.folds else "")
     rows += f", {run.seen_rows} of them used for fitting" if run.seen_rows else ""
-    table = new_table(f"{run.task} · {run.split} · {rows} · {run.model}", caption="\n".join(caption))
+    table = new_table(escaped(f"{run.task} · {run.split} · {rows} · {run.model}"), caption="\n".join(caption))
     count = _PredictionCounts(run)
     titles = [metric.title for metric in metrics]
     table.add_column("alignment", overflow="fold", max_width=NAME_WIDTH)
@@ -88,7 +89,7 @@ class _PredictionCounts:
         if not self.few:
             return [Text(f"{sum(map(bool, predicted.values()))} of {len(self._answers)} labels")]
         unanswered = sum(prediction is None for prediction in predictions)
-        counts = [f"{predicted.get(answer, 0)}/{self._gold[answer]} {answer}" for answer in self._answers]
+        counts = [f"{predicted.get(answer, 0)}/{self._gold[answer]} {label_text(answer)}" for answer in self._answers]
         return [Text("\n".join([*counts, *[f"{unanswered} without an answer"] * bool(unanswered)]))]
 
 

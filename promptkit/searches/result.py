@@ -10,6 +10,7 @@ from pathlib import Path
 from promptkit.analysis.comparison import Comparison
 from promptkit.core.hashing import short_hash
 from promptkit.core.paths import expanded
+from promptkit.display.notes import note_lines
 from promptkit.display.table import Entry, Table
 from promptkit.manipulate.instruction_file import ChosenInstruction
 from promptkit.metrics.base import Metric
@@ -112,7 +113,7 @@ class SearchResult:
             f"{new.value:.3f} ({new.low:.2f} to {new.high:.2f}); optimism: {self.optimism:+.3f}; "
             f"held out: {self.held_out.value:.3f}"
         )
-        notes = [f"note: {note}" for note in self.notes]
+        notes = note_lines(self.notes)
         best = f"best instruction: {self.instruction or '(none)'}"
         return "\n".join([str(self.table()), "", str(self.comparison), "", best, summary, *notes])
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import stdev
 from typing import TYPE_CHECKING, Self
 
+from promptkit.display.notes import note_lines
 from promptkit.display.table import Entry, Plain, Table
 from promptkit.metrics.intervals import Estimate
 from promptkit.runs.run import Run
@@ -173,7 +174,7 @@ class SeedRuns:
         }
 
     def __str__(self) -> str:
-        return "\n\n".join([str(self.table()), str(self.seeds_table()), *(f"note: {note}" for note in self.notes())])
+        return "\n\n".join([str(self.table()), str(self.seeds_table()), *note_lines(self.notes())])
 
     __repr__ = __str__
 

@@ -13,6 +13,7 @@ from promptkit.core.caller import setting
 from promptkit.core.errors import InputError
 from promptkit.core.json_schema import read_schema
 from promptkit.core.paths import expanded, names
+from promptkit.core.shown_text import escaped
 from promptkit.inputs.text.template import Template
 from promptkit.tasks.columns import cell_text
 from promptkit.tasks.frames import IN_MEMORY, Table, table_in_memory, tables_in_memory
@@ -212,5 +213,5 @@ def _with_train(tables: dict[str, Table], train: object) -> dict[str, Table]:
 
 def _noted(task: Task) -> Task:
     for note in task.notes:
-        _log.warning("note: %s", note)
+        _log.warning("note: %s", escaped(note))
     return task

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
+from promptkit.display.notes import note_lines
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.training_curve import training_panel
 from promptkit.manipulate.compose import without_modifiers
@@ -147,7 +148,7 @@ class TrainingResult:
             *tokens,
             f"{len(self.losses)} steps of {self.rows_computed.get('steps', 0)} rows in all, as {self.stop_reason}; "
             f"{self.seconds:.1f} s, {self.path}",
-            *(f"note: {note}" for note in self.notes),
+            *note_lines(self.notes),
         ]
         return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part, rows_hash
+from promptkit.core.shown_text import label_text
 from promptkit.needs.labeled_rows import draw_per_class
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
@@ -57,7 +58,7 @@ class TrainingRows:
     def row_warnings(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:
         """Returns a warning if labels have fewer rows than `per_class`."""
         counts = Counter(row.label for row in self.pool)
-        fewer = [f"{label} ({counts[label]})" for label in labels if counts[label] < (per_class or 0)]
+        fewer = [f"{label_text(label)} ({counts[label]})" for label in labels if counts[label] < (per_class or 0)]
         if not fewer:
             return ()
         listed = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from promptkit.core.shown_text import escaped, label_text
+from promptkit.display.notes import note_lines
 from promptkit.display.table import Table
 from promptkit.predictor.estimate import Figure
 from promptkit.tuning.figures import Standing, TuningResult
@@ -17,7 +19,7 @@ LONGEST = 200
 
 def summary(result: TuningResult, leaderboard: Table, predictor: Path) -> str:
     """Returns whether anything beats the best baseline, the estimate, the leaderboard and the notes."""
-    notes = [f"note: {note}" for note in result.notes]
+    notes = note_lines(result.notes)
     return "\n".join([verdict(result), "", str(leaderboard), "", *notes, f"predictor: {predictor}"])
 
 
@@ -119,7 +121,8 @@ def _hard(result: TuningResult) -> str:
     lines = [f"{len(rows)} rows that every candidate gets wrong; their labels may be wrong, or they are ambiguous:"]
     for row in rows[:SHOWN]:
         text = row.text if len(row.text) <= LONGEST else f"{row.text[:LONGEST]}..."
-        lines.append(f"- {row.id}: labeled {row.label}, predicted {row.predicted}: {text}")
+        labels = f"labeled {label_text(row.label)}, predicted {label_text(row.predicted)}"
+        lines.append(f"- {row.id}: {labels}: {escaped(text)}")
     if len(rows) > SHOWN:
         lines.append(f"- and {len(rows) - SHOWN} more, in tune.json")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from math import ceil, floor, log10
 
 from promptkit.core.caller import by_caller
 from promptkit.core.errors import InputError
+from promptkit.display.notes import note_lines
 from promptkit.display.table import Entry, Table
 from promptkit.models.planned import Size
 from promptkit.tuning.budget import Budget, Unit
@@ -169,7 +170,7 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        return "\n".join([str(self.table()), *(f"note: {note}" for note in self.all_notes)])
+        return "\n".join([str(self.table()), *note_lines(self.all_notes)])
 
 
 def make_plan(

@@ -60,7 +60,7 @@ def test_baselines_are_separate_lines(study: pk.Study) -> None:
     assert names == ["random", "balanced", "first", *dict.fromkeys(baseline.name for baseline in baselines.baselines)]
     drawn = {line.get_label(): line for line in axes.get_lines()}
     majority, vote = drawn["majority of the pool"], drawn["vote of random"]
-    assert set(majority.get_ydata()) == {baselines.baselines[0].accuracy.value}
+    assert set(majority.get_ydata()) == {baselines.baselines[0].estimate.value}
     assert tuple(majority.get_xdata()[[0, -1]]) == axes.get_xlim()
     assert list(vote.get_xdata()) == [1, 2]
     assert vote.get_marker() != ""

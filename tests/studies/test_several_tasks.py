@@ -248,7 +248,7 @@ def test_baselines_belong_to_their_task(study: pk.Study) -> None:
     }
     assert both.table().columns == ("baseline", "task", "k", "accuracy", "model - baseline")
     majority = next(row for row in study.table(baselines=both).rows if row[0] == "majority of the pool")
-    shares = [baselines[0].accuracy for baselines in alone.values()]
+    shares = [baselines[0].estimate for baselines in alone.values()]
     assert majority[1:3] == tuple(shares)
     assert majority[3].value == pytest.approx(np.mean([each.value for each in shares]))
 
