@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ ANY_OBJECT: JsonObject = {"type": "object"}
 """The schema of any object."""
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 """The names of the types of JSON Schema."""
+MAX_EXACT = 2.0**53
+"""From this number on, floats do not represent every integer."""
+_FRACTION = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)")
+"""A JSON number with a fraction or an exponent."""
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -265,13 +270,30 @@ def find_object(text: str) -> JsonObject | None:
 
 
 def written(value: object) -> str:
-    """Returns a value as JSON text on one line."""
+    """Returns a value as JSON text on one line; equal numbers, such as 1 and 1.0, have the same text."""
+    value = _plain_numbers(value)
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(value)
     return text
+
+
+def _plain_numbers(value: object) -> object:
+    """Returns a value in which numbers without a fraction are integers."""
+    if isinstance(value, dict):
+        return {name: _plain_numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_plain_numbers, value)]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT else value
+
+
+def number_text(text: str) -> str:
+    """Returns the text of a JSON number as `written` does; any other text is unchanged."""
+    if not _FRACTION.fullmatch(text):
+        return text
+    return written(_finite(text))
 
 
 def type_name(value: object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError
@@ -108,3 +110,49 @@ def test_constrain_is_an_option_with_two_values(task):
         assert config.build_first_aligner(task).constrain is expected
     with refused(InputError, "unknown-name"):
         pk.EvalConfig(task=str(task.file), model="fake", constrain="maybe").build_first_aligner(task)
+
+
+# ---- equal numbers ---------------------------------------------------------------------------------
+
+PRICES = {"price": {"type": ["number", "boolean"]}}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3), st.lists, max_leaves=5))
+def test_equal_values_have_one_text(value):
+    def with_floats(item):
+        if isinstance(item, list):
+            return [*map(with_floats, item)]
+        return float(item) if type(item) is int else item
+
+    reader = pk.extract.Json()
+    plain, floats = json.dumps({"a": value}), json.dumps({"a": with_floats(value)})
+    assert reader.find(plain) == reader.find(floats)
+    assert json.loads(reader.find(floats)) == {"a": value}
+    assert reader.normalized(plain) == reader.normalized(floats)
+
+
+@pytest.mark.parametrize(("number", "other"), [("1", "1.0"), ("100", "1e2"), ("-3", "-3.00"), ("0.5", "5E-1"), ("0", "-0.0")])
+def test_json_fields_with_equal_numbers_are_equal(number, other):
+    reader = pk.extract.JsonField(field="n", normalize="exact")
+    found = {reader.find(f'{{"n": {text}}}') for text in (number, other)}
+    assert found == {number}
+    assert reader.is_correct(number, [other])
+    assert reader.is_correct(reader.find(f'{{"n": {other}}}'), [number])
+
+
+def test_true_is_not_one():
+    reader = pk.extract.Json(schema=PRICES)
+    assert not reader.is_correct('{"price": true}', ['{"price": 1}'])
+    assert not reader.is_correct('{"price": "1"}', ['{"price": 1}'])
+    assert reader.is_correct('{"price": 1.0}', ['{"price": 1}'])
+
+
+def test_baselines_count_equal_numbers_as_one_value(tmp_path):
+    """1 and 1.0 together are more frequent than 2, and each alone is less frequent."""
+    prices = [1] * 3 + [1.0] * 3 + [2] * 4 + [True] * 2
+    rows = [{"text": f"row {i}", "answer": {"price": prices[i % len(prices)]}} for i in range(96)]
+    task = pk.task(rows, answer="answer", schema=PRICES, name="prices", template=TEMPLATE)
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(TEMPLATE), pk.extract.Json(schema=PRICES, max_tokens=4))
+    run = pk.evaluate(predictor, task, out=tmp_path, limit=24, cache=False, progress=False)
+    assert {text for result in run.baselines.results for text in result.predictions} == {'{"price": 1}'}
+    assert set(run.gold) == {'{"price": 1}', '{"price": 2}', '{"price": true}'}

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 
+from promptkit.core.json_schema import number_text
+
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:(?=\{)|(?P<bare>[^\s{}$\\.,;]+))")
 r"""The start of a box: `\boxed` before `{`, or with an argument without braces, as in `\boxed 5`."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 r"""A brace, or an escaped character such as `\{`, which is skipped."""
 _STYLE = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{(.*)\}", re.DOTALL)
 r"""A LaTeX command that only changes the typeface: `\text{Paris}`."""
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-"""Keeps numbers as they are written."""
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=number_text, parse_constant=str)
+"""Keeps the digits of numbers; equal ones have the same text."""
 
 
 def last_boxed(text: str) -> str | None:
@@ -46,7 +48,7 @@ def strip_latex_style(text: str) -> str:
 def find_json_field(text: str, name: str) -> str | None:
     """Returns the value of a field in the first JSON object that has it.
 
-    Strings, numbers and booleans are returned as text; for a field with any other value the result is None.
+    Strings, numbers and booleans are returned as text, 1.0 as `1`; for a field with any other value the result is None.
     """
     for outer in _json_objects(text):
         for json_object in _nested_objects(outer):

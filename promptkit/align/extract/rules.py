@@ -16,6 +16,7 @@ from promptkit.align.extract.numbers import number_spans
 from promptkit.align.extract.options import find_option, find_yes_no
 from promptkit.core.class_table import ClassTable
 from promptkit.core.errors import InputError
+from promptkit.core.json_schema import number_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,10 @@ class JsonField(Extraction):
     def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the value, or None if no object has the field or its value is null, empty, a list or an object."""
         return find_json_field(text, self.field)
+
+    def normalized(self, answer: str) -> str:
+        """Returns the normal form of a value, which is the same for equal numbers."""
+        return super().normalized(number_text(answer.strip()))
 
 
 @dataclass(frozen=True, kw_only=True)

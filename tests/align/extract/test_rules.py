@@ -80,7 +80,7 @@ def test_answer_is_a_nonblank_substring_of_the_text(text, choices):
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
 def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer):
     written = json.dumps({"first": [others], **others, "answer": answer})
-    result = pk.extract.JsonField().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    result = pk.extract.JsonField().find(f"Sure: ```json\n{written}\n``` {{}}")
     assert result == (answer.strip() or None)
 
 
