@@ -11,6 +11,7 @@ from promptkit.classical.baseline import Rows, Scores, scores_of
 from promptkit.classical.tfidf import MAX_ROWS, text_of
 from promptkit.core.examples import Example
 from promptkit.core.few_rows import allowing_few_rows
+from promptkit.core.one_thread import one_thread
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.spec import TaskSpec
 
@@ -70,6 +71,6 @@ class TfidfLabels:
             if gold.all() or not gold.any():
                 columns.append(np.full(len(items), float(gold.all())))
                 continue
-            with allowing_few_rows():
+            with one_thread(), allowing_few_rows():
                 columns.append(LogisticRegression(max_iter=1000).fit(train, gold).predict_proba(test)[:, 1])
         return scores_of(np.log(np.maximum(np.stack(columns, 1), TINY)), labels)

@@ -11,6 +11,7 @@ import numpy as np
 from promptkit.classical.baseline import Rows, Scores, predicted, scores_of
 from promptkit.core.examples import Example
 from promptkit.core.few_rows import allowing_few_rows
+from promptkit.core.one_thread import one_thread
 from promptkit.inputs.image import image_input
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.spec import TaskSpec
@@ -53,7 +54,7 @@ class PixelRegression:
             return [{gold[0]: 0.0}] * len(items)
         pixels = _features([*rows, *items])
         train, test = pixels[: len(rows)], pixels[len(rows) :]
-        with allowing_few_rows():
+        with one_thread(), allowing_few_rows():
             classifier = _better_classifier(train, gold)
             classifier.fit(train, gold)
         return scores_of(np.asarray(classifier.predict_log_proba(test)), [str(label) for label in classifier.classes_])

@@ -9,6 +9,7 @@ import numpy as np
 from promptkit.classical.baseline import Rows, Scores, predicted, scores_of
 from promptkit.core.examples import Example
 from promptkit.core.few_rows import allowing_few_rows
+from promptkit.core.one_thread import one_thread
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.spec import TaskSpec
 
@@ -41,7 +42,7 @@ class TfidfRegression:
         if len(set(gold)) == 1:
             return [{gold[0]: 0.0}] * len(items)
         pipeline = make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(max_iter=1000))
-        with allowing_few_rows():
+        with one_thread(), allowing_few_rows():
             pipeline.fit([text_of(row) for row in rows], gold)
         logprobs = pipeline.predict_log_proba([text_of(item) for item in items])
         return scores_of(np.asarray(logprobs), [str(label) for label in pipeline.classes_])

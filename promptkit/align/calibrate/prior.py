@@ -17,6 +17,7 @@ import numpy as np
 
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.calibrate.unlabeled import UnlabeledCalibration
+from promptkit.align.minimize import minimized
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, Needs
 from promptkit.needs.label_count import LabelCount
@@ -72,7 +73,6 @@ def label_log_weights(logprobs: Floats, target: Floats) -> Floats:
         logprobs: Normalized log-probabilities, shape (rows, K).
         target: Target distribution, shape (K,).
     """
-    from scipy.optimize import minimize
 
     def objective(b: Floats) -> tuple[float, Floats]:
         shifted = logprobs + b
@@ -80,7 +80,6 @@ def label_log_weights(logprobs: Floats, target: Floats) -> Floats:
         return float(log_sums.mean() - target @ b), np.exp(shifted - log_sums[:, None]).mean(0) - target
 
     start = np.log(target) - logprobs.mean(0)
-    options = {"gtol": 1e-9, "ftol": 0, "maxiter": 2000}
-    b: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    b = minimized(objective, start, gtol=1e-9, ftol=0, max_steps=2000)
     log_weights: Floats = b - b.max()
     return log_weights

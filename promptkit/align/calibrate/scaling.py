@@ -13,6 +13,7 @@ import numpy as np
 
 from promptkit.align.calibrate.labeled import LabeledCalibration
 from promptkit.align.logprobs import negative_log_likelihood, normalize_logprobs
+from promptkit.align.minimize import minimized
 from promptkit.core.errors import InputError
 from promptkit.core.needs import FitData, Outputs
 from promptkit.core.state import stateful
@@ -52,8 +53,6 @@ def fit_scaling(logprobs: Floats, gold: Integers, start: LinearScaling, l2: floa
         start: The scaling that the penalty pulls toward.
         l2: Strength of the penalty.
     """
-    from scipy.optimize import minimize
-
     one_hot = np.eye(logprobs.shape[1])[gold]
     origin = np.concatenate([start.weight.ravel(), start.bias])
     shape, size = start.weight.shape, start.weight.size
@@ -69,8 +68,7 @@ def fit_scaling(logprobs: Floats, gold: Integers, start: LinearScaling, l2: floa
         gradient = np.concatenate([weight.ravel(), residual.sum(0)]) + l2 * offset
         return float(negative_log_likelihood(scores, gold).sum() + l2 / 2 * (offset @ offset)), gradient
 
-    options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12}
-    return unpack(minimize(objective, origin, jac=True, method="L-BFGS-B", options=options).x)
+    return unpack(minimized(objective, origin))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ import numpy as np
 
 from promptkit.align.folds import folds
 from promptkit.align.logprobs import negative_log_likelihood
+from promptkit.align.minimize import minimized
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -137,8 +138,6 @@ def _minimize(inputs: Floats, anchor: Floats, gold: Integers, strength: float, s
 
     scikit-learn's logistic regression cannot be used because it has neither given scores nor a penalty of b.
     """
-    from scipy.optimize import minimize
-
     width, labels = inputs.shape[1], anchor.shape[1]
     one_hot = np.eye(labels)[gold]
     center = np.zeros_like(start)
@@ -156,6 +155,4 @@ def _minimize(inputs: Floats, anchor: Floats, gold: Integers, strength: float, s
         loss = (normalizer - (scores * one_hot).sum(1)).sum() + (precision * (parameters - center) ** 2).sum() / 2
         return float(loss), gradient + precision * (parameters - center)
 
-    options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12}
-    solution: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
-    return solution
+    return minimized(objective, start)

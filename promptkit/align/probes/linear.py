@@ -22,6 +22,7 @@ from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
 from promptkit.align.unused import check_unused
 from promptkit.core.few_rows import allowing_few_rows
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
+from promptkit.core.one_thread import one_thread
 from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
 from promptkit.needs.hidden_states import HiddenState, Layer, candidate_states
@@ -204,9 +205,9 @@ def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence
     # With fewer rows than features the solution lies in the span of the rows: a rotation into it changes nothing but the time.
     basis = np.linalg.qr(inputs.T)[0] if features.shape[1] > len(features) else None
     inputs = inputs if basis is None else inputs @ basis
-    model = LogisticRegression(max_iter=1000, tol=1e-7, warm_start=True)
+    model = LogisticRegression(solver="newton-cg", max_iter=1000, tol=1e-7, warm_start=True)
     for strength in strengths:
-        with allowing_few_rows():
+        with one_thread(), allowing_few_rows():
             model.set_params(C=strength).fit(inputs, gold)
         weights, bias = model.coef_.T, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn has the log-odds of the second label only

@@ -19,6 +19,7 @@ import numpy as np
 from promptkit.align.folds import folds
 from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
+from promptkit.align.minimize import minimized
 from promptkit.core.needs import FitData, LabeledOutputs, Needs, Outputs, RowNeed
 from promptkit.core.state import stateful
 from promptkit.core.taxonomy import OutputAlignment
@@ -133,8 +134,6 @@ def fit_offsets(hidden: Floats, manual: Floats, gold: Integers, strength: float)
     scikit-learn's logistic regression cannot be used because it has no offset term, which `manual` is. With fewer rows than
     dimensions the solution lies in the span of the rows, and is fitted there.
     """
-    from scipy.optimize import minimize
-
     if hidden.shape[1] > len(hidden):
         basis = np.linalg.qr(hidden.T)[0]
         in_span: Floats = basis @ fit_offsets(hidden @ basis, manual, gold, strength)
@@ -153,5 +152,4 @@ def fit_offsets(hidden: Floats, manual: Floats, gold: Integers, strength: float)
         return float(loss), gradient.ravel()
 
     start = np.zeros(np.prod(shape))
-    offsets: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return offsets.reshape(shape)
+    return minimized(objective, start, gtol=1e-5, ftol=2.2e-9).reshape(shape)
