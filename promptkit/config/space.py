@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.config.answer import PMI
@@ -15,6 +15,7 @@ from promptkit.config.calibrations import CalibrationOptions
 from promptkit.config.evaluation import EvalConfig
 from promptkit.config.grid import GridOptions
 from promptkit.config.key_paths import name_key
+from promptkit.config.learned import LearnedTraining
 from promptkit.config.metrics import MetricOptions
 from promptkit.config.model import ModelOptions
 from promptkit.config.task import RowOptions, TaskOptions
@@ -35,6 +36,8 @@ OF_THE_COMMAND = frozenset(
     name for group in (TaskOptions, DataOptions, RowOptions, MetricOptions) for name in group.model_fields
 )
 """The options that `promptkit tune` has itself, because they do not describe what is tried."""
+OF_SPACES = frozenset({"default", "training"})
+"""The keys of a space that describe no prompt."""
 TASK = "task"
 LoadModel = Callable[[ModelOptions], "Model"]
 """Returns the model that options describe, loaded or only planned."""
@@ -53,6 +56,9 @@ class SpaceConfig(GridOptions):
     learned: Annotated[Several, Metavar("NAME"), NamesFrom("promptkit.manipulate.modifiers:LEARNABLE")] = None
     """Learned manipulations that are trained after each prompt without demonstrations, such as [soft:length=10, loreft]:
     {names}."""
+
+    training: LearnedTraining = Field(default_factory=LearnedTraining)
+    """How they are trained, such as {steps: 50, batch_size: 8}."""
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +106,7 @@ class SpaceConfig(GridOptions):
     @property
     def _describes_prompts(self) -> bool:
         """Whether it has prompts besides the default ones."""
-        return bool(self.grid or self.model_fields_set - {"default", "grid"})
+        return bool(self.grid or self.model_fields_set - OF_SPACES - {"grid"})
 
     def _config(self, cell: Mapping[str, object], task: Task, seed: int, without: str | None = None) -> EvalConfig:
         """Returns the configuration of a cell."""
@@ -120,9 +126,16 @@ class SpaceConfig(GridOptions):
         """Adds the prompt of a cell, and after it learned manipulations."""
         config = self._config(cell, builder.task, builder.seed, without).model_copy(update={"model": model.name})
         stages = build_stages(config, builder.task)
-        builder.add(model, stages.manipulations, reader=stages.reader, calibrations=self._calibrations(config))
+        calibrations = self._calibrations(config)
+        builder.add(model, stages.manipulations, reader=stages.reader, calibrations=calibrations)
         for learnable in self._learnables(builder) if not config.num_shots else []:
-            builder.add_learned(model, [*stages.manipulations, learnable])
+            builder.add_learned(
+                model,
+                [*stages.manipulations, learnable],
+                training=self.training.build_config(seed=builder.seed),
+                reader=stages.reader,
+                calibrations=calibrations,
+            )
 
     def _calibrations(self, config: EvalConfig) -> Sequence[Calibration] | None:
         """Returns the alignments that the file names; None for all that the answers allow."""

@@ -10,8 +10,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -111,6 +112,38 @@ def train(
         return _Training(predictor, task, rows, resolved, compared, cache=cache, progress=report).run(out)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedManipulations:
+    """The trained manipulations of a predictor, without the predictor."""
+
+    learned: tuple[Learnable, ...]
+    """The manipulations with the parameters of the best step, in the order of the predictor."""
+    rows_computed: Mapping[str, int]
+    """The number of rows that the model computed for `steps`, for evaluations on `dev`, and to fit a `label_map`."""
+
+
+def train_manipulations(
+    predictor: Predictor, task: Task, config: TrainingConfig, *, out: Path, cache: bool, progress: Progress | None = None
+) -> TrainedManipulations:
+    """Trains as `train` does, on the pool and dev parts of a task as they are, and returns the trained manipulations only.
+
+    Args:
+        predictor: A predictor with at least one learnable manipulation.
+        task: The task, whose evaluated rows are not trained on.
+        config: The settings of the training run.
+        out: The folder that contains the folder of the training run, from which an interrupted one resumes.
+        cache: Whether to cache the model's answers to requests that building a prompt needs.
+        progress: As for `train`; no bar is shown.
+
+    Raises:
+        PromptkitError: If the predictor cannot be trained on the task.
+        TrainingError: If the loss is not finite.
+    """
+    rows, resolved = check(predictor, task, split=None, config=config)
+    compared = dev_metrics(predictor, task, None)
+    return _Training(predictor, task, rows, resolved, compared, cache=cache, progress=progress).manipulations(out)
+
+
 def _warn_of_accelerate_precision(config: TrainingConfig) -> None:
     requested = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if requested not in ("no", config.mixed_precision):
@@ -146,19 +179,37 @@ class _Training:
 
     def run(self, out: str | Path) -> TrainingResult:
         """Trains, or resumes, or reads the result of a finished training run."""
-        folder = RunFolder(out, f"train-{self._task.name}", self._settings())
-        with folder.locked() if self._processes.is_main else nullcontext():
-            state = checkpoint.read(folder.path) or self._initial_state()
-            resumed = state.step
-            arrays = parameters_digest({**state.all_parameters, **state.optimizer_state})
-            self._processes.check_same(f"{folder.path.name} after {resumed} steps, {arrays} {state.stop_reason}".rstrip())
-            if not state.stop_reason:
-                self._train(state, folder.path)
-            result = self._result(state, folder.path, resumed)
+        with self._folder(out) as folder:
+            state, resumed = self._trained(folder)
+            result = self._result(state, folder, resumed)
             if self._processes.is_main:
-                result.save(folder.path)
+                result.save(folder)
         self._processes.total(np.zeros(1))  # every process waits until the folder is complete
         return result
+
+    def manipulations(self, out: str | Path) -> TrainedManipulations:
+        """Trains, or resumes, and returns the trained manipulations."""
+        with self._folder(out) as folder:
+            state, _ = self._trained(folder)
+        learned = tuple(part for part in self._trained_modifiers(state) if isinstance(part, Learnable))
+        return TrainedManipulations(learned=learned, rows_computed=dict(state.rows_computed))
+
+    @contextmanager
+    def _folder(self, out: str | Path) -> Iterator[Path]:
+        """Locks the folder of the training run, and returns its path."""
+        folder = RunFolder(out, f"train-{self._task.name}", self._settings())
+        with folder.locked() if self._processes.is_main else nullcontext():
+            yield folder.path
+
+    def _trained(self, folder: Path) -> tuple[TrainingState, int]:
+        """Trains to the end, from the last checkpoint on; returns the state, and the steps that had been done."""
+        state = checkpoint.read(folder) or self._initial_state()
+        resumed = state.step
+        arrays = parameters_digest({**state.all_parameters, **state.optimizer_state})
+        self._processes.check_same(f"{folder.name} after {resumed} steps, {arrays} {state.stop_reason}".rstrip())
+        if not state.stop_reason:
+            self._train(state, folder)
+        return state, resumed
 
     def _settings(self) -> dict[str, object]:
         predictor = self._predictor
@@ -308,15 +359,19 @@ class _Training:
             path=path,
         )
 
-    def _trained_predictor(self, state: TrainingState) -> Predictor:
-        """Returns the predictor with the best parameters."""
+    def _trained_modifiers(self, state: TrainingState) -> list[Manipulation | Modifier]:
+        """Returns the modifiers of the predictor with the best parameters."""
         base = base_of(self._predictor.model)
         rows = self._predictor.rows_read(self._task).union(row.content for row in (*self._rows.pool, *self._rows.dev))
         learned = iter(divided({**state.fixed_parameters, **state.best_parameters}))
-        modifiers: list[Manipulation | Modifier] = [
+        return [
             modifier.with_parameters(next(learned), base, rows) if isinstance(modifier, Learnable) else modifier
             for modifier in self._predictor.manipulate.modifiers
         ]
+
+    def _trained_predictor(self, state: TrainingState) -> Predictor:
+        """Returns the predictor with the best parameters."""
+        modifiers = self._trained_modifiers(state)
         chain = self._predictor.chain
         later = [chain.calibration] if chain.calibration else []
         trained = Predictor(

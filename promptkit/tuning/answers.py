@@ -36,6 +36,7 @@ from promptkit.predictor.bound import BoundPredictor
 from promptkit.predictor.columns import Columns
 from promptkit.predictor.predictor import Predictor
 from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.learned import FoldTraining
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -74,6 +75,7 @@ class PromptAnswers:
         cache: The score cache; None for none.
         builder: Answers the requests that prompts are built by, such as embeddings of the rows; prompts of the same model
             share it, so that equal requests are sent once. By default a new one.
+        training: Trains the manipulations of the prompt in each fold; None if it has none to train.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class PromptAnswers:
         rows: TuningRows,
         cache: ScoreCache | None,
         builder: CachedModel | None = None,
+        training: FoldTraining | None = None,
     ) -> None:
+        self._training = training
         self._predictor, self._chains, self._rows, self._cache = predictor, tuple(chains), rows, cache
         self._ask = CachedModel(predictor.model, cache, purpose=None)
         self._builder = builder_of(predictor.model, cache) if builder is None else builder
@@ -94,8 +98,18 @@ class PromptAnswers:
 
     @property
     def requests(self) -> int:
-        """The number of requests so far, including cached ones and requests while prompts are built."""
-        return sum(each.computed + each.cached for each in (self._ask, self._builder))
+        """The number of requests so far, including cached ones, requests while prompts are built, and those of training."""
+        return sum(each.computed + each.cached for each in (self._ask, self._builder)) + self.trained
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of the prompts so far, including those of training."""
+        return round(self.tokens_per_row * (self._count + self.trained))
+
+    @property
+    def trained(self) -> int:
+        """As how many requests training counts."""
+        return 0 if self._training is None else self._training.requests
 
     @property
     def tokens_per_row(self) -> float:
@@ -104,7 +118,12 @@ class PromptAnswers:
         return sum(counts) / max(1, len(counts))
 
     def answer(self, count: int) -> None:
-        """Answers further rows, until the first `count` rows in the order of the race are answered."""
+        """Answers further rows, until the first `count` rows in the order of the race are answered.
+
+        Manipulations are trained for every fold before the first row is answered.
+        """
+        if self._training is not None:
+            self._training.train()
         new: dict[int, list[LabeledExample]] = defaultdict(list)
         for index in range(self._count, count):
             new[self._rows.folds[index]].append(self._rows.rows[index])
@@ -135,15 +154,17 @@ class PromptAnswers:
         return chain.reader.outcome(samples, _stacked(samples, scores)).metric_input
 
     def fitted(self, chain: Chain) -> Predictor:
-        """Returns the predictor for new rows, which has demonstrations from all rows.
+        """Returns the predictor for new rows, which has demonstrations from all rows, and manipulations trained on them.
 
         Its alignment is fitted on the answers to all answered rows.
         """
-        task = self._rows.task_of_all()
-        manipulation = self._predictor.manipulate.fit(self._predictor.bind_context(task, cache=self._cache))
-        return self._predictor.with_stages(
-            manipulation, self._fit(chain, sorted(self._folds), self._count), Columns.of_task(task)
-        )
+        task, predictor = self._rows.task_of_all(), self._predictor_of(0)
+        manipulation = predictor.manipulate.fit(predictor.bind_context(task, cache=self._cache))
+        return predictor.with_stages(manipulation, self._fit(chain, sorted(self._folds), self._count), Columns.of_task(task))
+
+    def _predictor_of(self, fold: int) -> Predictor:
+        """Returns the predictor with the manipulations that are trained for a fold; 0 for all rows."""
+        return self._predictor if self._training is None else self._training.predictor(fold)
 
     def prompt_of_first_row(self) -> str:
         """Returns the prompt of the first row as the model reads it; an empty text for images."""
@@ -160,7 +181,7 @@ class PromptAnswers:
         """Returns the requests for further rows of a fold, after it has stored what is known without a request."""
         if fold not in self._folds:
             task = self._rows.task_of_fold(fold)
-            self._folds[fold] = _FoldAnswers(self._predictor.bind(task, ask=self._builder, cache=self._cache))
+            self._folds[fold] = _FoldAnswers(self._predictor_of(fold).bind(task, ask=self._builder, cache=self._cache))
         answers = self._folds[fold]
         examples = [row.unlabeled() for row in rows]
         queries = [

@@ -9,11 +9,13 @@ from dataclasses import replace
 from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.base import Metric
 from promptkit.models.cache import ScoreCache
+from promptkit.predictor.predictor import Predictor
 from promptkit.tuning.answers import PromptAnswers, builder_of
 from promptkit.tuning.budget import Meter, Spent
 from promptkit.tuning.candidates import Candidate
 from promptkit.tuning.folds import TuningRows
-from promptkit.tuning.race import RaceSettings, Scores, Stage
+from promptkit.tuning.learned import FoldTraining
+from promptkit.tuning.race import Challenge, RaceSettings, Scores, Stage
 from promptkit.tuning.scoring import scores_of
 from promptkit.tuning.space import Space
 
@@ -32,6 +34,7 @@ class Contest:
         settings: The settings of the race.
         meter: What is spent.
         cache: The score cache; None for none.
+        training: Returns what trains the learned prompt with a number in each fold.
     """
 
     def __init__(
@@ -43,17 +46,25 @@ class Contest:
         settings: RaceSettings,
         meter: Meter,
         cache: ScoreCache | None,
+        training: Callable[[int], FoldTraining],
     ) -> None:
         self.space, self.rows, self.metric, self.meter = space, rows, metric, meter
-        builders = {id(each.predictor.model): builder_of(each.predictor.model, cache) for each in space.prompts}
+        builders = {id(each.predictor.model): builder_of(each.predictor.model, cache) for each in space.all_prompts}
         self.answers = [
-            PromptAnswers(each.predictor, each.chains, rows, cache, builders[id(each.predictor.model)])
-            for each in space.prompts
+            PromptAnswers(
+                each.predictor,
+                each.chains,
+                rows,
+                cache,
+                builders[id(each.predictor.model)],
+                None if each.training is None else training(number),
+            )
+            for number, each in enumerate(space.all_prompts)
         ]
         self.candidates: list[Candidate] = []
         """The baselines and the candidates of the prompts that are tried."""
         self.settings, self._baselines, self._block = settings, tuple(baselines), settings.block
-        self._counts = [0] * len(space.prompts)
+        self._counts = [0] * len(space.all_prompts)
         self._known: dict[tuple[int, int], MetricInput | None] = {}
 
     def try_prompts(self, asked: Callable[[], None]) -> list[int]:
@@ -63,7 +74,7 @@ class Contest:
             asked: Called after each prompt.
         """
         tried: list[int] = []
-        for prompt in range(len(self.answers)):
+        for prompt in range(len(self.space.prompts)):
             if tried and self.meter.share() > FIRST_BLOCK:
                 break
             self.ask(prompt, min(self._block, len(self.rows)))
@@ -71,16 +82,19 @@ class Contest:
             asked()
         return tried
 
-    def repeat(self, tried: Sequence[int], stages: Sequence[Stage]) -> None:
+    def repeat(self, tried: Sequence[int], stages: Sequence[Stage], challenge: Challenge) -> None:
         """Answers what an interrupted race has answered, in the same order; the score cache contains it.
 
         Args:
             tried: The numbers of the prompts that answered the first block.
             stages: The stages of the race.
+            challenge: Enters the candidates of the next learned prompt.
         """
         for prompt in tried:
             self.ask(prompt, min(self._block, len(self.rows)))
         for stage in stages:
+            if max(stage.asked) >= len(self.candidates):
+                challenge()
             self._ask_all(stage.asked, stage.rows)
 
     def enter(self, tried: Sequence[int], tokens: Sequence[float]) -> None:
@@ -96,6 +110,23 @@ class Contest:
             for each in self.space.candidates()
             if each.prompt is None or each.prompt in mean
         ]
+
+    def enter_learned(self, prompt: int) -> list[int]:
+        """Enters the candidates of a learned prompt, after it has answered all rows; returns their numbers.
+
+        It is trained in each fold if it is not yet.
+        """
+        self.ask(prompt, len(self.rows))
+        tokens = self.answers[prompt].tokens_per_row
+        new = [replace(each, tokens=tokens) for each in self.space.candidates() if each.prompt == prompt]
+        first = len(self.candidates)
+        self.candidates += new
+        return [*range(first, len(self.candidates))]
+
+    def is_learned(self, number: int) -> bool:
+        """Returns whether a candidate has a learned prompt."""
+        prompt = self.candidates[number].prompt
+        return prompt is not None and prompt >= len(self.space.prompts)
 
     def answer(self, asked: Sequence[int], count: int) -> Scores:
         """Returns the scores of candidates for the first rows, after their prompts have answered them."""
@@ -120,9 +151,19 @@ class Contest:
                 rows=stop - self._counts[prompt],
                 seconds=time.perf_counter() - started,
                 requests=self.answers[prompt].requests - before,
-                tokens=round(self.answers[prompt].tokens_per_row * stop) - spent.tokens,
+                tokens=self.answers[prompt].tokens - spent.tokens,
             )
             self._counts[prompt] = stop
+
+    def predictor(self, number: int) -> Predictor:
+        """Returns the predictor for new rows of a candidate with a prompt; a learned prompt is trained on all rows for it."""
+        candidate = self.candidates[number]
+        assert candidate.prompt is not None
+        answers, spent = self.answers[candidate.prompt], self.meter.spent[candidate.prompt]
+        before, tokens = answers.trained, answers.tokens
+        predictor = answers.fitted(self.space.all_prompts[candidate.prompt].chains[candidate.place])
+        spent.add(rows=0, seconds=0.0, requests=answers.trained - before, tokens=answers.tokens - tokens)
+        return predictor
 
     def predictions(self, number: int, count: int) -> MetricInput | None:
         """Returns the predictions of a candidate for the first rows; None if it cannot be fitted on so few rows."""
@@ -132,7 +173,7 @@ class Contest:
                 self._known[number, count] = self._baselines[candidate.place].take(range(count))
             else:
                 started = time.perf_counter()
-                chain = self.space.prompts[candidate.prompt].chains[candidate.place]
+                chain = self.space.all_prompts[candidate.prompt].chains[candidate.place]
                 first = fitted_rows(count, len(self.rows), self._block)
                 self._known[number, count] = self.answers[candidate.prompt].predictions(chain, fit_rows=first)
                 self.meter.spent[candidate.prompt].seconds += time.perf_counter() - started

@@ -36,6 +36,7 @@ from promptkit.models.registry import load
 from promptkit.tasks.task import Task
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.training import counted, most_rows
 
 SAMPLED = 4
 """The number of rows of a fold that are rendered."""
@@ -49,8 +50,6 @@ NO_LIMIT = 1 << 40
 """The tokens of a batch, so that a plan has one batch for each shared prefix."""
 READ = Read()
 """A request for nothing, by which the tokens of a prompt are counted."""
-TRAINING = 3
-"""A training step costs as much as this many forward passes: one forward, and a backward pass of twice its cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,8 @@ class PromptCost:
     """The number of requests before the first row is answered: embeddings of all rows, to choose demonstrations by."""
     setup_tokens: float = 0.0
     """The tokens that these requests compute."""
-    training_passes: int = 0
-    """The number of prompts that are computed to train its manipulations, over all folds."""
+    training_requests: int = 0
+    """As how many requests the training of its manipulations counts at most: in all folds, and for new rows."""
 
     def without_setup(self) -> PromptCost:
         """Returns the cost of a prompt whose first requests were answered for another prompt."""
@@ -82,16 +81,17 @@ class PromptCost:
 
     def requests(self, rows: int, folds: int) -> int:
         """Returns the number of requests for rows."""
-        return self.setup_requests + round(self.requests_per_row * rows) + self.further_requests * min(folds, rows)
+        once = self.setup_requests + self.training_requests
+        return once + round(self.requests_per_row * rows) + self.further_requests * min(folds, rows)
 
     def tokens(self, rows: int) -> int:
-        """Returns the number of tokens of the prompts of rows, each counted once and completely."""
-        return round(self.tokens_per_row * rows)
+        """Returns the number of tokens of the prompts of rows, each counted once and completely, and those of training."""
+        return round(self.tokens_per_row * (rows + self.training_requests))
 
     def computed(self, rows: int, folds: int) -> int:
         """Returns the number of tokens that are computed for rows: a shared prefix once for a fold in each block."""
         calls = sum(min(folds, BLOCK, rows - start) for start in range(0, rows, BLOCK))
-        once = self.setup_tokens + self.training_passes * self.tokens_per_row
+        once = self.setup_tokens + self.training_requests * self.tokens_per_row
         return round(
             self.computed_per_row * rows + self.computed_per_call * calls + self.further_tokens * min(folds, rows) + once
         )
@@ -110,18 +110,18 @@ def prompt_cost(prompt: PromptCandidate, rows: TuningRows) -> PromptCost:
     samples = [_sample(prompt, rows, fold) for fold in sorted({*rows.folds})]
     embedded = _embedded_tokens(prompt, rows)
     answered = sum(each.rows for each in samples)
-    training = prompt.training
-    passes = 0 if training is None else TRAINING * training.steps * training.batch_size * rows.of
+    training = 0 if prompt.training is None else sum(map(counted, most_rows(prompt, rows)))
+    learned = sum(modifier.context_tokens for modifier in prompt.predictor.manipulate.modifiers) if training else 0
     return PromptCost(
         requests_per_row=sum(len(each.of_rows) for each in samples) / answered,
         further_requests=max(len(each.further) for each in samples),
-        tokens_per_row=sum(each.prompt_tokens for each in samples) / answered,
+        tokens_per_row=sum(each.prompt_tokens for each in samples) / answered + learned,
         computed_per_row=sum(each.computed for each in samples) / answered,
         computed_per_call=mean(each.shared for each in samples),
         further_tokens=mean(sum(map(_computed, each.further)) for each in samples),
         setup_requests=len(rows) if embedded else 0,
         setup_tokens=embedded * len(rows),
-        training_passes=passes,
+        training_requests=training,
     )
 
 

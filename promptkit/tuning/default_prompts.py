@@ -47,12 +47,17 @@ def default_prompts(model: Model, builder: SpaceBuilder) -> Iterator[Manipulatio
 
 
 def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[list[Manipulation | Modifier]]:
-    """Yields every learnable manipulation with its default settings, after a prompt without demonstrations or the image."""
+    """Yields learnable manipulations with their default settings, after a prompt without demonstrations or the image.
+
+    Tokens are left out: searching them takes many times as long as training numbers.
+    """
+    if not builder.can_train(model):
+        return
     is_image = builder.task.spec.modality == "image"
     first: Manipulation = ImageProcessor() if is_image else Prompt(builder.template, demos=Zero())
     for name in LEARNABLE:
         learnable = build("learned manipulation", LEARNABLE, name, seed=builder.seed)
-        if all(feature in model.capabilities for feature in learnable.requires):
+        if not learnable.is_discrete and all(feature in model.capabilities for feature in learnable.requires):
             yield [first, learnable]
 
 

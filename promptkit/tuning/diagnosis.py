@@ -25,7 +25,7 @@ def learning_curve(contest: Contest, winner: int, rows: int) -> list[CurvePoint]
     candidate = contest.candidates[winner]
     if candidate.prompt is None:
         return []
-    chain = contest.space.prompts[candidate.prompt].chains[candidate.place]
+    chain = contest.space.all_prompts[candidate.prompt].chains[candidate.place]
     if chain.calibration is None:
         return []
     points = []

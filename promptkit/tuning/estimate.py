@@ -3,7 +3,8 @@
 The race is repeated on bootstrap resamples of its rows, from the answers that it recorded, with the same rules, and the winner
 of each resample is scored on the rows that were not drawn (`promptkit.metrics.selection`). A row that is drawn keeps its place
 in the order of the rows, so that each stage has the drawn rows of its first blocks, with the scores of that stage. A candidate
-that the race dropped has no later answers: it is dropped there in every resample.
+that the race dropped has no later answers: it is dropped there in every resample. Challengers enter every resample when all
+rows are answered, as in the race.
 
 Each fold has its own demonstrations and fits, and the recommended predictor is yet another one, which is fitted on all rows.
 The intervals of the winner and of the best baseline therefore contain the variance between the predictors of the folds, which
@@ -116,16 +117,19 @@ def replay(course: Course, rules: Rules, settings: RaceSettings, weights: Floats
         settings: Its settings.
         weights: How often each resample draws each row of the race, shape (B, rows).
     """
-    left = np.ones((len(weights), len(rules.prompts)), bool)
+    count = len(rules.prompts)
+    left = np.repeat(course.stages[0].asked_among(count), len(weights), 0)
     for stage, later in zip(course.stages, (*course.stages[1:], None), strict=True):
         values = stage.spread(settings.values(stage.scores), len(rules.prompts))
         standings = rules.standings(values, weights[:, : stage.rows], left)
-        if later:
+        if later and stage.end is not None:  # nobody is dropped when challengers enter
+            left = left | (later.asked_among(count) & ~stage.asked_among(count))
+        elif later:
             if stage is not course.stages[0]:
                 left = rules.remaining(standings, left)
             if stage.is_halved:
-                left = rules.best_prompts(standings, left, len(rules.prompts_of(later.asked_among(len(rules.prompts)))))
-            left = _available(left, later.asked_among(len(rules.prompts)), rules)
+                left = rules.best_prompts(standings, left, len(rules.prompts_of(later.asked_among(count))))
+            left = _available(left, later.asked_among(count), rules)
     return rules.cheapest(standings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import cast
 
@@ -21,6 +22,7 @@ from promptkit.tasks.task import Task
 from promptkit.tuning.baseline_predictor import AnyPredictor, BaselinePredictor
 from promptkit.tuning.baseline_scores import baseline_predictions, compared_metric, predictions_of
 from promptkit.tuning.budget import Meter
+from promptkit.tuning.challengers import Challengers, Stopwatch
 from promptkit.tuning.contest import Contest
 from promptkit.tuning.diagnosis import hard_rows, learning_curve
 from promptkit.tuning.direction import Direction
@@ -28,6 +30,7 @@ from promptkit.tuning.estimate import RaceEstimate, estimate
 from promptkit.tuning.figures import Standing, TuningResult, best_first
 from promptkit.tuning.folder import PREDICTOR, TuningFolder
 from promptkit.tuning.folds import stratified
+from promptkit.tuning.learned import FoldTraining
 from promptkit.tuning.race import Course, RaceSettings, Stage, StageRecord, race
 from promptkit.tuning.scoring import RACED, scores_of
 from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
@@ -49,13 +52,37 @@ class Execution:
     def __init__(self, tuning: Tuning, folder: TuningFolder, cache: ScoreCache | None, progress: Progress) -> None:
         self._tuning, self._folder, self._cache, self._progress = tuning, folder, cache, progress
         self._rows = stratified(tuning.task, tuning.rows, tuning.seed)
+        self._last = TuningProgress(rows=0, of=len(self._rows), prompts=0, leaders=(), share=0.0)
         self._reader = tuning.space.prompts[0].predictor.reader
         self._baselines = baseline_predictions(tuning.space.baselines, self._rows, self._reader)
         self._metric = compared_metric(tuning.metric, self._reader, tuning.task)
         self._direction = Direction(self._metric.higher_is_better)
         self._settings = RaceSettings(metric=RACED.get(self._metric.name, self._metric.name))
         self._meter = Meter(budgets=tuning.budgets, before=folder.seconds())
-        self._contest = Contest(tuning.space, self._baselines, self._rows, self._metric, self._settings, self._meter, cache)
+        self._stopwatch = Stopwatch(meter=self._meter, rows=self._rows)
+        self._contest = Contest(
+            tuning.space, self._baselines, self._rows, self._metric, self._settings, self._meter, cache, self._training
+        )
+        self._challengers = Challengers(
+            prompts=tuning.space.learned,
+            first=len(tuning.space.prompts),
+            rows=self._rows,
+            meter=self._meter,
+            stopwatch=self._stopwatch,
+            enter=self._contest.enter_learned,
+            record=lambda name, reason: folder.append({"left_out": name, "reason": reason}),
+        )
+
+    def _training(self, number: int) -> FoldTraining:
+        """Returns what trains a learned prompt in each fold."""
+        prompt = self._tuning.space.all_prompts[number]
+
+        def watch(fold: int, step: int, steps: int) -> None:
+            if step == 1:
+                self._progress(replace(self._last, training=f"{prompt.name}, {f'fold {fold}' if fold else 'all rows'}"))
+            self._stopwatch(fold, step, steps)
+
+        return FoldTraining(prompt, number, self._rows, self._folder.path, cache=self._cache is not None, watch=watch)
 
     def run(self) -> None:
         """Runs the race and writes the result. After Ctrl-C, the folder contains the best predictor so far."""
@@ -77,10 +104,12 @@ class Execution:
                 self._meter,
                 recorded=tuple(stages),
                 record=record,
+                challenge=self._challengers,
             )
         except KeyboardInterrupt:
-            if stages:
-                self._save(self._predictor(stages[-1].leader))
+            leaders = [stage.leader for stage in stages if not self._contest.is_learned(stage.leader)]
+            if leaders:  # a learned prompt would have to be trained on all rows first
+                self._save(self._predictor(leaders[-1]))
             raise
         self._finish(course)
 
@@ -92,11 +121,14 @@ class Execution:
             tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
             lines = [{"tried": tried, "tokens": tokens}]
             self._folder.append(lines[0])
-        header, *recorded = lines
+        header, *later = lines
+        left_out = [cast("dict[str, str]", line) for line in later if "left_out" in line]
+        recorded = [line for line in later if "left_out" not in line]
+        self._challengers.left_out |= {line["left_out"]: line["reason"] for line in left_out}
         tried = cast("list[int]", header["tried"])
         self._contest.enter(tried, cast("list[float]", header["tokens"]))
         stages = [Stage.from_json(cast("StageRecord", line)) for line in recorded]
-        self._contest.repeat(tried, stages)
+        self._contest.repeat(tried, stages, self._challengers.repeat)
         self._meter.restore(seconds)
         return stages
 
@@ -107,7 +139,7 @@ class Execution:
         """Reports that another prompt has answered the first block of rows."""
         self._record_seconds()
         rows, prompts = min(self._settings.block, len(self._rows)), len(self._meter.spent)
-        self._progress(TuningProgress(rows=rows, of=len(self._rows), prompts=prompts, leaders=(), share=self._meter.share()))
+        self._show(TuningProgress(rows=rows, of=len(self._rows), prompts=prompts, leaders=(), share=self._meter.share()))
 
     def _report(self, stage: Stage) -> None:
         values = self._settings.values(stage.scores)
@@ -123,6 +155,10 @@ class Execution:
             leaders=tuple(best[:LEADERS]),
             share=self._meter.share(),
         )
+        self._show(progress)
+
+    def _show(self, progress: TuningProgress) -> None:
+        self._last = progress
         self._progress(progress)
 
     # ---- the result ----------------------------------------------------------------------------------------
@@ -176,8 +212,7 @@ class Execution:
         """Returns a candidate as a predictor of new rows."""
         candidate = self._contest.candidates[number]
         if candidate.prompt is not None:
-            chain = self._tuning.space.prompts[candidate.prompt].chains[candidate.place]
-            return self._contest.answers[candidate.prompt].fitted(chain)
+            return self._contest.predictor(number)
         return BaselinePredictor(
             baseline=self._tuning.space.baselines[candidate.place],
             labels=self._tuning.task.labels,
@@ -246,7 +281,8 @@ class Execution:
         tried = {each.prompt for each in self._contest.candidates} - {None}
         prompts = self._tuning.space.prompts
         names = [each.name for number, each in enumerate(prompts) if number not in tried]
-        return [f"The budget did not suffice to try {', '.join(names)}"] if names else []
+        untried = [f"The budget did not suffice to try {', '.join(names)}"] if names else []
+        return [*untried, *(f"left out: {name}. {reason}" for name, reason in self._challengers.left_out.items())]
 
     def _scored_rows(self, number: int, course: Course) -> int:
         """Returns the number of rows that the score of a candidate left at the end rests on; baselines predict all rows."""

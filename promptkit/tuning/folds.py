@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.seeding import hash_rank
-from promptkit.tasks.division import Division
+from promptkit.tasks.division import WITHOUT_FIT, Division
 from promptkit.tasks.folds import Fold
 from promptkit.tasks.task import Task
 
@@ -45,6 +45,11 @@ class TuningRows:
     def task_of_all(self) -> Task:
         """Returns the task with all rows as the pool, and no evaluated rows."""
         return self._held_out(0, [False] * len(self))
+
+    def training_task(self, number: int) -> Task:
+        """Returns the task of a fold, or of all rows for 0, with 80% of the other rows to train on and 20% as dev rows."""
+        task = self.task_of_fold(number) if number else self.task_of_all()
+        return replace(task, division=WITHOUT_FIT)
 
     def _held_out(self, number: int, evaluated: Sequence[bool]) -> Task:
         pairs = list(zip(self.rows, evaluated, strict=True))

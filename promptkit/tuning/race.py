@@ -11,6 +11,9 @@ block. In simulations, halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) o
 larger regret, and prompts that are dropped late because of the budget are a reason why the winner's estimate is too high:
 those that remain were chosen by most of the rows that they are scored on. When all other prompts are dropped, the last one
 answers the remaining rows, so that its estimate has as many rows as there are.
+
+When all rows are answered, challengers may enter one after the other, such as prompts that must be trained first. A challenger
+answers all rows at once, and is then compared with the candidates that are left, in a stage of its own.
 """
 
 from __future__ import annotations
@@ -65,6 +68,10 @@ Answer = Callable[[Sequence[int], int], Scores]
 """Returns the scores of candidates for the first rows, from the numbers of the candidates and the number of rows.
 
 The scores of earlier rows may change, because alignments are fitted on more rows."""
+
+
+Challenge = Callable[[], Sequence[int]]
+"""Enters the candidates of the next challenger, and returns their numbers; none if there is no further one."""
 
 
 class Budget(Protocol):
@@ -230,22 +237,25 @@ def race(
     *,
     recorded: Sequence[Stage] = (),
     record: Callable[[Stage], None] | None = None,
+    challenge: Challenge = tuple,
 ) -> Course:
     """Runs a race.
 
     Args:
-        entrants: The candidates.
+        entrants: The candidates, including those of recorded challengers; `challenge` adds further ones.
         rows: The number of rows, at least one.
         answer: Returns the scores of candidates.
         settings: The settings.
         budget: Says what can still be asked. The first block is asked in any case.
         recorded: The stages of an interrupted race, which is continued.
         record: Called with each further stage, before anything else is asked.
+        challenge: Called when all rows are answered.
     """
-    rules, stages = settings.rules(entrants), [*recorded]
-    while not stages or stages[-1].end is None:
-        asked = stages[-1].left if stages else tuple(range(len(entrants)))
-        count = min(rows, settings.block * (len(stages) + 1)) if _has_prompts(asked, entrants) else rows
+    stages = [*recorded]
+    while asked := _asked_next(stages, entrants, challenge):
+        rules, count = settings.rules(entrants), min(rows, settings.block * (len(stages) + 1))
+        if not _has_prompts(asked, entrants) or (stages and stages[-1].end is not None):
+            count = rows
         stage = Stage(rows=count, asked=asked, scores=answer(asked, count), leader=-1)
         if count == rows:
             leader = int(standings_of(stage, rules, settings).leader[0])
@@ -255,8 +265,20 @@ def race(
         if record:
             record(stage)
         stages.append(stage)
+    rules = settings.rules(entrants)
     standings = standings_of(stages[-1], rules, settings)
     return Course(stages=tuple(stages), winner=int(rules.cheapest(standings)[0]))
+
+
+def _asked_next(stages: Sequence[Stage], entrants: Sequence[Entrant], challenge: Challenge) -> tuple[int, ...]:
+    """Returns the numbers of the candidates of the next stage; none if the race has ended."""
+    if not stages:
+        return tuple(range(len(entrants)))
+    last = stages[-1]
+    if last.end is None:
+        return last.left
+    challengers = () if last.end == "budget" else challenge()
+    return (*last.left, *challengers) if challengers else ()
 
 
 def _has_prompts(asked: Sequence[int], entrants: Sequence[Entrant]) -> bool:

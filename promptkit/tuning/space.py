@@ -25,18 +25,23 @@ class Space:
     baselines: tuple[Baseline, ...]
     """The baselines, which send no request to a language model."""
     learned: tuple[PromptCandidate, ...] = ()
-    """Prompts with learned manipulations, which are trained in each fold if time is left; each has its `training`."""
+    """Prompts with learned manipulations, which are trained in each fold if the budget suffices; each has its `training`."""
     notes: tuple[str, ...] = ()
     """What is left out, and why."""
+
+    @property
+    def all_prompts(self) -> tuple[PromptCandidate, ...]:
+        """The prompts, then the learned ones; a candidate has the number of its prompt in this order."""
+        return (*self.prompts, *self.learned)
 
     def candidates(self, tokens: Sequence[float] = ()) -> list[Candidate]:
         """Returns every candidate: the baselines, then each prompt with each of its alignments.
 
         Args:
-            tokens: The mean number of tokens of each prompt, in the order of `prompts`; 0 for those that are not given.
+            tokens: The mean number of tokens of each prompt, in the order of `all_prompts`; 0 for those that are not given.
         """
         found = [Candidate(name=each.name, prompt=None, place=place) for place, each in enumerate(self.baselines)]
-        for number, prompt in enumerate(self.prompts):
+        for number, prompt in enumerate(self.all_prompts):
             mean = tokens[number] if number < len(tokens) else 0.0
             names = map(prompt.name_of, prompt.chains)
             found += [Candidate(name=name, prompt=number, place=place, tokens=mean) for place, name in enumerate(names)]

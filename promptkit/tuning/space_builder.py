@@ -10,11 +10,12 @@ from promptkit.align.chain import Chain, reader_for
 from promptkit.classical.baseline import Baseline
 from promptkit.core.calibration import Calibration
 from promptkit.core.caller import by_caller
-from promptkit.core.errors import InputError, PromptkitError
+from promptkit.core.errors import InputError, PromptkitError, TrainingError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model
 from promptkit.core.output_reader import OutputReader
+from promptkit.core.registry import spelling
 from promptkit.manipulate.compose import Manipulations, composed, without_modifiers
 from promptkit.manipulate.prompt import Prompt
 from promptkit.predictor.predictor import Predictor
@@ -23,8 +24,10 @@ from promptkit.training.config import TrainingConfig
 from promptkit.tuning.alignments import Answered, default_alignments, suitable_chains
 from promptkit.tuning.baselines import EncoderRegression, encoder_at_hand, encoder_baseline, free_baselines
 from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.folds import stratified
 from promptkit.tuning.names import prompt_names
 from promptkit.tuning.rows import training_part
+from promptkit.tuning.training import too_few_rows, trained_predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,15 +117,49 @@ class SpaceBuilder:
         if not any(added.asks_the_same(each) for each in self._added):
             self._added.append(added)
 
-    def add_learned(self, model: Model, manipulate: Manipulations) -> None:
-        """Adds a prompt whose manipulations are trained in each fold, if the model can be trained with them."""
-        training = TrainingConfig(seed=self.seed)
-        if not all(feature in model.capabilities for feature in training.needed_features):
+    def add_learned(
+        self,
+        model: Model,
+        manipulate: Manipulations,
+        *,
+        training: TrainingConfig | None = None,
+        reader: OutputReader | None = None,
+        calibrations: Iterable[Calibration] | None = None,
+    ) -> None:
+        """Adds a prompt whose manipulations are trained in each fold, or a note if they cannot be.
+
+        Args:
+            model: The model.
+            manipulate: The prompt or the image, and the manipulations to train.
+            training: How they are trained; by default with the default settings and the seed of the space.
+            reader: As for `add`.
+            calibrations: As for `add`.
+        """
+        if not self.can_train(model):
             return
+        config, before = training or TrainingConfig(seed=self.seed), len(self._added)
         try:
-            self.add(model, manipulate, training=training)
-        except PromptkitError:  # for another modality, or an intervention that the engine does not apply
-            return
+            if too_few_rows(stratified(self.task, self.rows, self.seed)):
+                self.note(f"left out: learned prompts. {len(self.rows)} rows are too few to train on some and choose by others")
+                return
+            self.add(model, manipulate, reader=reader, calibrations=calibrations, training=config)
+            if len(self._added) > before and trained_predictor(self.learned[-1]) is None:
+                raise self._untrainable(self._added.pop())
+        except PromptkitError as error:  # for another modality, or an intervention that the engine does not apply
+            names = " + ".join(map(spelling, composed(manipulate).modifiers))
+            self.note(f"left out: {names}. {error}")
+
+    def can_train(self, model: Model) -> bool:
+        """Returns whether a model provides gradients, and adds a note if it does not."""
+        if "gradients" not in model.capabilities:
+            self.note(f"left out: learned prompts of {model.name}, which provides no gradients")
+        return "gradients" in model.capabilities
+
+    @staticmethod
+    def _untrainable(added: _Added) -> TrainingError:
+        names = tuple(chain.name for chain in added.chains)
+        reason = "No label map that is tried can be trained together with it"
+        return TrainingError(reason, code="no-trainable-map", got=", ".join(names), aligners=names)
 
     def add_encoder(self, model: Model | str) -> None:
         """Adds a baseline of a sentence encoder."""

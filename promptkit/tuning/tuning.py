@@ -41,8 +41,9 @@ class Tuning:
                 "model": dict(each.predictor.model.identity()),
                 "manipulate": dict(each.predictor.manipulate.settings()),
                 "align": [chain.settings() for chain in each.chains],
+                **({} if each.training is None else {"training": each.training.settings()}),
             }
-            for each in self.space.prompts
+            for each in self.space.all_prompts
         ]
         return {
             "promptkit": __version__,
@@ -71,6 +72,8 @@ class TuningProgress:
     """The best candidates so far, best first, with their scores on the rows so far; empty during the first block."""
     share: float
     """The share of the budget that is spent; 0 without a budget."""
+    training: str = ""
+    """The learned prompt that is being trained, and the fold; empty if none is."""
 
     @property
     def done(self) -> int:
@@ -85,6 +88,8 @@ class TuningProgress:
     @property
     def line(self) -> str:
         """The state as one line of text."""
+        if self.training:
+            return f"{self.rows} of {self.of} rows: training {self.training}"
         spent = f", {self.share:.0%} of the budget" if self.share else ""
         prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
         if not self.leaders:

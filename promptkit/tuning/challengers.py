@@ -1,0 +1,145 @@
+"""Learned prompts as challengers: those whose training fits the rest of the budget, after the prompts without training.
+
+Their order is that of the space. A budget of requests or tokens decides by the most that a learned prompt can cost, so that the
+decision is always the same. A budget of time decides while the first steps are trained: as soon as training at this speed
+would take longer than the time that is left, the prompt is left out. Each decision to leave one out is recorded in
+`race.jsonl` before it takes effect, and so are the scores of one that entered, so that an interrupted run takes the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from promptkit.core.errors import InputError, TaskError, TrainingError, Unsupported
+from promptkit.tuning.budget import Budget, Meter
+from promptkit.tuning.candidates import PromptCandidate
+from promptkit.tuning.costs import PromptCost, prompt_cost
+from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.training import counted, most_rows
+
+UNTRAINABLE = (InputError, TaskError, TrainingError, Unsupported)
+"""The errors of a prompt that cannot be trained on these rows."""
+WARM_UP = 2
+"""The number of steps before the speed of training is known."""
+
+
+class DoesNotFit(Exception):
+    """Ends the training of a prompt that would take longer than the time that is left."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Stopwatch:
+    """Predicts from the first steps of training how long the rest takes, and stops it if that is too long."""
+
+    meter: Meter
+    rows: TuningRows
+    clock: Callable[[], float] = time.perf_counter
+    _answers: float = 0.0
+    """How many steps cost as much as the answers to all rows."""
+    _steps: int = 0
+    _started: float = 0.0
+
+    def start(self, prompt: PromptCandidate, cost: PromptCost) -> None:
+        """Begins with another prompt."""
+        assert prompt.training is not None
+        of_step = counted(most_rows(prompt, self.rows)[0]) / prompt.training.steps
+        self._answers, self._steps = cost.requests_per_row * len(self.rows) / of_step, 0
+
+    def __call__(self, fold: int, step: int, steps: int) -> None:
+        """Counts a training step.
+
+        Args:
+            fold: The fold, in their order; 0 for the training on all rows, which is never stopped.
+            step: The number of steps done in this fold.
+            steps: The maximum number of steps.
+
+        Raises:
+            DoesNotFit: The rest would take longer than the time that is left.
+        """
+        budget = next((each for each in self.meter.budgets if each.unit == "seconds"), None)
+        if budget is None or fold == 0:
+            return
+        if self._steps == 0:
+            self._started = self.clock()
+        self._steps += 1
+        if self._steps <= WARM_UP:
+            return
+        seconds = (self.clock() - self._started) / (self._steps - 1)
+        later_folds = self.rows.of - fold + 1  # the last one is the training on all rows
+        left = seconds * (steps - step + steps * later_folds + self._answers)
+        if self.meter.seconds + left > budget.amount:
+            raise DoesNotFit(left)
+
+
+@dataclass(slots=True, kw_only=True)
+class Challengers:
+    """The learned prompts of a space, one after the other.
+
+    They are left out if the budget does not suffice, or if they cannot be trained.
+    """
+
+    prompts: Sequence[PromptCandidate]
+    """The learned prompts."""
+    first: int
+    """The number of the first one in the space."""
+    rows: TuningRows
+    meter: Meter
+    stopwatch: Stopwatch
+    enter: Callable[[int], Sequence[int]]
+    """Trains a learned prompt, lets it answer all rows, and returns the numbers of its candidates."""
+    record: Callable[[str, str], None]
+    """Records that a learned prompt is left out, and why."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Name of a learned prompt that is left out -> the reason."""
+    entered: list[str] = field(default_factory=list)
+    """The names of those that entered."""
+
+    def __call__(self) -> Sequence[int]:
+        """Enters the next learned prompt that the budget suffices for; returns the numbers of its candidates, or none."""
+        for number, prompt in enumerate(self.prompts, start=self.first):
+            if prompt.name in self.left_out or prompt.name in self.entered:
+                continue
+            cost = prompt_cost(prompt, self.rows)
+            reason = self._too_expensive(cost)
+            if not reason:
+                self.stopwatch.start(prompt, cost)
+                try:
+                    return self._enter(number, prompt)
+                except DoesNotFit as error:
+                    reason = f"Its training would take another {Budget(error.seconds)}, and the budget does not suffice for it"
+                except UNTRAINABLE as error:
+                    reason = str(error)
+            self.record(prompt.name, reason)
+            self.left_out[prompt.name] = reason
+        return ()
+
+    def repeat(self) -> Sequence[int]:
+        """Enters the next learned prompt that had entered before an interruption, whatever the rest of the budget is."""
+        known = {*self.left_out, *self.entered}
+        number, prompt = next(item for item in enumerate(self.prompts, start=self.first) if item[1].name not in known)
+        return self._enter(number, prompt)
+
+    def _enter(self, number: int, prompt: PromptCandidate) -> Sequence[int]:
+        found = self.enter(number)
+        self.entered.append(prompt.name)
+        return found
+
+    def _too_expensive(self, cost: PromptCost) -> str:
+        """Returns why the rest of a budget does not suffice for a prompt; an empty text if all do."""
+        most = {"requests": cost.requests(len(self.rows), self.rows.of), "tokens": cost.tokens(len(self.rows)), "seconds": 0}
+        for budget in self.meter.budgets:
+            left = budget.amount - self.meter.total(budget.unit)
+            needed = most[budget.unit]
+            if budget.unit == "seconds" and left <= 0:
+                return "No time is left to train it"
+            if needed > left:
+                return (
+                    f"Training it needs up to {Budget(needed, budget.unit)}, and {Budget(max(0, left), budget.unit)} are left"
+                )
+        return ""
