@@ -15,6 +15,7 @@ from promptkit.config.tune import TuneConfig
 from promptkit.core.errors import InputError, PromptkitError, TaskError
 from promptkit.tuning.budget import Budget
 from promptkit.tuning.space import Space
+from tests.support import tiny
 from tests.support.errors import refused
 
 
@@ -140,6 +141,20 @@ def test_a_space_can_extend_the_default_one(tickets: Path) -> None:
     assert names(both)[1:] == names(alone)
 
 
+def test_a_space_trains_learned_prompts(tickets: Path, tmp_path: Path) -> None:
+    model = str(tiny.save(tmp_path / "model", "llama"))
+    text = "grid: {shots: [0, 2]}\nlearned: ['soft:length=2', steering]\ntraining: {steps: 5, batch_size: 4}"
+    space = space_of(tickets, text, model=[model])
+    assert names(space) == ["0 shots", "balanced, k=2"]
+    assert [prompt.name for prompt in space.learned] == ["0 shots + soft:length=2", "0 shots + steering"]
+    for prompt in space.learned:
+        assert prompt.training is not None
+        assert (prompt.training.steps, prompt.training.batch_size) == (5, 4)
+    without = space_of(tickets, text)
+    assert without.learned == ()
+    assert any("no gradients" in note for note in without.notes)
+
+
 @pytest.mark.parametrize(
     ("text", "type_", "code"),
     [
@@ -150,6 +165,8 @@ def test_a_space_can_extend_the_default_one(tickets: Path) -> None:
         ("grid: {demos: [nearest]}", InputError, "unknown-name"),
         ("shots: 0\ncalibrate: [knn]", InputError, "alignment-left-out"),
         ("{}", TaskError, "no-values"),
+        ("training: {steps: 5}", TaskError, "no-values"),
+        ("shots: 0\ntraining: {step: 5}", TaskError, "unknown-name"),
     ],
 )
 def test_an_invalid_space_is_refused(tickets: Path, text: str, type_: type[PromptkitError], code: str) -> None:

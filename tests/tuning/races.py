@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,9 +39,20 @@ class Match:
     values: Numbers
     settings: RaceSettings = field(default_factory=RaceSettings)
     amount: float = float("inf")
+    challengers: Sequence[Runner] = ()
+    """Further entrants, whose values come last."""
 
     def run(self, recorded: Sequence[Stage] = (), log: list[Stage] | None = None) -> Course:
         purse, answered = Purse(self.amount), recorded[-1].rows if recorded else 0
+        everyone = [*self.entrants, *self.challengers]
+        entrants = everyone[: max([len(self.entrants), *(max(stage.asked) + 1 for stage in recorded)])]
+
+        def challenge() -> Sequence[int]:
+            if len(entrants) == len(everyone):
+                return ()
+            entrants.append(everyone[len(entrants)])
+            return [len(entrants) - 1]
+
         for stage, before in zip(recorded, (0, *(each.rows for each in recorded)), strict=False):
             purse.spent += self.prompts(stage.asked) * (stage.rows - before)
 
@@ -52,10 +63,12 @@ class Match:
             return Scores(self.values[list(asked), :count], -self.values[list(asked), :count])
 
         record = None if log is None else log.append
-        return race(self.entrants, self.values.shape[1], answer, self.settings, purse, recorded=recorded, record=record)
+        return race(
+            entrants, self.values.shape[1], answer, self.settings, purse, recorded=recorded, record=record, challenge=challenge
+        )
 
     def prompts(self, asked: Collection[int]) -> int:
-        return len({self.entrants[each].prompt for each in asked} - {None})
+        return len({[*self.entrants, *self.challengers][each].prompt for each in asked} - {None})
 
 
 def right(accuracies: Sequence[float], rows: int, seed: int = 0) -> Numbers:
@@ -72,3 +85,8 @@ def match(accuracies: Sequence[float], rows: int = 100, seed: int = 0, baselines
     """Returns a match whose first candidates are baselines; each other one has a prompt, of different lengths."""
     entrants = [Runner(None, 0.0)] * baselines + [Runner(n, 100.0 + 7 * n % 31) for n in range(len(accuracies) - baselines)]
     return Match(entrants, right(accuracies, rows, seed), **settings)
+
+
+def challenged(original: Match, count: int) -> Match:
+    """Returns the match with its last candidates as challengers."""
+    return replace(original, entrants=original.entrants[:-count], challengers=original.entrants[-count:])

@@ -13,7 +13,7 @@ from promptkit.metrics.intervals import resamples
 from promptkit.metrics.selection import corrected_best
 from promptkit.tuning.estimate import estimate, replay
 from promptkit.tuning.race import RaceSettings
-from tests.tuning.races import Match, Runner, match, right
+from tests.tuning.races import Match, Runner, challenged, match, right
 
 SEEDS, SHARES = st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.5])
 LAW = settings(max_examples=15, deadline=None)
@@ -132,3 +132,20 @@ def test_a_resample_in_which_another_prompt_remains_continues_with_those_that_we
     rules = original.settings.rules(original.entrants)
     chosen = replay(course, rules, original.settings, resamples(course.last.rows))
     assert set(chosen.tolist()) <= set(course.last.asked)
+
+
+@LAW
+@given(SEEDS)
+def test_a_replay_of_all_rows_has_the_challengers_of_the_race(seed: int) -> None:
+    original = challenged(random_match(seed), 3)
+    course, entrants = original.run(), [*original.entrants, *original.challengers]
+    rules = original.settings.rules(entrants)
+    assert len(course.last.asked) >= 3
+    assert replay(course, rules, original.settings, np.ones((1, course.last.rows))).tolist() == [course.winner]
+
+
+def test_a_challenger_wins_the_resamples_in_which_it_is_the_best() -> None:
+    original = challenged(match([0.5, 0.6, 0.6, 0.97]), 1)
+    course, entrants = original.run(), [*original.entrants, *original.challengers]
+    chosen = replay(course, original.settings.rules(entrants), original.settings, resamples(course.last.rows))
+    assert (chosen == 3).mean() > 0.9

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptkit.tuning.race import Course, RaceSettings, Stage
-from tests.tuning.races import Match, Runner, match, right
+from tests.tuning.races import Match, Runner, challenged, match, right
 
 SEEDS = st.integers(0, 10**6)
 LAW = settings(max_examples=40, deadline=None)
@@ -183,3 +183,32 @@ def test_scores_of_rows_that_are_no_shares_have_the_t_test(metric: str) -> None:
     course = Match([Runner(n, 1.0) for n in range(4)], values, RaceSettings(metric="log-loss")).run()
     assert course.winner == 2
     assert course.last.asked == (2,)
+
+
+def test_challengers_enter_one_by_one_when_all_rows_are_answered() -> None:
+    original = challenged(match([0.5, 0.6, 0.6, 0.6, 0.97]), 2)
+    course = original.run()
+    assert [stage.rows for stage in course.stages[-3:]] == [100, 100, 100]
+    assert all(3 not in stage.asked and 4 not in stage.asked for stage in course.stages[:-2])
+    assert 3 in course.stages[-2].asked
+    assert 4 not in course.stages[-2].asked
+    assert {3, 4} <= {*course.last.asked}
+    assert course.winner == 4
+
+
+def test_no_challenger_enters_when_the_budget_is_spent() -> None:
+    course = challenged(match([0.5, *[0.7] * 6], amount=40), 2).run()
+    assert course.last.end == "budget"
+    assert max(course.last.asked) < 5
+
+
+@LAW
+@given(SEEDS, st.data())
+def test_a_resumed_race_has_the_same_challengers(seed: int, data: st.DataObject) -> None:
+    original, log = challenged(random_match(seed), 3), []
+    whole = original.run(log=log)
+    recorded = [
+        Stage.from_json(json.loads(json.dumps(stage.to_json()))) for stage in log[: data.draw(st.integers(0, len(log)))]
+    ]
+    resumed = original.run(recorded)
+    assert (lines(resumed), resumed.winner) == (lines(whole), whole.winner)
