@@ -88,7 +88,7 @@ class FoldTraining:
             config,
             out=self._training,
             cache=self._cache,
-            progress=lambda step, steps, _: self._watch(fold, step, steps),
+            progress=lambda step, steps: self._watch(fold, step, steps),
         )
         metadata = {"task": self._rows.task.name, "prompt": dict(without_modifiers(predictor.manipulate).settings())}
         for number, learned in enumerate(trained.learned, start=1):
