@@ -111,6 +111,11 @@ def main() -> None:
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise
+    except UnicodeEncodeError as error:
+        shown = escaped(str(error.object))
+        reason = f"The name {shown} cannot be written in the encoding of this system, {error.encoding}. Set PYTHONUTF8=1"
+        print(f"{name}: {ascii(reason)[1:-1]}.", file=sys.stderr)
+        raise SystemExit(1) from None
     except OSError as error:
         file = f"The file {error.filename}" if error.filename else "A file"
         hint = "Check the path, its permissions and the free space of the disk"

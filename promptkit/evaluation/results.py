@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from promptkit.collect.fit_data import collect_fit_data
 from promptkit.collect.read_outputs import to_bytes
 from promptkit.collect.requirements import calibrations_of, check_calibration
 from promptkit.core.answer_record import is_answered
+from promptkit.core.metric_input import MetricInput
 from promptkit.core.need_context import Counts
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.records import answered
@@ -31,6 +32,11 @@ from promptkit.runs.schema import BranchSummary, RunResults, RunSettings, RunTit
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
+
+
+DECIMALS = 9
+"""Decimals of what calibrations compute: linear algebra and elementary functions differ between processors in the last digits,
+and equal runs have equal files on all of them."""
 
 
 def run_title(settings: RunSettings, rows: int) -> RunTitle:
@@ -76,8 +82,28 @@ def _fitted(chains: Sequence[Chain], fold: FoldOutputs) -> dict[str, _Fitted]:
     data = collect_fit_data(chains, fold.samples, fold.support, fold.read_outputs)
     fitted = {chain.name: chain.applied.fit(data) for chain in chains if chain.applied is not None}
     return without | {
-        name: _Fitted(scores=each.apply(data.items), label_map=label_map_of(each)) for name, each in fitted.items()
+        name: _Fitted(scores=rounded(each.apply(data.items)), label_map=_rounded_map(label_map_of(each)))
+        for name, each in fitted.items()
     }
+
+
+def rounded(values: Floats) -> Floats:
+    """Returns numbers with `DECIMALS` decimals."""
+    result: Floats = np.round(values, DECIMALS) + 0.0  # no negative zero
+    return result
+
+
+def _rounded_map(label_map: LabelMap | None) -> LabelMap | None:
+    if label_map is None:
+        return None
+    bias = None if label_map.bias is None else rounded(label_map.bias)
+    return replace(label_map, weights=rounded(label_map.weights), bias=bias)
+
+
+def _rounded_input(inputs: MetricInput) -> MetricInput:
+    """Returns the input of metrics with rounded log-probabilities and values."""
+    values = None if inputs.predicted_values is None else rounded(inputs.predicted_values)
+    return replace(inputs, logprobs=rounded(inputs.logprobs), predicted_values=values)
 
 
 def _check_calibrations(chains: Sequence[Chain], fold: FoldOutputs) -> None:
@@ -112,7 +138,7 @@ def _joined_scores(collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fi
 def _result(chain: Chain, collected: Collected, fitted: Sequence[tuple[FoldOutputs, _Fitted]]) -> Result:
     """Returns the results of a branch; without scores, the results of its first aligner alone."""
     outcome = chain.reader.outcome(collected.samples, _joined_scores(collected, fitted))
-    metric_input = outcome.metric_input
+    metric_input = _rounded_input(outcome.metric_input)
     if _differs_by_fold(chain, collected):
         metric_input = metric_input.with_folds([record.get("fold", 0) for record in collected.samples])
     return Result(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,3 +205,31 @@ def test_the_command_says_whether_the_files_are_equal(tmp_path: Path) -> None:
         rerun(run, out=tmp_path)
     as_json = CliRunner().invoke(app, ["rerun", str(run.path), "--json"], catch_exceptions=False).stdout
     assert json.loads(as_json)["results"] == run.to_json()["results"]
+
+
+ELSEWHERE = {
+    **{"LC_ALL": "C", "LANG": "de_DE.UTF-8", "TZ": "Asia/Tokyo", "USER": "jürgen", "PYTHONHASHSEED": "7"},
+    **{"OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX"},
+}
+"""Another locale, time zone, user, order of sets, and kernels of linear algebra for other processors."""
+
+
+def test_a_run_has_equal_files_on_another_machine(tmp_path: Path) -> None:
+    """Another home, cache, copy of the package and working folder; the run and its data file were moved."""
+    file = write(tmp_path / "daten", [{**row, "größe": 1.5} for row in ROWS * 3])
+    run = of_options(file, tmp_path / "runs", shots=2, limit=24, calibrate="contextual,linear:per_class=8", baselines=False)
+    (home := tmp_path / "jürgen").mkdir()
+    copied, moved = shutil.copytree(run.path, home / "copy"), file.rename(home / "Grüße.jsonl")
+    for name in ("promptkit", "evals", "templates"):
+        (home / name).symlink_to(Path(pk.__file__).parent.parent / name)
+    (home / "work").mkdir()
+    places = {"HOME": str(home), "PROMPTKIT_CACHE": str(home / "cache"), "PYTHONPATH": str(home)}
+    subprocess.run(
+        [sys.executable, "-m", "promptkit", "rerun", str(copied), "--task", str(moved), "--out", "../again"],
+        cwd=home / "work",
+        env={"PATH": os.environ["PATH"], **places, **ELSEWHERE},
+        capture_output=True,
+        check=True,
+    )
+    (again,) = map(pk.Run.load, (home / "again").iterdir())
+    assert contents(again) == contents(run)
