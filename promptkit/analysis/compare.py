@@ -15,8 +15,9 @@ from typing import Literal, overload
 
 import numpy as np
 
-from promptkit.analysis.branches import Branch, branch_of, locate, read_branch
+from promptkit.analysis.branches import Branch, branch_of, locate
 from promptkit.analysis.comparison import Compared, ComparedMetric, Comparison, Flip
+from promptkit.analysis.run_names import short_names
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.metric_input import MetricInput
@@ -174,20 +175,16 @@ def compare_runs(runs: Sequence[Run | str | Path], metrics: Sequence[MetricLike]
             hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
             runs=tuple(map(_name, runs)),
         )
-    branches = [_read_compared(run) for run in runs]
+    located = [(run.path, None) if isinstance(run, Run) else locate(str(run)) for run in runs]
+    branches = [
+        branch_of(run if isinstance(run, Run) else Run.load(path), branch, name=name)
+        for run, (path, branch), name in zip(runs, located, short_names(located), strict=True)
+    ]
     return _compare_branches(branches, requested=parse_metrics(metrics) or branches[0].requested)
 
 
 def _name(run: Run | str | Path) -> str:
     return str(run.path if isinstance(run, Run) else run)
-
-
-def _read_compared(run: Run | str | Path) -> Branch:
-    """Returns a branch of a run, or a baseline that was evaluated on its rows."""
-    if isinstance(run, Run):
-        return branch_of(run, None, name=_name(run))
-    path, branch = locate(str(run))
-    return read_branch(path, branch, name=str(run))
 
 
 def _compare_branches(
