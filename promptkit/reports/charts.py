@@ -85,7 +85,8 @@ def estimates(rows: Sequence[tuple[str, Estimate, bool]], *, metric: str, title:
         for name, each, is_baseline in rows
     ]
     y = _field("name", "nominal", sort=None, title=None)
-    color = _field("series", "nominal", title=None, scale={"domain": list(kinds)})
+    legend: Spec = {} if any(is_baseline for *_, is_baseline in rows) else {"legend": None}
+    color = _field("series", "nominal", title=None, scale={"domain": list(kinds)}, **legend)
     tooltip = [_field("name", "nominal"), *(_field(name, "quantitative", format=".3f") for name in ("value", "low", "high"))]
     spec: Spec = {
         "data": _data(values),
@@ -98,7 +99,7 @@ def estimates(rows: Sequence[tuple[str, Estimate, bool]], *, metric: str, title:
                 "mark": {"type": "point", "filled": True, "size": 80},
                 "encoding": {
                     "x": _field("value", "quantitative", title=metric, scale={"zero": False}),
-                    "shape": _field("series", "nominal", title=None, scale={"domain": list(kinds)}),
+                    "shape": _field("series", "nominal", title=None, scale={"domain": list(kinds)}, **legend),
                 },
             },
         ],
@@ -211,6 +212,25 @@ def _rule(at: float) -> Spec:
     mark = {"type": "rule", "color": "currentColor", "opacity": 0.6, "strokeDash": [2, 3]}
     encoding = {"x": _field("at", "quantitative"), "color": None, "tooltip": None, "opacity": None}
     return {"data": _data([{"at": at}]), "mark": mark, "encoding": encoding}
+
+
+def scatter(values: Values, *, x: str, y: str, series: Sequence[str], title: str, description: str, note: str) -> Chart:
+    """Returns points with two shares as coordinates, `x` and `y`, and the diagonal; `series` gives their color and shape."""
+    scale = {"domain": [0, 1]}
+    points: Spec = {
+        "params": [_select()],
+        "mark": {"type": "point", "size": 30},
+        "encoding": {
+            "x": _field("x", "quantitative", title=x, scale=scale),
+            "y": _field("y", "quantitative", title=y, scale=scale),
+            "color": _series(series, "row"),
+            "shape": _field("series", "nominal", title="row", scale={"domain": list(series)}),
+            "opacity": FADED,
+            "tooltip": [_field("series", "nominal"), *(_field(name, "quantitative", format=".3f") for name in ("x", "y"))],
+        },
+    }
+    spec: Spec = {"data": _data(values), "width": "container", "height": 320, "layer": [_diagonal(), points]}
+    return Chart(title=title, description=description, spec=spec, note=note)
 
 
 def heatmap(

@@ -54,31 +54,34 @@ class BrowsedRun:
         return cls(run=run, records={record["id"]: record for record in samples})
 
 
-def items_block(runs: Sequence[Run], *, text: bool, images: Mapping[str, str] | None = None) -> Items:
+def items_block(
+    runs: Sequence[Run], *, text: bool, images: Mapping[str, str] | None = None, names: Sequence[str] | None = None
+) -> Items:
     """Returns the browser of the rows that all runs have.
 
     Args:
         runs: The runs, of the same task.
         text: Whether the texts of the data are included.
         images: Hash of an image in the inputs -> its thumbnail, as a data URL.
+        names: The names of the runs; by default those of their folders.
     """
     browsed = [BrowsedRun.read(run) for run in runs]
     first = runs[0]
     shared = [row for row in first.evaluated if all(row.id in each.records for each in browsed)]
     positions = [{row.id: index for index, row in enumerate(run.evaluated)} for run in runs]
-    names = [(number, result) for number, run in enumerate(runs) for result in run.results]
-    probabilities = [result.metric_input.probabilities for _, result in names]
+    branches = [(number, result) for number, run in enumerate(runs) for result in run.results]
+    probabilities = [result.metric_input.probabilities for _, result in branches]
     rows = []
     for row in shared:
         answers = [
             _answer(result, positions[number][row.id], each, row if text or first.labels else None)
-            for (number, result), each in zip(names, probabilities, strict=True)
+            for (number, result), each in zip(branches, probabilities, strict=True)
         ]
         records = [_record(each.records[row.id], text=text, has_labels=bool(first.labels)) for each in browsed]
         rows.append({**_head(row, text=text, has_labels=bool(first.labels)), "a": answers, "r": records})
     data = {
-        "branches": [{"name": result.align, "run": number} for number, result in names],
-        "runs": [run_name(run) for run in runs],
+        "branches": [{"name": result.align, "run": number} for number, result in branches],
+        "runs": list(names or map(run_name, runs)),
         "labels": list(first.labels),
         "images": dict(images or {}),
         "text": text,

@@ -10,10 +10,14 @@ from promptkit.core.errors import InputError, RunError
 from promptkit.core.files import write_atomically
 from promptkit.core.paths import expanded
 from promptkit.reports.blocks import Page
+from promptkit.reports.comparison_page import comparison_page
 from promptkit.reports.html import to_html
 from promptkit.reports.run_page import run_page, unfinished_page
+from promptkit.reports.training_page import training_page
+from promptkit.reports.tuning_page import tuning_page
 from promptkit.runs.files import read_json
 from promptkit.runs.folder import SETTINGS, SUMMARY
+from promptkit.tuning.folder import TUNE
 
 
 @check_arguments("report")
@@ -69,6 +73,13 @@ def page_of(folders: Sequence[Path], *, text: bool) -> Page:
             hint="Use a folder that promptkit eval, study, tune or train printed",
             folder=str(missing),
         )
+    if len(folders) > 1:
+        return comparison_page(folders, text=text)
     (folder,) = folders
+    if (folder / TUNE).is_file():
+        return tuning_page(folder, text=text)
+    settings = read_json(folder / SETTINGS)
+    if isinstance(settings, dict) and "train" in settings:
+        return training_page(folder, text=text)
     is_unfinished = (folder / SETTINGS).is_file() and read_json(folder / SUMMARY) is None
     return unfinished_page(folder, text=text) if is_unfinished else run_page(folder, text=text)

@@ -35,14 +35,15 @@ def run_page(folder: Path, *, text: bool) -> Page:
     return Page(kind="Run", title=run.title, lead=lead(run), sections=sections)
 
 
-def figure_sections(run: Run, name: str = "") -> list[Section]:
+def figure_sections(run: Run, name: str = "", number: int = 0) -> list[Section]:
     """Returns the sections with the figures of labels and of probabilities.
 
     Args:
         run: The run.
         name: Its name, if the page is about several runs.
+        number: Its number, if the page is about several runs.
     """
-    suffix, mark = (f" of {name}", f"-{name}") if name else ("", "")
+    suffix, mark = (f" of {name}", f"-{number}") if name else ("", "")
     labels: list[Block | None] = [*run_figures.label_blocks(run), run_figures.prediction_chart(run)]
     confidence = [run_figures.reliability_chart(run), run_figures.risk_coverage_chart(run), run_figures.samples_chart(run)]
     sections = [

@@ -39,13 +39,14 @@ def run_command(folder: Path, *, text: bool) -> str | None:
     return shlex.join(command_words("eval", recorded))
 
 
-def settings_section(folder: Path, *, text: bool, name: str = "") -> Section:
+def settings_section(folder: Path, *, text: bool, name: str = "", number: int = 0) -> Section:
     """Returns the settings of a run, its versions and hardware, the command that repeats it and a citation.
 
     Args:
         folder: The folder of the run.
         text: Whether the texts of prompts are shown.
         name: The name of the run, if the page is about several.
+        number: The number of the run, if the page is about several.
     """
     command = run_command(folder, text=text)
     blocks: list[Block] = [] if command is None else [Code(title="The command that evaluates it", text=command)]
@@ -55,7 +56,7 @@ def settings_section(folder: Path, *, text: bool, name: str = "") -> Section:
     blocks.append(Facts(facts=flat(settings, text=text)))
     blocks.append(Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"]))))
     suffix = f" of {name}" if name else ""
-    return Section(id=f"settings-{folder.name}", title=f"Settings and reproduction{suffix}", blocks=blocks)
+    return Section(id=f"settings-{number}" if number else "settings", title=f"Settings and reproduction{suffix}", blocks=blocks)
 
 
 def citation(version: str) -> str:

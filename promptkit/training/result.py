@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
+from promptkit.core.reporting import write_report
 from promptkit.display.notes import note_lines
 from promptkit.display.panels import Panel, stack_panels
 from promptkit.display.training_curve import training_panel
@@ -115,6 +117,22 @@ class TrainingResult:
     def plot(self) -> Figure:
         """Plots the loss of each step, and the loss and the main metric on dev rows."""
         return stack_panels([self.panel()], f"{self.rows['pool']} training rows, {self.rows['dev']} dev rows")
+
+    @check_arguments("TrainingResult.report")
+    def report(self, path: str | Path, *, text: bool = True) -> Path:
+        """Writes an HTML page with the losses, the evaluations on dev rows and learned image programs.
+
+        Args:
+            path: The file to write.
+            text: Whether the page contains the texts of prompts.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            MissingPackage: The package that draws charts is not installed.
+        """
+        return write_report(self.path, path, text=text)
 
     def to_json(self) -> dict[str, object]:
         """Returns the output of `promptkit train --json`."""

@@ -261,6 +261,7 @@ class Execution:
         score = metric_estimate(self._metric, scored[0].with_folds(self._rows.folds[: len(scored[0])])) if scored else None
         return Standing(
             name=candidate.name,
+            number=number,
             is_baseline=candidate.prompt is None,
             rows=len(scored[0]) if scored else 0,
             score=None if score is None else score.value,

@@ -51,7 +51,7 @@ def _comparison(result: TuningResult) -> list[str]:
 
 def explain(result: TuningResult, standings: Sequence[Standing]) -> str:
     """Returns the verdict, who was dropped when, the learning curve, the rows that nothing gets right, and the prompt."""
-    blocks = [verdict(result), _dropped(result, standings), _curve(result), _hard(result)]
+    blocks = [verdict(result), course_text(result, standings), curve_text(result), _hard(result)]
     if result.prompt:
         blocks.append(f"The prompt of the first row:\n\n{result.prompt}")
     if result.command:
@@ -65,8 +65,8 @@ def markdown(result: TuningResult, standings: Sequence[Standing], leaderboard: T
         f"# {result.task}: {result.recommended}",
         verdict(result).replace("\n", "  \n"),
         f"## Candidates\n\n{leaderboard.to_markdown()}",
-        f"## Course\n\n{_dropped(result, standings)}",
-        f"## More labels\n\n{_curve(result)}",
+        f"## Course\n\n{course_text(result, standings)}",
+        f"## More labels\n\n{curve_text(result)}",
         f"## Rows that no candidate predicts\n\n{_hard(result)}",
     ]
     if result.prompt:
@@ -77,7 +77,7 @@ def markdown(result: TuningResult, standings: Sequence[Standing], leaderboard: T
     return "\n\n".join(blocks) + "\n"
 
 
-def _dropped(result: TuningResult, standings: Sequence[Standing]) -> str:
+def course_text(result: TuningResult, standings: Sequence[Standing]) -> str:
     """Returns how many candidates were dropped after how many rows, and how the race ended."""
     counts = {
         rows: sum(each.dropped_at == rows for each in standings)
@@ -99,7 +99,7 @@ def _end(result: TuningResult) -> str:
     return f"The race ended when all {result.rows} rows were answered."
 
 
-def _curve(result: TuningResult) -> str:
+def curve_text(result: TuningResult) -> str:
     """Returns the learning curve in words."""
     points = result.curve
     if len(points) < 2:

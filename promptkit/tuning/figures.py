@@ -19,6 +19,8 @@ class Standing(_Frozen):
 
     name: str
     """The prompt and the alignment, such as `balanced, k=8 · linear`, or the baseline."""
+    number: int | None = None
+    """Its number in `race.jsonl`; None in folders of earlier versions."""
     is_baseline: bool
     rows: int
     """The number of rows that it answered."""

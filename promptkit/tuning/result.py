@@ -9,6 +9,7 @@ from pathlib import Path
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import RunError
 from promptkit.core.paths import expanded
+from promptkit.core.reporting import write_report
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate as Interval
 from promptkit.tuning.baseline_predictor import AnyPredictor, load_predictor
@@ -97,13 +98,24 @@ class Tuned:
         return explain(self.result, self.standings)
 
     @check_arguments("Tuned.report")
-    def report(self, path: str | Path) -> Path:
-        """Writes the leaderboard and the explanation as a Markdown file.
+    def report(self, path: str | Path, *, text: bool = True) -> Path:
+        """Writes an HTML page with the recommendation, the leaderboard and the course of the race.
+
+        A file named `.md` gets the leaderboard and the explanation as Markdown.
+
+        Args:
+            path: The file to write.
+            text: Whether the page contains the texts of rows and of the prompt.
 
         Returns:
             The path of the file.
+
+        Raises:
+            MissingPackage: The package that draws charts is not installed.
         """
         target = expanded(path)
+        if target.suffix != ".md":
+            return write_report(self.path, target, text=text)
         target.write_text(markdown(self.result, self.standings, self.leaderboard), encoding="utf-8")
         return target
 

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from promptkit.core.placement import centered
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.image.checks import check_share
 from promptkit.manipulate.image.learned import LearnedProgram
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from promptkit.core.model import ImageCard
 
 FRAME = "frame"
@@ -54,3 +58,16 @@ class Border(LearnedProgram):
 
     def _operation_settings(self) -> Mapping[str, str | float]:
         return {"share": self.share}
+
+    def pictures(self) -> Mapping[str, NDArray[np.floating]]:
+        """Returns the learned border around a gray square in the place of the image."""
+        if FRAME not in self.parameters:
+            return {}
+        frame = self.parameters[FRAME].numpy()
+        height, width = (int(side) for side in str(self.base["size"]).split("x"))
+        inner = centered((height, width), self.share)
+        outside = np.ones((height, width), bool)
+        outside[inner.top : inner.top + inner.height, inner.left : inner.left + inner.width] = False
+        canvas = np.full((len(frame), height, width), 0.5)
+        canvas[:, outside] = 1 / (1 + np.exp(-frame))
+        return {"the border, around a gray square in the place of the image": canvas}

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+DELTA = "delta"
+"""The parameter of a program that adds an image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedProgram(LearnedManipulation):
     """A learned operation on the pixels of an image."""
@@ -56,6 +60,17 @@ class LearnedProgram(LearnedManipulation):
     def _operation_settings(self) -> Mapping[str, str | float]:
         """Returns the settings of the operation; none by default."""
         return {}
+
+    def pictures(self) -> Mapping[str, NDArray[np.floating]]:
+        """Returns images of the trained parameters, by their descriptions; empty for a program that adds no pixels.
+
+        By default it is the parameter `delta`, if there is one, on gray and with a contrast that fills the range of values.
+        """
+        if DELTA not in self.parameters:
+            return {}
+        delta = self.parameters[DELTA].numpy()
+        highest = float(np.abs(delta).max())
+        return {f"added to every image, from {-highest:+.3f} to {highest:+.3f}": 0.5 + delta / (2 * (highest or 1.0))}
 
     def _placement_settings(self) -> Mapping[str, object]:
         return self._operation_settings()

@@ -21,12 +21,12 @@ import numpy as np
 from promptkit.core.errors import InputError
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.image.learned import LearnedProgram
+from promptkit.manipulate.image.learned import DELTA, LearnedProgram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DELTA, KERNEL = "delta", 3
+KERNEL = 3
 WIDTHS = (8, 16, 32, 64)
 """The number of features after each convolution but the last."""
 PATCHES = (1, 2, 4, 8, 16)

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.image.learned import LearnedProgram
-
-DELTA = "delta"
+from promptkit.manipulate.image.learned import DELTA, LearnedProgram
 
 
 @dataclass(frozen=True, slots=True)
