@@ -163,7 +163,9 @@ def _lines_spec(
 ) -> Spec:
     x_type = "ordinal" if ordinal else "quantitative"
     scale = {"domain": [0, 1]} if diagonal else {"zero": zero}
-    x_axis = _field("x", x_type, title=x, sort=None, **({"axis": {"labelAngle": 0}} if ordinal else {}))
+    whole = all(isinstance(value["x"], int) for value in values)
+    axis: Spec = {"labelAngle": 0} if ordinal else {"tickMinStep": 1} if whole else {}
+    x_axis = _field("x", x_type, title=x, sort=None, axis=axis)
     if diagonal:
         x_axis["scale"] = scale
     more = [name for name in values[0] if name not in ("x", "y", "series")] if values else []

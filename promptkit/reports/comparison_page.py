@@ -105,11 +105,8 @@ def _paired_sections(runs: Sequence[Run], names: Sequence[str]) -> list[Section]
         counts = Counter(outcome for outcome, _, _ in pairs)
         table = Table(
             title=f"Rows of {names[0]} and {name}",
-            columns=("", f"{name}: right", f"{name}: wrong"),
-            rows=(
-                (f"{names[0]}: right", counts[OUTCOMES[0]], counts[OUTCOMES[1]]),
-                (f"{names[0]}: wrong", counts[OUTCOMES[2]], counts[OUTCOMES[3]]),
-            ),
+            columns=(names[0], f"{name}: right", f"{name}: wrong"),
+            rows=(("right", counts[OUTCOMES[0]], counts[OUTCOMES[1]]), ("wrong", counts[OUTCOMES[2]], counts[OUTCOMES[3]])),
             names=1,
             caption="number of rows; the rows can be listed below: show flipped",
         )

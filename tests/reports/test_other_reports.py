@@ -24,7 +24,7 @@ from tests.reports.pages import evaluated, items, visible
 from tests.reports.test_browser import show_all, violations
 from tests.support.errors import refused
 from tests.support.heavy_packages import modules_after
-from tests.training.test_image_programs import CONFIG, model, task
+from tests.training.test_image_programs import CONFIG, LABELS, model, pictures
 from tests.tuning.test_tune import ROWS, tuning
 
 pytest.importorskip("vl_convert")
@@ -43,10 +43,10 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> pk.TrainingResult:
-    predictor = pk.Predictor(
-        model(), [pk.ImageProcessor(), pk.Watermark()], [pk.Classes(["left", "right"]), pk.labelmap.Full()]
-    )
-    return pk.train(predictor, task(), out=tmp_path_factory.mktemp("trained"), **CONFIG)
+    (images, labels), (test_images, test_labels) = pictures(range(200)), pictures(range(200, 240))
+    task = pk.image_task(images, labels, test_images=test_images, test_labels=test_labels, label_names=LABELS)
+    predictor = pk.Predictor(model(), [pk.ImageProcessor(), pk.Watermark()], [pk.Classes(LABELS), pk.labelmap.Full()])
+    return pk.train(predictor, task, out=tmp_path_factory.mktemp("trained"), **CONFIG)
 
 
 def test_two_runs_are_compared_row_by_row(runs: list[pk.Run], tmp_path: Path) -> None:
