@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate
 from promptkit.reports import charts
 from promptkit.reports.blocks import Block, Chart, Code, Facts, Notes, Page, Paragraph, Section, TableBlock
-from promptkit.reports.settings import citation, flat
+from promptkit.reports.settings import TEXT_OPTIONS, citation, flat
 from promptkit.runs.files import read_json
 from promptkit.tuning.explanation import course_text, curve_text, verdict
 from promptkit.tuning.figures import TuningResult
@@ -210,7 +211,8 @@ def _reproduction(settings: Mapping[str, object], result: TuningResult, *, text:
     blocks: list[Block] = []
     if text and result.prompt:
         blocks.append(Code(title="The prompt of the first row", text=result.prompt))
-    if result.command and (text or "--template" not in result.command):
+    has_text = any(word.strip("-") in TEXT_OPTIONS for word in shlex.split(result.command))
+    if result.command and (text or not has_text):
         blocks.append(Code(title="The command that tunes again", text=result.command))
     blocks.append(Facts(facts=flat(settings, text=text)))
     blocks.append(Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"]))))
