@@ -1,4 +1,7 @@
-"""Measures the seconds of `make eval`'s command until its first answered row, and until a finished run is read.
+"""Measures the seconds of `make eval`'s command until its first answered row, and until finished runs are read.
+
+The finished runs are that of this command, one of the image model, and one of a saved predictor. The heavy packages that are
+imported to read them are listed; there should be none.
 
 Beside them, the seconds of a plain transformers script that loads the same model and scores one prompt.
 """
@@ -14,7 +17,35 @@ import tempfile
 import time
 from pathlib import Path
 
+HEAVY = ("torch", "transformers", "sklearn", "scipy", "pandas", "datasets", "matplotlib")
+"""Packages whose import takes long."""
 COMMAND = ["eval", "sentiment", "--model", "demo", "--shots", "8", "--calibrate", "contextual,batch"]
+READ = {
+    "finished_run": COMMAND,
+    "finished_image_run": [
+        "eval",
+        "digits",
+        "--model",
+        "vision:demo",
+        "--labelmap",
+        "full",
+        "--per-class",
+        "4",
+        "--limit",
+        "50",
+    ],
+    "finished_run_of_a_predictor": ["eval", "sentiment", "--predictor", "PREDICTOR", "--limit", "50", "--allow-seen"],
+}
+"""Name -> the command whose finished run is read; PREDICTOR is the folder of a saved predictor."""
+IMPORTS = """
+import sys
+from promptkit.cli.main import main
+sys.argv = ["promptkit", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    print(*[name for name in {heavy} if name in sys.modules], file=sys.stderr)
+"""
 PLAIN = """
 import sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,6 +70,23 @@ def first_row(folder: Path) -> float:
     return seconds
 
 
+def imported(command: list[str]) -> list[str]:
+    """Returns the heavy packages that a command of promptkit imports."""
+    program = IMPORTS.format(heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True, text=True)
+    return done.stderr.splitlines()[-1].split()
+
+
+def save_predictor(folder: Path) -> None:
+    """Saves a predictor that shows demonstrations and is calibrated."""
+    import promptkit as pk
+
+    task = pk.task("sentiment")
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.Balanced(k=4))
+    aligners = [pk.Verbalizer(task.spec.labels), pk.calibrate.Contextual()]
+    pk.Predictor(pk.load("demo"), prompt, aligners).fit(task).save(folder)
+
+
 def seconds_of(*command: str) -> float:
     """Returns the seconds of a command of Python."""
     started = time.perf_counter()
@@ -55,15 +103,18 @@ def main() -> None:
     repeats = range(parser.parse_args().repeats)
     model = resolve("demo").location
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "runs")
-        finished = ["-m", "promptkit", *COMMAND, "--out", str(folder)]
-        seconds_of(*finished)
-        read = [seconds_of(*finished) for _ in repeats]
+        save_predictor(Path(scratch, "predictor"))
+        measured: dict[str, object] = {}
+        for name, words in READ.items():
+            command = [str(Path(scratch, "predictor")) if word == "PREDICTOR" else word for word in words]
+            command += ["--out", str(Path(scratch, "runs"))]
+            seconds_of("-m", "promptkit", *command)
+            measured[name] = min(seconds_of("-m", "promptkit", *command) for _ in repeats)
+            measured[f"{name}_imports"] = imported(command)
         first = [first_row(Path(scratch, f"first{number}")) for number in repeats]
         plain = [seconds_of("-c", PLAIN, model) for _ in repeats]
-    measured = {"finished_run": min(read), "first_row": min(first), "plain_transformers": min(plain)}
-    ratio = measured["first_row"] / measured["plain_transformers"]
-    print(json.dumps({**measured, "ratio": ratio, "load": os.getloadavg()[0]}, indent=1))
+    measured |= {"first_row": min(first), "plain_transformers": min(plain), "ratio": min(first) / min(plain)}
+    print(json.dumps({**measured, "load": os.getloadavg()[0]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 """Bootstrap resamples, drawn with the seed 0."""
+MOST_EXACT = 2_000
+"""The largest number of differing rows for which p is computed with integers, so that a run is read without importing scipy."""
 _Z = 1.959963984540054
 """The 97.5% quantile of the normal distribution."""
 
@@ -184,8 +186,13 @@ def mcnemar(won: int, lost: int) -> float:
         won: Rows that only the first classifier has right.
         lost: Rows that only the second classifier has right.
     """
-    if won + lost == 0:
-        return 1.0
-    from scipy.special import bdtr  # scipy.stats takes a long time to import
+    trials = won + lost
+    if trials > MOST_EXACT:
+        from scipy.special import bdtr  # scipy.stats takes a long time to import
 
-    return min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5)))
+        return min(1.0, 2 * float(bdtr(min(won, lost), trials, 0.5)))
+    term = total = 1  # the number of choices of i trials among all, and the sum of these numbers
+    for number in range(min(won, lost)):
+        term = term * (trials - number) // (number + 1)
+        total += term
+    return min(1.0, float(2 * total / 2**trials))

@@ -65,6 +65,7 @@ def test_the_run_of_a_saved_predictor_is_read_without_torch(predictor: Path) -> 
     words = ["eval", "task.yaml", "--predictor", "saved", "--limit", "4", "--allow-seen"]
     assert "torch" in modules_after(*words)
     assert modules_after(*words) == []
+    assert modules_after(*words, "--by-label", "--json") == []
     predictor.rename(predictor.with_name("moved"))
     moved = [word.replace("saved", "moved") for word in words]
     assert modules_after(*moved) == []

@@ -253,7 +253,7 @@ def test_commands_that_read_runs_import_neither_torch_nor_transformers(folder: P
         "--limit",
         "6",
     ]
-    assert modules_after(*command) == ["torch", "transformers"]
+    assert {"torch", "transformers"} <= {*modules_after(*command)}
     assert modules_after(*command) == []
     assert modules_after(*command, "--json") == []
     (made,) = Path("runs").iterdir()

