@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from promptkit.config.answer import PMI
@@ -59,6 +59,9 @@ class SpaceConfig(GridOptions):
 
     training: LearnedTraining = Field(default_factory=LearnedTraining)
     """How they are trained, such as {steps: 50, batch_size: 8}."""
+
+    proposed: NonNegativeInt = 0
+    """Number of instructions that the model proposes, each of which takes the place of the instruction of each prompt."""
 
     @model_validator(mode="before")
     @classmethod
@@ -126,8 +129,13 @@ class SpaceConfig(GridOptions):
         """Adds the prompt of a cell, and after it learned manipulations."""
         config = self._config(cell, builder.task, builder.seed, without).model_copy(update={"model": model.name})
         stages = build_stages(config, builder.task)
+        from promptkit.manipulate.compose import composed
+        from promptkit.manipulate.prompt import Prompt
+
         calibrations = self._calibrations(config)
         builder.add(model, stages.manipulations, reader=stages.reader, calibrations=calibrations)
+        if self.proposed and isinstance(first := composed(stages.manipulations), Prompt):
+            builder.add_proposed(model, first, self.proposed, reader=stages.reader, calibrations=calibrations)
         for learnable in self._learnables(builder) if not config.num_shots else []:
             builder.add_learned(
                 model,

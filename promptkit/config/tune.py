@@ -197,7 +197,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         space = self.build_space(task, rows, planned=True)
         names = {each.predictor.model.name for each in (*space.prompts, *space.learned)}
         sizes = {name: size_of(name, self.set) for name in names}
-        return make_plan(space, stratified(task, rows, self.seed), sizes, budgets)
+        return make_plan(space, stratified(task, rows, self.seed, apart=space.apart), sizes, budgets)
 
     def run(
         self,
@@ -236,7 +236,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         space = self.build_space(task, rows, models)
         first = space.prompts[0].predictor.model.name
         sizes = {} if models else {first: size_of(first, self.set)}
-        make_plan(space, stratified(task, rows, self.seed), sizes, budgets, most=1).check_budgets()
+        make_plan(space, stratified(task, rows, self.seed, apart=space.apart), sizes, budgets, most=1).check_budgets()
         tuning = Tuning(
             task=task,
             rows=rows,

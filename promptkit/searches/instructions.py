@@ -20,7 +20,6 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.fingerprints import Fingerprint
 from promptkit.core.output_reader import OutputReader
 from promptkit.core.paths import OUT
-from promptkit.core.variables import LABEL
 from promptkit.display.progress import Progress
 from promptkit.evaluation.metric_checks import requested_metrics
 from promptkit.manipulate.instructions import statements
@@ -32,7 +31,7 @@ from promptkit.models.support import check_supports
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.optimism import corrected_metric
-from promptkit.searches.proposals import Proposer
+from promptkit.searches.proposals import Proposer, formatted_pairs
 from promptkit.searches.result import SearchResult
 from promptkit.searches.scorer import InstructionScorer, as_shares
 from promptkit.tasks.sampling import by_hash, check_limit
@@ -250,13 +249,7 @@ def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    shared, template = predictor.reader.template_values(), prompt.resolved_template
-    pairs = {}
-    for row in _pool_rows(task, split):
-        inputs = {**shared, **row.texts}
-        words = predictor.reader.demonstrated(row)
-        answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in words]
-        pairs[row.id] = "".join([template.render("input", inputs), *answers])
+    pairs = formatted_pairs(prompt, predictor.reader, _pool_rows(task, split))
     if not pairs:
         raise task.no_rows_error("to propose an instruction from", "pool")
     ask = CachedModel(predictor.model, cache)

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 
 from promptkit.core.caller import setting
 from promptkit.core.errors import Unsupported
+from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import DEFAULT_CHAT, ChatOptions, text_card
+from promptkit.core.output_reader import OutputReader
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 from promptkit.core.seeding import hash_rank
 from promptkit.core.thinking import without_thoughts
+from promptkit.core.variables import LABEL
 from promptkit.inputs.text.chat import chat
 from promptkit.inputs.text.encoding import closed, encode, framed
+from promptkit.manipulate.prompt import Prompt
 
 PAIRS = 5
 """Number of input-output pairs in a prompt."""
@@ -72,8 +76,12 @@ class Proposer:
         Returns:
             The usable instructions, at most `count`; they may repeat.
         """
+        return self._propose(self.pair_requests(count))
+
+    def pair_requests(self, count: int) -> list[Request]:
+        """Returns the requests of `from_pairs`."""
         numbers = range(-(-count // SAMPLES))
-        return self._propose([_APE.format(pairs=self._draw_pairs(f"ape {number}")) for number in numbers], count)
+        return self._requests([_APE.format(pairs=self._draw_pairs(f"ape {number}")) for number in numbers], count)
 
     def from_history(self, shares: Mapping[str, float], count: int, step: int) -> list[str]:
         """Proposes instructions from scored instructions (OPRO).
@@ -88,16 +96,19 @@ class Proposer:
         """
         best = sorted(shares, key=lambda text: shares[text])[-SHOWN:]
         tried = "".join(f"Instruction: {text}\nScore: {round(100 * shares[text])}\n\n" for text in best)
-        return self._propose([_OPRO.format(tried=tried, pairs=self._draw_pairs(f"opro {step}"))], count)
+        return self._propose(self._requests([_OPRO.format(tried=tried, pairs=self._draw_pairs(f"opro {step}"))], count))
 
     def _draw_pairs(self, purpose: str) -> str:
         ids = sorted(self.pairs, key=lambda row: hash_rank(self.seed, purpose, row))[:PAIRS]
         return "\n\n".join(self.pairs[row].strip() for row in ids)
 
-    def _propose(self, prompts: Sequence[str], count: int) -> list[str]:
-        """Generates `count` texts, divided among the prompts, and returns the usable instructions."""
+    def _requests(self, prompts: Sequence[str], count: int) -> list[Request]:
+        """Returns requests for `count` texts, divided among the prompts."""
         share, remainder = divmod(count, len(prompts))
-        requests = [self._request(prompt, share + (number < remainder)) for number, prompt in enumerate(prompts)]
+        return [self._request(prompt, share + (number < remainder)) for number, prompt in enumerate(prompts)]
+
+    def _propose(self, requests: Sequence[Request]) -> list[str]:
+        """Generates texts, and returns the usable instructions."""
         instructions = []
         for output in self.ask(requests):
             assert isinstance(output, GenerateOutput)
@@ -122,6 +133,23 @@ class Proposer:
                 turns=("user",),
             )
         return encode(pieces, tokenizer)
+
+
+def formatted_pairs(prompt: Prompt, reader: OutputReader, rows: Sequence[LabeledExample]) -> dict[str, str]:
+    """Returns each row by its id, with its answer, as a demonstration of a prompt shows it.
+
+    Args:
+        prompt: The prompt.
+        reader: How answers are read.
+        rows: The rows.
+    """
+    shared, template = reader.template_values(), prompt.resolved_template
+    pairs = {}
+    for row in rows:
+        inputs = {**shared, **row.texts}
+        answers = [template.render("target", {**inputs, **row.rationale, LABEL: word}) for word in reader.demonstrated(row)]
+        pairs[row.id] = "".join([template.render("input", inputs), *answers])
+    return pairs
 
 
 def extract_instruction(generation: Generation) -> str | None:

@@ -62,6 +62,8 @@ class Meter:
     clock: Callable[[], float] = time.perf_counter
     spent: dict[int, Spent] = field(default_factory=dict)
     """Number of a prompt -> what it has cost."""
+    proposals: Spent = field(default_factory=Spent)
+    """What the proposals of instructions have cost."""
     _started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,7 @@ class Meter:
 
     def total(self, unit: Unit) -> float:
         """What has been spent so far, in one unit."""
-        return self.seconds if unit == "seconds" else sum(each.total(unit) for each in self.spent.values())
+        return self.seconds if unit == "seconds" else sum(each.total(unit) for each in (*self.spent.values(), self.proposals))
 
     def share(self) -> float:
         """The largest share of a budget that is spent."""

@@ -25,6 +25,8 @@ class PromptCandidate:
     nothing."""
     training: TrainingConfig | None = None
     """How its learned manipulations are trained in each fold before it answers; None if it has none."""
+    proposed: int | None = None
+    """Which of the instructions that the model proposes takes the place of its own one; None if none does."""
 
     def name_of(self, chain: Chain) -> str:
         """Returns the name of the candidate with an alignment, such as `balanced, k=8 · linear`."""

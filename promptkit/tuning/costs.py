@@ -33,7 +33,9 @@ from promptkit.models.batching import make_plan, tree_of
 from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.planned import Size
 from promptkit.models.registry import load
+from promptkit.searches.proposals import MAX_TOKENS
 from promptkit.tasks.task import Task
+from promptkit.tuning.budget import Unit
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
 from promptkit.tuning.training import counted, most_rows
@@ -50,6 +52,23 @@ NO_LIMIT = 1 << 40
 """The tokens of a batch, so that a plan has one batch for each shared prefix."""
 READ = Read()
 """A request for nothing, by which the tokens of a prompt are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """What answers cost."""
+
+    requests: int
+    tokens: int
+    """The tokens of the prompts, each counted once and completely."""
+    computed: int
+    """The tokens that are computed; a prefix that prompts share is computed once for each fold and block."""
+    seconds: float | None
+    """The predicted time; None if the size of the model is not known."""
+
+    def of(self, unit: Unit) -> float | None:
+        """Returns the amount in a unit; None for seconds that cannot be predicted."""
+        return {"requests": self.requests, "tokens": self.tokens, "seconds": self.seconds}[unit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +130,17 @@ def prompt_cost(prompt: PromptCandidate, rows: TuningRows) -> PromptCost:
     embedded = _embedded_tokens(prompt, rows)
     answered = sum(each.rows for each in samples)
     training = 0 if prompt.training is None else sum(map(counted, most_rows(prompt, rows)))
+    instruction = 0 if prompt.proposed is None else MAX_TOKENS
     learned = sum(modifier.context_tokens for modifier in prompt.predictor.manipulate.modifiers) if training else 0
     return PromptCost(
         requests_per_row=sum(len(each.of_rows) for each in samples) / answered,
         further_requests=max(len(each.further) for each in samples),
-        tokens_per_row=sum(each.prompt_tokens for each in samples) / answered + learned,
+        tokens_per_row=sum(each.prompt_tokens for each in samples) / answered + learned + instruction,
         computed_per_row=sum(each.computed for each in samples) / answered,
-        computed_per_call=mean(each.shared for each in samples),
+        computed_per_call=mean(each.shared for each in samples) + instruction,
         further_tokens=mean(sum(map(_computed, each.further)) for each in samples),
-        setup_requests=len(rows) if embedded else 0,
-        setup_tokens=embedded * len(rows),
+        setup_requests=len(rows.labeled) if embedded else 0,
+        setup_tokens=embedded * len(rows.labeled),
         training_requests=training,
     )
 

@@ -31,6 +31,7 @@ from promptkit.tuning.figures import Standing, TuningResult, best_first
 from promptkit.tuning.folder import PREDICTOR, TuningFolder
 from promptkit.tuning.folds import stratified
 from promptkit.tuning.learned import FoldTraining
+from promptkit.tuning.proposed_space import PROPOSED, propose, spent_on, with_instructions
 from promptkit.tuning.race import Course, RaceSettings, Stage, StageRecord, race
 from promptkit.tuning.scoring import RACED, scores_of
 from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
@@ -51,7 +52,7 @@ class Execution:
 
     def __init__(self, tuning: Tuning, folder: TuningFolder, cache: ScoreCache | None, progress: Progress) -> None:
         self._tuning, self._folder, self._cache, self._progress = tuning, folder, cache, progress
-        self._rows = stratified(tuning.task, tuning.rows, tuning.seed)
+        self._rows = stratified(tuning.task, tuning.rows, tuning.seed, apart=tuning.space.apart)
         self._last = TuningProgress(rows=0, of=len(self._rows), prompts=0, leaders=(), share=0.0)
         self._reader = tuning.space.prompts[0].predictor.reader
         self._baselines = baseline_predictions(tuning.space.baselines, self._rows, self._reader)
@@ -59,6 +60,8 @@ class Execution:
         self._direction = Direction(self._metric.higher_is_better)
         self._settings = RaceSettings(metric=RACED.get(self._metric.name, self._metric.name))
         self._meter = Meter(budgets=tuning.budgets, before=folder.seconds())
+        self._propose()
+        tuning = self._tuning
         self._stopwatch = Stopwatch(meter=self._meter, rows=self._rows)
         self._contest = Contest(
             tuning.space, self._baselines, self._rows, self._metric, self._settings, self._meter, cache, self._training
@@ -72,6 +75,17 @@ class Execution:
             enter=self._contest.enter_learned,
             record=lambda name, reason: folder.append({"left_out": name, "reason": reason}),
         )
+
+    def _propose(self) -> None:
+        """Sets the instructions that models propose: those that are recorded, or new ones."""
+        if not any(each.proposed is not None for each in self._tuning.space.prompts):
+            return
+        lines = self._folder.lines()
+        if not lines:
+            lines = [propose(self._tuning.space, self._rows, self._cache)]
+            self._folder.append(lines[0])
+        self._meter.proposals = spent_on(lines[0])
+        self._tuning = replace(self._tuning, space=with_instructions(self._tuning.space, lines[0]))
 
     def _training(self, number: int) -> FoldTraining:
         """Returns what trains a learned prompt in each fold."""
@@ -115,7 +129,8 @@ class Execution:
 
     def _start(self) -> list[Stage]:
         """Enters the candidates, and returns the stages of an interrupted race, whose answers are repeated."""
-        lines, seconds = self._folder.lines(), self._folder.prompt_seconds()
+        lines = [line for line in self._folder.lines() if PROPOSED not in line]
+        seconds = self._folder.prompt_seconds()
         if not lines:
             tried = self._contest.try_prompts(self._report_prompt)
             tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
@@ -217,7 +232,7 @@ class Execution:
             baseline=self._tuning.space.baselines[candidate.place],
             labels=self._tuning.task.labels,
             columns=Columns.of_task(self._rows.task_of_all()),
-            fitted_on_rows=self._rows.rows,
+            fitted_on_rows=self._rows.labeled,
         )
 
     def _save(self, predictor: AnyPredictor) -> None:

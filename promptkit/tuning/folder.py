@@ -1,8 +1,8 @@
 """The folder of a tuning run: `OUT/TASK-<hash of settings>`.
 
 tune.json           the settings; when tuning is finished, also the result and the hashes of the other files
-race.jsonl          the prompts that were tried, and one line for each block of rows, written before the next block is asked; a
-                    learned prompt that is left out has a line, too
+race.jsonl          the instructions that models proposed, the prompts that were tried, and one line for each block of rows,
+                    written before the next block is asked; a learned prompt that is left out has a line, too
 leaderboard.jsonl   one line for each candidate, best first
 predictor/          the chosen predictor, which `promptkit predict` reads
 learned/            what was trained in each fold, see `promptkit.tuning.learned`

@@ -34,6 +34,13 @@ class TuningRows:
     """The number of each row's fold, from 1."""
     of: int
     """The number of folds."""
+    apart: tuple[LabeledExample, ...] = field(default=(), repr=False)
+    """Rows that are never answered, because instructions are proposed from them. They are available in every fold."""
+
+    @property
+    def labeled(self) -> tuple[LabeledExample, ...]:
+        """All labeled rows: those that are answered, then those that are not."""
+        return (*self.rows, *self.apart)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,24 +65,29 @@ class TuningRows:
             of=self.of,
             split=self.task.spec.split,
             rows=tuple(row for row, held_out in pairs if held_out),
-            others=tuple(row for row, held_out in pairs if not held_out),
+            others=(*(row for row, held_out in pairs if not held_out), *self.apart),
             division=EVERYTHING,
         )
         return replace(self.task, held_out=fold, division=EVERYTHING)
 
 
-def stratified(task: Task, rows: Sequence[LabeledExample], seed: int = 0) -> TuningRows:
+def stratified(
+    task: Task, rows: Sequence[LabeledExample], seed: int = 0, *, apart: Sequence[LabeledExample] = ()
+) -> TuningRows:
     """Divides labeled rows into folds.
 
     Args:
         task: The task of the rows.
         rows: The rows.
         seed: Seed of the order of the rows, by which they are dealt to the folds.
+        apart: Those of the rows that are not answered.
 
     Raises:
         TaskError: Fewer than 2 rows differ.
     """
-    ordered = sorted(rows, key=lambda row: hash_rank(seed, "tune", row.content.digest(row.choices), row.id))
+    ids = {row.id for row in apart}
+    answered = [row for row in rows if row.id not in ids]
+    ordered = sorted(answered, key=lambda row: hash_rank(seed, "tune", row.content.digest(row.choices), row.id))
     groups: dict[object, list[LabeledExample]] = defaultdict(list)
     for row in ordered:
         groups[row.content].append(row)
@@ -97,4 +109,5 @@ def stratified(task: Task, rows: Sequence[LabeledExample], seed: int = 0) -> Tun
         fold_of[content] = min(sizes, key=lambda number: (labels[label][number], sizes[number], number))
         labels[label][fold_of[content]] += len(group)
         sizes[fold_of[content]] += len(group)
-    return TuningRows(task=task, rows=tuple(ordered), folds=tuple(fold_of[row.content] for row in ordered), of=of)
+    folds = tuple(fold_of[row.content] for row in ordered)
+    return TuningRows(task=task, rows=tuple(ordered), folds=folds, of=of, apart=tuple(apart))

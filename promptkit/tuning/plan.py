@@ -13,8 +13,9 @@ from promptkit.display.table import Entry, Table
 from promptkit.models.planned import Size
 from promptkit.tuning.budget import Budget, Unit
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.costs import BLOCK, PromptCost, predicted_seconds, prompt_cost
+from promptkit.tuning.costs import BLOCK, Amounts, PromptCost, predicted_seconds, prompt_cost
 from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.proposals import proposals_of
 from promptkit.tuning.space import Space
 
 CAPTION = (
@@ -23,23 +24,6 @@ CAPTION = (
 )
 TOLERANCE: Mapping[Unit, float] = {"requests": 1.0, "tokens": 1.1, "seconds": 3.0}
 """How many times larger than a budget a prediction must be for the budget to be refused; a time is predicted only roughly."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amounts:
-    """What answers cost."""
-
-    requests: int
-    tokens: int
-    """The tokens of the prompts, each counted once and completely."""
-    computed: int
-    """The tokens that are computed; a prefix that prompts share is computed once for each fold and block."""
-    seconds: float | None
-    """The predicted time; None if the size of the model is not known."""
-
-    def of(self, unit: Unit) -> float | None:
-        """Returns the amount in a unit; None for seconds that cannot be predicted."""
-        return {"requests": self.requests, "tokens": self.tokens, "seconds": self.seconds}[unit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +58,8 @@ class Plan:
     """The prompts, cheapest first."""
     learned: tuple[PlannedPrompt, ...]
     """The prompts that are trained in each fold."""
+    proposals: tuple[Amounts, ...]
+    """What the proposals of instructions cost, before the first row is answered."""
     budgets: tuple[Budget, ...]
     """The limits."""
     notes: tuple[str, ...]
@@ -90,8 +76,8 @@ class Plan:
         return len(self.baselines) + sum(len(each.prompt.chains) for each in self.prompts)
 
     def total(self, rows: int) -> Amounts:
-        """Returns what the answers of all prompts to rows cost."""
-        each = [prompt.amounts(rows, self.folds) for prompt in self.prompts]
+        """Returns what the answers of all prompts to rows cost, and the proposals of instructions."""
+        each = [*(prompt.amounts(rows, self.folds) for prompt in self.prompts), *self.proposals]
         seconds = [amounts.seconds for amounts in each if amounts.seconds is not None]
         return Amounts(
             requests=sum(amounts.requests for amounts in each),
@@ -129,6 +115,7 @@ class Plan:
         """Returns a row for each prompt, then the sums."""
         rows = [_row(each.prompt, each.amounts(self.rows, self.folds)) for each in self.prompts]
         learned = [_row(each.prompt, each.amounts(self.rows, self.folds), "trained: ") for each in self.learned]
+        proposals = [("instructions are proposed", 0, *_entries(each)) for each in self.proposals]
         alignments = self.candidates - len(self.baselines)
         sums = [
             ("all prompts", alignments, *_entries(self.total(self.rows))),
@@ -137,7 +124,7 @@ class Plan:
         return Table(
             title=f"{self.task} · {self.rows} labeled rows · {self.folds} folds · {self.candidates} candidates",
             columns=("prompt", "alignments", "requests", "tokens", "computed", "seconds"),
-            rows=(*rows, *sums, *learned),
+            rows=(*rows, *proposals, *sums, *learned),
             names=1,
             caption=f"baselines: {', '.join(self.baselines)}. {CAPTION}",
         )
@@ -163,6 +150,7 @@ class Plan:
             "baselines": list(self.baselines),
             "prompts": listed(self.prompts),
             "learned": listed(self.learned),
+            "proposals": [asdict(each) for each in self.proposals],
             "all_rows": asdict(self.total(self.rows)),
             "first_block": {"rows": self.first_block, **asdict(self.total(self.first_block))},
             "budgets": [{"amount": budget.amount, "unit": budget.unit} for budget in self.budgets],
@@ -205,6 +193,9 @@ def make_plan(
         baselines=tuple(each.name for each in space.baselines),
         prompts=tuple(map(planned, space.prompts[:most])),
         learned=tuple(map(planned, space.learned)) if most is None else (),
+        proposals=tuple(
+            each.amounts(rows.apart, space.seed, sizes.get(each.predictor.model.name)) for each in proposals_of(space.prompts)
+        ),
         budgets=tuple(budgets),
         notes=space.notes,
     )

@@ -26,6 +26,10 @@ class Space:
     """The baselines, which send no request to a language model."""
     learned: tuple[PromptCandidate, ...] = ()
     """Prompts with learned manipulations, which are trained in each fold if the budget suffices; each has its `training`."""
+    apart: tuple[LabeledExample, ...] = ()
+    """The rows that instructions are proposed from, and that are not answered."""
+    seed: int = 0
+    """The seed of proposed instructions."""
     notes: tuple[str, ...] = ()
     """What is left out, and why."""
 
@@ -89,4 +93,11 @@ def built(builder: SpaceBuilder) -> Space:
     Raises:
         InputError: There is no prompt (`empty-space`).
     """
-    return Space(prompts=builder.prompts, learned=builder.learned, baselines=builder.baselines, notes=builder.notes)
+    return Space(
+        prompts=builder.prompts,
+        learned=builder.learned,
+        baselines=builder.baselines,
+        apart=builder.apart,
+        seed=builder.seed,
+        notes=builder.notes,
+    )

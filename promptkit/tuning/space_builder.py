@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from promptkit.align.chain import Chain, reader_for
 from promptkit.classical.baseline import Baseline
 from promptkit.core.calibration import Calibration
 from promptkit.core.caller import by_caller
-from promptkit.core.errors import InputError, PromptkitError, TrainingError
+from promptkit.core.errors import InputError, PromptkitError, TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Model
@@ -19,6 +19,7 @@ from promptkit.core.registry import spelling
 from promptkit.manipulate.compose import Manipulations, composed, without_modifiers
 from promptkit.manipulate.prompt import Prompt
 from promptkit.predictor.predictor import Predictor
+from promptkit.searches.proposals import PAIRS
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
 from promptkit.tuning.alignments import Answered, default_alignments, suitable_chains
@@ -26,6 +27,7 @@ from promptkit.tuning.baselines import EncoderRegression, encoder_at_hand, encod
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import stratified
 from promptkit.tuning.names import prompt_names
+from promptkit.tuning.proposals import proposals_of, set_apart
 from promptkit.tuning.rows import training_part
 from promptkit.tuning.training import too_few_rows, trained_predictor
 
@@ -37,6 +39,7 @@ class _Added:
     predictor: Predictor
     chains: tuple[Chain, ...]
     training: TrainingConfig | None
+    proposed: int | None
 
     def asks_the_same(self, other: _Added) -> bool:
         """Whether it sends the same requests as another one, as prompts without demonstrations do with any selector."""
@@ -80,6 +83,7 @@ class SpaceBuilder:
         reader: OutputReader | None = None,
         calibrations: Iterable[Calibration] | None = None,
         training: TrainingConfig | None = None,
+        proposed: int | None = None,
     ) -> None:
         """Adds a prompt.
 
@@ -89,6 +93,7 @@ class SpaceBuilder:
             reader: The first aligner; by default that of the task.
             calibrations: The alignments to try; by default all that need nothing but the answers.
             training: How its learned manipulations are trained.
+            proposed: Which of the instructions that the model proposes it will have.
 
         Raises:
             InputError: A given alignment cannot be fitted on the answers (`alignment-left-out`).
@@ -113,7 +118,7 @@ class SpaceBuilder:
             self.note(f"no alignment of the answers of {model.name} can be fitted on {len(self.rows)} rows")
             return
         predictor = Predictor(model, manipulate, [own, *chains[0].calibrations])
-        added = _Added(predictor=predictor, chains=chains, training=training)
+        added = _Added(predictor=predictor, chains=chains, training=training, proposed=proposed)
         if not any(added.asks_the_same(each) for each in self._added):
             self._added.append(added)
 
@@ -148,6 +153,46 @@ class SpaceBuilder:
         except PromptkitError as error:  # for another modality, or an intervention that the engine does not apply
             names = " + ".join(map(spelling, composed(manipulate).modifiers))
             self.note(f"left out: {names}. {error}")
+
+    def add_proposed(
+        self,
+        model: Model,
+        prompt: Prompt,
+        count: int,
+        *,
+        reader: OutputReader | None = None,
+        calibrations: Iterable[Calibration] | None = None,
+    ) -> None:
+        """Adds a prompt several times, with instructions that the model proposes before the race; or a note if it cannot.
+
+        Args:
+            model: The model.
+            prompt: The prompt, whose instruction is replaced.
+            count: The number of instructions.
+            reader: As for `add`.
+            calibrations: As for `add`.
+        """
+        apart, before = set_apart(self.rows, self.seed), len(self._added)
+        if "Generate" not in model.capabilities:
+            self.note(f"left out: proposed instructions. {model.name} generates no texts")
+        elif len(apart) < PAIRS:
+            self.note("left out: proposed instructions. There are too few labeled rows to set some apart")
+        else:
+            for number in range(count):
+                named = replace(prompt, instruction=f"proposed by the model, {number + 1}")
+                self.add(model, named, reader=reader, calibrations=calibrations, proposed=number)
+            try:
+                for each in proposals_of(self.prompts):
+                    each.amounts(apart, self.seed, None)
+            except Unsupported as error:
+                self.note(f"left out: proposed instructions. {error}")
+                del self._added[before:]
+
+    @property
+    def apart(self) -> tuple[LabeledExample, ...]:
+        """The rows that instructions are proposed from; none if none are."""
+        is_proposed = any(each.proposed is not None for each in self._added)
+        return tuple(set_apart(self.rows, self.seed)) if is_proposed else ()
 
     def can_train(self, model: Model) -> bool:
         """Returns whether a model provides gradients, and adds a note if it does not."""
@@ -205,13 +250,16 @@ class SpaceBuilder:
             f"left out: {', '.join(names)}{_of_prompts(max(names.values()), count)}. {reason}"
             for reason, names in self._left_out.items()
         ]
-        return (*dict.fromkeys(self._notes), *alignments)
+        apart = [f"{len(self.apart)} rows are not answered, because instructions are proposed from them"] if self.apart else []
+        return (*dict.fromkeys(self._notes), *alignments, *apart)
 
     @staticmethod
     def _named(added: Sequence[_Added]) -> tuple[PromptCandidate, ...]:
         names = prompt_names([each.predictor for each in added])
         return tuple(
-            PromptCandidate(name=name, predictor=each.predictor, chains=each.chains, training=each.training)
+            PromptCandidate(
+                name=name, predictor=each.predictor, chains=each.chains, training=each.training, proposed=each.proposed
+            )
             for name, each in zip(names, added, strict=True)
         )
 
