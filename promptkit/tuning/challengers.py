@@ -93,6 +93,8 @@ class Challengers:
     stopwatch: Stopwatch
     enter: Callable[[int], Sequence[int]]
     """Trains a learned prompt, lets it answer all rows, and returns the numbers of its candidates."""
+    discard: Callable[[int], None]
+    """Deletes what was trained of a learned prompt that is left out."""
     record: Callable[[str, str], None]
     """Records that a learned prompt is left out, and why."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -115,6 +117,7 @@ class Challengers:
                     reason = f"Its training would take another {Budget(error.seconds)}, and the budget does not suffice for it"
                 except UNTRAINABLE as error:
                     reason = str(error)
+            self.discard(number)
             self.record(prompt.name, reason)
             self.left_out[prompt.name] = reason
         return ()

@@ -73,6 +73,7 @@ class Execution:
             meter=self._meter,
             stopwatch=self._stopwatch,
             enter=self._contest.enter_learned,
+            discard=lambda number: self._training(number).discard(),
             record=lambda name, reason: folder.append({"left_out": name, "reason": reason}),
         )
 
@@ -120,12 +121,12 @@ class Execution:
                 record=record,
                 challenge=self._challengers,
             )
+            self._finish(course)
         except KeyboardInterrupt:
             leaders = [stage.leader for stage in stages if not self._contest.is_learned(stage.leader)]
             if leaders:  # a learned prompt would have to be trained on all rows first
                 self._save(self._predictor(leaders[-1]))
             raise
-        self._finish(course)
 
     def _start(self) -> list[Stage]:
         """Enters the candidates, and returns the stages of an interrupted race, whose answers are repeated."""

@@ -77,6 +77,11 @@ class FoldTraining:
             self._predictors[fold] = self._loaded(path)
         return self._predictors[fold]
 
+    def discard(self) -> None:
+        """Deletes what was trained so far."""
+        for path in (self._training, self._path):
+            shutil.rmtree(path, ignore_errors=True)
+
     def _train(self, fold: int, path: Path) -> None:
         """Trains, and saves what is trained."""
         predictor, config = trained_predictor(self._prompt), self._prompt.training

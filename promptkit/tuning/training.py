@@ -20,6 +20,8 @@ from promptkit.training.optimizers import HotFlip
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
 
+PREFERRED = "blm+"
+"""The label map that programs for images are trained with, if it is tried."""
 BACKWARD = 3
 """The number of requests that a row in a training step counts as."""
 
@@ -36,7 +38,7 @@ def trained_predictor(prompt: PromptCandidate) -> Predictor | None:
     predictor = prompt.predictor
     if predictor.chain.calibration is None:
         return predictor
-    for chain in prompt.chains:
+    for chain in sorted(prompt.chains, key=lambda chain: chain.name != PREFERRED):
         if isinstance(chain.calibration, TrainableMap):
             found = predictor.with_stages(predictor.manipulate, chain, predictor.columns)
             try:

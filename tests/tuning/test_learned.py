@@ -196,6 +196,40 @@ def test_the_predictor_of_a_learned_prompt_is_trained_on_all_rows(task: Task, mo
     assert len(parts) == 5 + ("soft" in found.result.winner)
 
 
+def test_a_learned_predictor_is_saved_with_what_was_trained_on_all_rows(task: Task, model: Model, tmp_path: Path) -> None:
+    rows, prompt = stratified(task, labeled_rows(task)), learned_prompt(task, model)
+    answers = PromptAnswers(prompt.predictor, prompt.chains, rows, None, training=fold_training(rows, model, tmp_path))
+    answers.answer(len(rows))
+    new = [{"text": "a dull film"}, {"text": "liked it"}]
+    for number, chain in enumerate(prompt.chains):
+        predictor = answers.fitted(chain)
+        assert predictor.fitted_on == {row.content for row in rows.rows}
+        loaded = pk.Predictor.load(predictor.save(tmp_path / f"saved-{number}"))
+        assert np.array_equal(predictor.predict_proba(new), loaded.predict_proba(new))
+
+
+def test_programs_for_images_are_trained_with_a_label_map(tmp_path: Path) -> None:
+    images = pk.task("digits")
+    rows = stratified(images, labeled_rows(images, limit=40))
+    builder = SpaceBuilder(images, rows.rows, 0)
+    training = replace(TRAINING, steps=2)
+    builder.add_learned(pk.load("vision:demo"), [pk.ImageProcessor(), pk.Watermark()], training=training)
+    (prompt,) = builder.learned
+    predictor = trained_predictor(prompt)
+    assert predictor is not None
+    assert predictor.name == "blm+"
+    answers = PromptAnswers(
+        prompt.predictor,
+        prompt.chains,
+        rows,
+        None,
+        training=FoldTraining(prompt, 1, rows, tmp_path, cache=False, watch=unwatched),
+    )
+    answers.answer(len(rows))
+    answers.fitted(prompt.chains[0])
+    assert answers.requests == prompt_cost(prompt, rows).requests(len(rows), rows.of)
+
+
 class Killed(BaseException):
     """Ends a process at once: no handler of exceptions catches it."""
 
@@ -250,6 +284,7 @@ def test_a_prompt_whose_training_fails_is_left_out(
     monkeypatch.setattr(learned, "train_manipulations", failing)
     found = tune_space(tuning(task, model), out=tmp_path, cache=False)
     assert any("left out: soft:length=2. The loss is not finite" in note for note in found.result.notes)
+    assert not {"learned", "training"} & {path.name for path in found.path.iterdir() if any(path.glob("*"))}
 
 
 def test_training_that_would_take_too_long_is_stopped(task: Task, model: Model) -> None:
