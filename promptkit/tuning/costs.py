@@ -181,7 +181,7 @@ def _sample(prompt: PromptCandidate, rows: TuningRows, fold: int) -> _Sample:
     reads = range(len(planned.read_plan.rows))
     ids = {query.id for query in sent}.union(row_read_id(number, query.id) for number in reads for query in sent)
     pairs = [*zip(planned.queries, planned.requests, strict=True)]
-    of_rows = [request for query, request in pairs if query.id in ids]
+    of_rows = [*dict.fromkeys(request for query, request in pairs if query.id in ids)]  # equal ones are sent once
     shared, computed = _shared_and_computed(of_rows)
     return _Sample(
         rows=len(chosen),
