@@ -19,6 +19,7 @@ from promptkit.display.terminal import print_wide
 if TYPE_CHECKING:
     from promptkit.runs.run import Run
     from promptkit.runs.shard_run import ShardRun
+    from promptkit.tasks.task import Task
 
 
 @opts.expand_options
@@ -40,7 +41,7 @@ def eval_(
     from promptkit.runs.shard_run import ShardRun
 
     config.check_seeds(shard=shard, plot=plot)
-    _check_by_label(config, shard, by_label=by_label)
+    task = _check_by_label(config, shard, by_label=by_label)
     if config.seeds is not None:
         _eval_seeds(config, out, cache=not no_cache, as_json=as_json)
         return
@@ -50,7 +51,7 @@ def eval_(
     run: Run | ShardRun
     with exit_on_interrupt(), Bar(hidden=as_json) as bar:
         if part is None:
-            run = config.run(out=out, cache=not no_cache, progress=bar)
+            run = config.run(task=task, out=out, cache=not no_cache, progress=bar)
         else:
             run = config.run_shard(part, out=out, cache=not no_cache, progress=bar)
     if plot is not None and isinstance(run, Run):
@@ -74,8 +75,11 @@ def _print_labels(run: Run, *, by_label: bool) -> None:
             print_wide(table.rich())
 
 
-def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) -> None:
-    """Refuses the figures of each label for several runs, and for answers without shared labels, before anything is evaluated."""
+def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) -> Task | None:
+    """Refuses the figures of each label for several runs, and for answers without shared labels, before anything is evaluated.
+
+    Returns the task, if it was loaded for that.
+    """
     from promptkit.core.errors import InputError
 
     given = [f"--shard {shard}"] * (shard is not None) + [f"--seeds {config.seeds}"] * (config.seeds is not None)
@@ -87,12 +91,14 @@ def _check_by_label(config: EvalConfig, shard: str | None, *, by_label: bool) ->
             hint="Leave one of them out",
             options=("by_label", given[0].split()[0].strip("-")),
         )
-    if by_label and config.predictor is None:
-        from promptkit.evaluation.metric_checks import unanswered_input
-        from promptkit.runs.by_label import check_labels
+    if not by_label or config.predictor is not None:
+        return None
+    from promptkit.evaluation.metric_checks import unanswered_input
+    from promptkit.runs.by_label import check_labels
 
-        task = config.load_task()
-        check_labels(unanswered_input(config.build_first_aligner(task), task, config.split or task.spec.split))
+    task = config.load_task()
+    check_labels(unanswered_input(config.build_first_aligner(task), task, config.split or task.spec.split))
+    return task
 
 
 def _eval_seeds(config: EvalConfig, out: Path, *, cache: bool, as_json: bool) -> None:

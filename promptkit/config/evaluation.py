@@ -77,10 +77,18 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
         template = self.saved_template() if self.predictor and self.template is None else self.template
         return resolve_task(self.task, self, template=template)
 
-    def run(self, *, out: str | Path = OUT, cache: bool = True, progress: Progress | Literal[False] | None = None) -> Run:
+    def run(
+        self,
+        *,
+        task: Task | None = None,
+        out: str | Path = OUT,
+        cache: bool = True,
+        progress: Progress | Literal[False] | None = None,
+    ) -> Run:
         """Evaluates the predictors, as `promptkit eval` does.
 
         Args:
+            task: The loaded task; it is loaded if None.
             out: The folder for run folders.
             cache: Whether to take answers from the score cache and to add new ones.
             progress: Called with the number of finished requests and of all requests; False shows nothing. By default a bar in
@@ -99,7 +107,7 @@ class EvalConfig(SavingOptions, PredictorOptions, BaselineOptions, SeedsOptions,
             )
         started = time.perf_counter()
         self.check_save([spelling(calibration) for calibration in self.build_calibrations()])
-        task = self.load_task()
+        task = self.load_task() if task is None else task
         run, predictors = self._evaluated(task, started, out=out, cache=cache, progress=progress)
         self._record(run.path)
         return run if self.save is None else self._saved(run, predictors[-1], task, cache=cache)

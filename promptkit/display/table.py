@@ -12,7 +12,7 @@ from promptkit.core.shown_text import escaped, label_text
 from promptkit.display.in_blocks import in_blocks
 from promptkit.display.layout import Column
 from promptkit.display.markup import as_csv, as_latex, as_markdown, in_one_line
-from promptkit.display.text_table import as_text, signed, with_interval
+from promptkit.display.text_table import as_text, fixed, signed, with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Table:
             return f"{entry:.2g}"
         if isinstance(entry, str):
             return label_text(entry) if name in self.labels else escaped(entry)
-        return f"{entry:.{self.decimals}f}" if isinstance(entry, float) and column >= self.names else str(entry)
+        return fixed(entry, self.decimals) if isinstance(entry, float) and column >= self.names else str(entry)
 
 
 def to_dataframe(rows: list[dict[str, object]]) -> DataFrame:

@@ -60,8 +60,14 @@ def one_keyword_per_line(spelling: str) -> str:
 
 
 def with_interval(metric: Mapping[str, float], gap: str = " ") -> str:
-    """Returns a value and its interval as text: 0.873 0.85–0.90."""
-    return f"{metric['value']:.3f}{gap}{metric['low']:.2f}–{metric['high']:.2f}"
+    """Returns a value and its interval as text: 0.873 0.85–0.90, or -0.146 -0.41 to 0.11 for an interval below 0."""
+    value, low, high = fixed(metric["value"], 3), fixed(metric["low"], 2), fixed(metric["high"], 2)
+    return f"{value}{gap}{low}{' to ' if low.startswith('-') else '–'}{high}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Returns a number with some decimals, without the sign of a negative number that is rounded to 0."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def signed(difference: Estimate, gap: str = " ") -> str:

@@ -99,3 +99,16 @@ def test_a_run_shows_labels_escaped_and_keeps_them(tmp_path: Path) -> None:
     assert set(run.labels) == set(ODD[:3])
     assert "good\\nbad" in str(run.confusion())
     assert {row["label"] for row in run.by_label().to_json()} == set(ODD[:3])
+
+
+def test_a_note_on_the_data_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [("text", "label"), *((f"text {number}", ("good", "bad", "")[number % 3]) for number in range(30))]
+    Path("some.csv").write_text("".join(f"{text},{label}\n" for text, label in rows))
+    command = "eval some.csv --label-column label --multi-label --model fake --shots 0 --limit 6 --by-label"
+    monkeypatch.setattr("sys.argv", ["promptkit", *command.split()])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert sum("have no label" in message for message in caplog.messages) == 1
