@@ -13,9 +13,10 @@ import typer
 from promptkit.cli import options as opts
 from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.config.saving import predict_command
-from promptkit.config.tune import TUNED, TuneConfig
+from promptkit.config.tune import TuneConfig
 from promptkit.display.notes import note_lines
 from promptkit.display.terminal import print_wide
+from promptkit.tuning.folder import TUNED
 
 if TYPE_CHECKING:
     from promptkit.display.progress import Display

@@ -79,7 +79,14 @@ class SpaceConfig(GridOptions):
         return self
 
     def build(
-        self, task: Task, rows: Sequence[LabeledExample], models: Sequence[Model], load: LoadModel, *, seed: int = 0
+        self,
+        task: Task,
+        rows: Sequence[LabeledExample],
+        models: Sequence[Model],
+        load: LoadModel,
+        *,
+        seed: int = 0,
+        template: str | None = None,
     ) -> Space:
         """Returns the space.
 
@@ -89,6 +96,7 @@ class SpaceConfig(GridOptions):
             models: The models of the command, for prompts whose model the file does not name.
             load: Returns the model of options.
             seed: The seed of alignments, and of the demonstrations if the file names none.
+            template: The template of prompts, if the file names none; that of the task if None.
 
         Raises:
             PromptkitError: An option is invalid, or cannot be tuned.
@@ -97,10 +105,10 @@ class SpaceConfig(GridOptions):
         from promptkit.tuning.space import add_default_space, built
         from promptkit.tuning.space_builder import SpaceBuilder
 
-        builder = SpaceBuilder(task, rows, seed)
+        builder = SpaceBuilder(task, rows, seed, template=template or "")
         named: dict[str, Model] = {}
         for cell in cells(self.dimensions()) if self._describes_prompts else []:
-            for model in self._models(self._config(cell, task, seed), models, named, load):
+            for model in self._models(self._config(cell, builder), models, named, load):
                 name_key(self.file, partial(self._add, builder, cell, model), self.keys(cell))
         if self.default:
             add_default_space(builder, models)
@@ -111,10 +119,11 @@ class SpaceConfig(GridOptions):
         """Whether it has prompts besides the default ones."""
         return bool(self.grid or self.model_fields_set - OF_SPACES - {"grid"})
 
-    def _config(self, cell: Mapping[str, object], task: Task, seed: int, without: str | None = None) -> EvalConfig:
-        """Returns the configuration of a cell."""
-        config = self.cell({**cell, TASK: task.name}, without)
-        return config if "seed" in config.changed() else config.model_copy(update={"seed": seed})
+    def _config(self, cell: Mapping[str, object], builder: SpaceBuilder, without: str | None = None) -> EvalConfig:
+        """Returns the configuration of a cell, with the seed and the template of the command if the file names none."""
+        config = self.cell({**cell, TASK: builder.task.name}, without)
+        given, own = config.changed(), {"seed": builder.seed, "template": builder.template}
+        return config.model_copy(update={name: value for name, value in own.items() if name not in given})
 
     def _models(self, config: EvalConfig, models: Sequence[Model], named: dict[str, Model], load: LoadModel) -> Sequence[Model]:
         """Returns the models of a cell: its own one, or those of the command."""
@@ -127,7 +136,7 @@ class SpaceConfig(GridOptions):
 
     def _add(self, builder: SpaceBuilder, cell: Mapping[str, object], model: Model, without: str | None) -> None:
         """Adds the prompt of a cell, and after it learned manipulations."""
-        config = self._config(cell, builder.task, builder.seed, without).model_copy(update={"model": model.name})
+        config = self._config(cell, builder, without).model_copy(update={"model": model.name})
         stages = build_stages(config, builder.task)
         from promptkit.manipulate.compose import composed
         from promptkit.manipulate.prompt import Prompt

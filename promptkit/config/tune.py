@@ -23,6 +23,7 @@ from promptkit.runs.words import command_words
 from promptkit.tasks.field_descriptions import NamesFrom
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.resolve import resolve_task
+from promptkit.tuning.folder import TUNED
 
 if TYPE_CHECKING:
     from promptkit.core.examples import LabeledExample
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from promptkit.tuning.space import Space
     from promptkit.tuning.tuning import TuningProgress
 
-TUNED = "tuned"
-"""The default folder of tuning runs."""
 DEFAULT_SPACE = "default"
 """The name of the default space."""
 
@@ -171,7 +170,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
 
         models = [model_of(options) for options in self._models()] if models is None else models
         if spec is not None:
-            return spec.build(task, rows, models, model_of, seed=self.seed)
+            return spec.build(task, rows, models, model_of, seed=self.seed, template=self.template)
         builder = SpaceBuilder(task, rows, self.seed, template=self.template or "")
         add_default_space(builder, models)
         return built(builder)
@@ -226,6 +225,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         from promptkit.tuning.folds import stratified
         from promptkit.tuning.live import shown_by_default
         from promptkit.tuning.plan import make_plan
+        from promptkit.tuning.rows import row_numbers
         from promptkit.tuning.tune import tune_space
         from promptkit.tuning.tuning import Tuning
 
@@ -234,9 +234,9 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
         rows = self.labeled_rows(task)
         metric, test = self.requested_metric(task), self.test_task(task, rows)
         space = self.build_space(task, rows, models)
-        first = space.prompts[0].predictor.model.name
-        sizes = {} if models else {first: size_of(first, self.set)}
-        make_plan(space, stratified(task, rows, self.seed, apart=space.apart), sizes, budgets, most=1).check_budgets()
+        names = {each.predictor.model.name for each in space.prompts}
+        sizes = {} if models else {name: size_of(name, self.set) for name in names}
+        make_plan(space.cheapest(), stratified(task, rows, self.seed, apart=space.apart), sizes, budgets).check_budgets()
         tuning = Tuning(
             task=task,
             rows=rows,
@@ -245,7 +245,8 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
             metric=metric,
             test=test,
             seed=self.seed,
-            command=self.to_command(out=out),
+            row_numbers=row_numbers(task, self.split),
+            command="" if task.source.memory is not None and task.data_options is None else self.to_command(out=out),
         )
         report = state_reporter(shown_by_default() if progress is None else progress)
         return tune_space(tuning, out=out, cache=cache, progress=report)
@@ -253,7 +254,7 @@ class TuneConfig(DataOptions, EngineOptions, TaskOptions, Options):
     def _models(self) -> list[ModelOptions]:
         """Returns the options of each model."""
         shared = {"set": self.set, "device": self.device, "batch_size": self.batch_size}
-        return [EvalOptions(task=self.task, model=name, **shared) for name in self.model or ()]
+        return [EvalOptions(task=self.task, model=name, **shared) for name in dict.fromkeys(self.model or ())]
 
     def to_command(self, *, out: str | Path = TUNED) -> str:
         """Returns the `promptkit tune` command with the options that differ from their defaults.

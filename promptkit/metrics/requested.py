@@ -78,6 +78,9 @@ def _requested(item: object, *, files: bool) -> RequestedMetric:
             )
         return _new(*_from_file(item))
     if isinstance(item, str):
+        spelled = item.replace("-", "_")
+        if not is_known(item) and spelled in METRICS:  # as papers write it: log-loss, macro-F1
+            return spelled
         if not is_known(item):
             families = [f"{family.prefix}..." for family in FAMILIES]
             hint = "Your own metric is FILE.py:NAME" + by_caller(command="", python=", or registered by pk.metrics.register")

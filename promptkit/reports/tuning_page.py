@@ -18,7 +18,7 @@ from promptkit.reports import charts
 from promptkit.reports.blocks import Block, Chart, Code, Facts, Notes, Page, Paragraph, Section, TableBlock
 from promptkit.reports.settings import TEXT_OPTIONS, citation, flat
 from promptkit.runs.files import read_json
-from promptkit.tuning.explanation import course_text, curve_text, verdict
+from promptkit.tuning.explanation import course_lines, curve_text, verdict
 from promptkit.tuning.figures import TuningResult
 from promptkit.tuning.folder import RACE, TUNE
 from promptkit.tuning.race import Stage, StageRecord
@@ -52,7 +52,7 @@ def tuning_page(folder: Path, *, text: bool) -> Page:
         TableBlock(table=_estimates_table(result)),
         _leaderboard_chart(tuned),
     ]
-    race: list[Block] = [Paragraph(text=course_text(result, tuned.standings)), TableBlock(table=_race_table(stages))]
+    race: list[Block] = [*(Paragraph(text=line) for line in course_lines(result)), TableBlock(table=_race_table(stages))]
     course = _race_chart(tuned, stages)
     race += [] if course is None else [course]
     sections = [
@@ -200,7 +200,7 @@ def _hard_rows(result: TuningResult, *, text: bool) -> Section | None:
     table = Table(
         title="Rows that every candidate gets wrong",
         columns=columns,
-        rows=tuple((row.id, row.label, row.predicted, *([row.text] if text else [])) for row in result.hard_rows),
+        rows=tuple((row.name or row.id, row.label, row.predicted, *([row.text] if text else [])) for row in result.hard_rows),
         names=len(columns),
         caption="their labels may be wrong, or they are ambiguous",
     )

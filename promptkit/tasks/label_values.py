@@ -122,6 +122,15 @@ def _form(label: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
+def is_number(text: str) -> bool:
+    """Returns whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def label_order(label: str) -> tuple[float, str]:
     """Sorts numbers by value and before other labels, which are sorted as texts."""
     try:
@@ -134,6 +143,11 @@ def label_order(label: str) -> tuple[float, str]:
 def _too_many(counts: Counter[str], column: str, *, is_named: bool) -> TaskError:
     examples = ", ".join(value[:20] for value, _ in counts.most_common(3))
     name = f"declare the labels with {setting('labels', ['a', 'b', 'c'])}"
+    if all(is_number(value) for value in counts):
+        name = (
+            f"divide its numbers into a few labels first, or give the values of a scale: {setting('numeric', True)} with "
+            f"{setting('labels', list('12345'))}"
+        )
     return TaskError(
         f"The column {column} has {len(counts)} different values, which are too many for undeclared labels",
         code="too-many-labels",

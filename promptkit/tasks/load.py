@@ -52,8 +52,8 @@ def task(
     `Task.notes` says how.
 
     Args:
-        source: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file or of a
-            folder of images by class, the path of a data file (csv, tsv, jsonl, parquet, xlsx), or data in memory: a data
+        source: A task, the name of a shipped one (`sentiment`, or `a/b` for evals/a/b.yaml), the path of a task's YAML file or
+            of a folder of images by class, the path of a data file (csv, tsv, jsonl, parquet, xlsx), or data in memory: a data
             frame, a `datasets.Dataset`, an Arrow table, a list of mappings (column -> value), or a mapping from splits to them.
         label: The column of the labels; by default `label`, or the only column with few different values.
         inputs: The columns that the template shows; by default all but ids, dates and constants.
@@ -94,6 +94,9 @@ def _load(
     source: object, options: TableOptions, template: str | Path | None, train: object, name: str | None, data: str | Path | None
 ) -> Task:
     """Loads a task, after a check that the keywords apply to the source."""
+    if isinstance(source, Task):
+        check_no_table_options(source.name, options, train, names=PYTHON_NAMES)
+        return source
     if isinstance(source, str | Path) and not is_data(str(source)):
         loaded = load_named(source, data)
         check_no_table_options(str(source), options, train, names=PYTHON_NAMES)

@@ -18,6 +18,11 @@ class Budget:
     amount: float
     unit: Unit = "seconds"
 
+    @property
+    def spelling(self) -> str:
+        """The limit as an option has it, such as `90s` or `1200 requests`."""
+        return f"{self.amount:.0f}s" if self.unit == "seconds" else f"{self.amount:.0f} {self.unit}"
+
     def __str__(self) -> str:
         if self.unit != "seconds":
             return f"{self.amount:,.0f} {self.unit}"

@@ -13,6 +13,7 @@ from promptkit.core.registry import build
 from promptkit.manipulate.demos import SELECTORS, RandomEach, Selector, Zero
 from promptkit.manipulate.demos.ranking import EmbeddingSelector
 from promptkit.manipulate.image.processor import ImageProcessor
+from promptkit.manipulate.instructions import answer_format
 from promptkit.manipulate.modifiers import LEARNABLE
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.client import DryRunModel
@@ -24,6 +25,8 @@ SHOTS = (4, 8, 16)
 """The numbers of demonstrations, besides none."""
 DEMOS = ("balanced", "bm25", "similar", "dpp")
 """The selectors of demonstrations, cheapest first; `random` takes the place of `balanced` in a task without labels."""
+MOST_LABELS = 20
+"""The most labels that an instruction lists."""
 TRIED_ROWS = 8
 """The number of rows that are rendered to find out whether demonstrations fit the context."""
 
@@ -38,12 +41,17 @@ def default_prompts(model: Model, builder: SpaceBuilder) -> Iterator[Manipulatio
         if chat and not _can_render(zero, model, builder):
             continue
         yield zero
+        wordings = [replace(zero, instruction=instruction) for instruction in _other_instructions(zero, builder)]
         fits = {k: _fits(k, zero, model, builder) for k in SHOTS if k <= len(builder.training_part)}
         for selector in _selectors(model, builder):
+            if not selector.is_shared:
+                yield from wordings  # after the demonstrations that all rows share: a small budget tries these first
+                wordings = []
             if fits[selector.k or 0]:
                 yield replace(zero, demos=selector)
             else:
                 builder.note(f"left out: {demonstrations_name(selector)}. The prompts do not fit the context of {model.name}")
+        yield from wordings
 
 
 def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[list[Manipulation | Modifier]]:
@@ -59,6 +67,18 @@ def learnable_manipulations(model: Model, builder: SpaceBuilder) -> Iterator[lis
         learnable = build("learned manipulation", LEARNABLE, name, seed=builder.seed)
         if not learnable.is_discrete and all(feature in model.capabilities for feature in learnable.requires):
             yield [first, learnable]
+
+
+def _other_instructions(zero: Prompt, builder: SpaceBuilder) -> Iterator[str]:
+    """Yields the instructions that are tried besides that of the template, without demonstrations: none, and a short one.
+
+    With demonstrations no other instruction is tried: these show the labels and their form.
+    """
+    if zero.resolved_template.has_instruction:
+        yield ""
+    words = [*reader_for(builder.task).label_words().values()]
+    if 2 <= len(words) <= MOST_LABELS:
+        yield answer_format(words)
 
 
 def _selectors(model: Model, builder: SpaceBuilder) -> Iterator[Selector]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from promptkit.core.examples import LabeledExample
 from promptkit.core.metric_input import MetricInput
 from promptkit.metrics.table import estimate
 from promptkit.tuning.contest import Contest
-from promptkit.tuning.figures import CurvePoint, HardRow
-from promptkit.tuning.race import Course, standings_of
+from promptkit.tuning.figures import CurvePoint, Drop, HardRow
+from promptkit.tuning.race import Course, Stage, standings_of
 
 
 def learning_curve(contest: Contest, winner: int, rows: int) -> list[CurvePoint]:
@@ -36,24 +38,72 @@ def learning_curve(contest: Contest, winner: int, rows: int) -> list[CurvePoint]
     return points
 
 
-def hard_rows(contest: Contest, course: Course, winner: MetricInput) -> list[HardRow]:
+def hard_rows(contest: Contest, course: Course, winner: MetricInput, names: Sequence[str]) -> list[HardRow]:
     """Returns the rows that every candidate gets wrong that was left at the end and is not significantly worse than the best.
 
     Args:
         contest: The candidates.
         course: The course of the race.
         winner: The predictions of the winner.
+        names: The name of each row.
     """
     stage = [each for each in course.stages if any(contest.candidates[number].prompt is not None for number in each.asked)][-1]
     rules = contest.settings.rules(contest.candidates)
     behind = rules.behind(standings_of(stage, rules, contest.settings))[0, list(stage.asked)]
-    correct = stage.scores.correct[~behind]
-    wrong = np.flatnonzero(~(np.nan_to_num(correct) > 0).any(0))
+    wrong = np.flatnonzero(~(np.nan_to_num(stage.scores.correct[~behind]) > 0).any(0))
+    rows = [(int(index), contest.rows.rows[index]) for index in wrong if index < len(winner)]
     return [
-        HardRow(id=row.row_id or row.id, text=row_text(row), label=row.label, predicted=winner.predictions[index] or "")
-        for index, row in ((int(index), contest.rows.rows[index]) for index in wrong)
-        if index < len(winner)
+        HardRow(
+            **{"id": row.row_id or row.id, "name": names[index], "text": row_text(row), "label": row.label},
+            predicted=winner.predictions[index] or "",
+        )
+        for index, row in rows
     ]
+
+
+def drops(contest: Contest, course: Course, names: Sequence[str]) -> list[Drop]:
+    """Returns the prompts that were dropped, in the order of the race, with the rows that decided it.
+
+    Args:
+        contest: The candidates.
+        course: The course of the race.
+        names: The name of each row.
+    """
+    return [
+        _drop(contest, stage, prompt, names)
+        for stage in course.stages
+        for prompt in sorted({contest.candidates[each.candidate].prompt or 0 for each in stage.dropped})
+    ]
+
+
+def _drop(contest: Contest, stage: Stage, prompt: int, names: Sequence[str]) -> Drop:
+    """Returns a prompt that was dropped after a stage: its best candidate is compared with the leader."""
+    values = stage.spread(contest.settings.values(stage.scores), len(contest.candidates))
+    dropped = {each.candidate: each for each in stage.dropped if contest.candidates[each.candidate].prompt == prompt}
+    best = max(dropped, key=lambda number: np.nan_to_num(values[number].mean(), nan=-np.inf))
+    gains = np.nan_to_num(values[best] - values[stage.leader])
+    order = np.argsort(-np.abs(gains), kind="stable")
+    reasons = [each.reason for each in dropped.values()]
+    return Drop(
+        rows=stage.rows,
+        prompt=contest.space.all_prompts[prompt].name,
+        candidate=contest.candidates[best].name,
+        leader=contest.candidates[stage.leader].name,
+        reason=next(reason for reason in ("budget", "equivalent", "test") if reason in reasons),
+        p=dropped[best].p,
+        worse=tuple(names[index] for index in order if gains[index] < 0),
+        better=tuple(names[index] for index in order if gains[index] > 0),
+    )
+
+
+def row_names(rows: Sequence[LabeledExample], numbers: Mapping[str, int]) -> list[str]:
+    """Returns how rows are found in the data: the id that the user named, or the number, such as `row 17`.
+
+    Args:
+        rows: The rows.
+        numbers: Id of a row -> its number in the data, from 1. A row without a number has its id as its name.
+    """
+    return [row.row_id or (f"row {numbers[row.id]}" if row.id in numbers else row.id) for row in rows]
 
 
 def row_text(row: LabeledExample) -> str:

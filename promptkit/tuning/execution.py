@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -24,7 +25,7 @@ from promptkit.tuning.baseline_scores import baseline_predictions, compared_metr
 from promptkit.tuning.budget import Meter
 from promptkit.tuning.challengers import Challengers, Stopwatch
 from promptkit.tuning.contest import Contest
-from promptkit.tuning.diagnosis import hard_rows, learning_curve
+from promptkit.tuning.diagnosis import drops, hard_rows, learning_curve, row_names
 from promptkit.tuning.direction import Direction
 from promptkit.tuning.estimate import RaceEstimate, estimate
 from promptkit.tuning.figures import Standing, TuningResult, best_first
@@ -155,7 +156,7 @@ class Execution:
         """Reports that another prompt has answered the first block of rows."""
         self._record_seconds()
         rows, prompts = min(self._settings.block, len(self._rows)), len(self._meter.spent)
-        self._show(TuningProgress(rows=rows, of=len(self._rows), prompts=prompts, leaders=(), share=self._meter.share()))
+        self._show(self._progress_of(rows, prompts, ()))
 
     def _report(self, stage: Stage) -> None:
         values = self._settings.values(stage.scores)
@@ -164,14 +165,19 @@ class Execution:
             (self._contest.candidates[stage.asked[-place]].name, self._direction.signed(score))
             for score, place in sorted(scored)[::-1]
         ]
-        progress = TuningProgress(
-            rows=stage.rows,
+        prompts = len({self._contest.candidates[each].prompt for each in stage.left} - {None})
+        self._show(self._progress_of(stage.rows, prompts, best[:LEADERS]))
+
+    def _progress_of(self, rows: int, prompts: int, leaders: Sequence[tuple[str, float]]) -> TuningProgress:
+        return TuningProgress(
+            rows=rows,
             of=len(self._rows),
-            prompts=len({self._contest.candidates[each].prompt for each in stage.left} - {None}),
-            leaders=tuple(best[:LEADERS]),
+            prompts=prompts,
+            leaders=tuple(leaders),
             share=self._meter.share(),
+            metric=self._metric.name,
+            of_prompts=len(self._tuning.space.prompts),
         )
-        self._show(progress)
 
     def _show(self, progress: TuningProgress) -> None:
         self._last = progress
@@ -192,6 +198,7 @@ class Execution:
         test = None if tuning.test is None else test_score(predictor, tuning.test, self._metric, self._reader)
         winner = contest.predictions(estimated.number, self._scored_rows(estimated.number, course))
         assert winner is not None, "the winner has scores"
+        names = row_names(self._rows.rows, tuning.row_numbers)
         baseline = estimated.baseline
         result = TuningResult(
             task=tuning.task.name,
@@ -212,11 +219,13 @@ class Execution:
             requests=round(self._meter.total("requests")),
             tokens=round(self._meter.total("tokens")),
             curve=tuple(learning_curve(contest, estimated.number, course.last.rows)),
-            hard_rows=tuple(hard_rows(contest, course, winner)),
+            hard_rows=tuple(hard_rows(contest, course, winner, names)),
+            drops=tuple(drops(contest, course, names)),
             test=test,
             test_rows=0 if tuning.test is None else len(tuning.test.rows(tuning.test.spec.split)),
             prompt=self._prompt(estimated.number),
             command=tuning.command,
+            is_timed=any(budget.unit == "seconds" for budget in tuning.budgets),
             notes=(*tuning.space.notes, *self._untried()),
         )
         found = [self._standing(number, course) for number in range(len(contest.candidates))]

@@ -9,7 +9,7 @@ from promptkit.core.shown_text import escaped, label_text
 from promptkit.display.notes import note_lines
 from promptkit.display.table import Table
 from promptkit.predictor.estimate import Figure
-from promptkit.tuning.figures import Standing, TuningResult
+from promptkit.tuning.figures import Drop, TuningResult
 
 SHOWN = 10
 """The most rows that an explanation lists."""
@@ -43,48 +43,79 @@ def _comparison(result: TuningResult) -> list[str]:
         return [f"Nothing beats the best baseline: no prompt is better than {result.baseline}"]
     gain = result.direction.figure(result.difference)
     interval = f"95% interval {gain.low:+.3f} to {gain.high:+.3f}; + is better"
-    compared = f"{_gain(gain.value)} in {result.metric} ({interval}) on {_of_rows(result.answered, result.rows)}"
+    rows = _of_rows(result.answered, result.rows)
+    compared = f"{_gain(gain.value)} in {result.metric} on new rows, estimated from {rows} ({interval})"
     if result.beats_baseline:
         return [f"{result.winner} beats the best baseline, {result.baseline}: {compared}"]
-    return [f"Nothing beats the best baseline, {result.baseline}: the best prompt, {result.winner}, is {compared}"]
+    certain = ", with certainty" if gain.value > 0 else ""
+    return [f"Nothing beats the best baseline, {result.baseline}{certain}: the best prompt, {result.winner}, is {compared}"]
 
 
-def explain(result: TuningResult, standings: Sequence[Standing]) -> str:
+def explain(result: TuningResult) -> str:
     """Returns the verdict, who was dropped when, the learning curve, the rows that nothing gets right, and the prompt."""
-    blocks = [verdict(result), course_text(result, standings), curve_text(result), _hard(result)]
+    blocks = [verdict(result), _course(result), curve_text(result), _hard(result)]
     if result.prompt:
-        blocks.append(f"The prompt of the first row:\n\n{result.prompt}")
+        blocks.append(f"The prompt of {result.winner} for the first row:\n\n{result.prompt}")
     if result.command:
-        blocks.append(f"To evaluate it again:\n\n    {result.command}")
+        blocks.append(f"{_repeat(result)}\n\n    {result.command}")
     return "\n\n".join(block for block in blocks if block)
 
 
-def markdown(result: TuningResult, standings: Sequence[Standing], leaderboard: Table) -> str:
+def markdown(result: TuningResult, leaderboard: Table) -> str:
     """Returns the leaderboard and the explanation as Markdown."""
-    blocks = [
-        f"# {result.task}: {result.recommended}",
-        verdict(result).replace("\n", "  \n"),
-        f"## Candidates\n\n{leaderboard.to_markdown()}",
-        f"## Course\n\n{course_text(result, standings)}",
-        f"## More labels\n\n{curve_text(result)}",
-        f"## Rows that no candidate predicts\n\n{_hard(result)}",
-    ]
-    if result.prompt:
-        fence = "`" * 4
-        blocks.append(f"## Prompt\n\n{fence}text\n{result.prompt}\n{fence}")
-    if result.notes:
-        blocks.append("## Notes\n\n" + "\n".join(f"- {note}" for note in result.notes))
-    return "\n\n".join(blocks) + "\n"
-
-
-def course_text(result: TuningResult, standings: Sequence[Standing]) -> str:
-    """Returns how many candidates were dropped after how many rows, and how the race ended."""
-    counts = {
-        rows: sum(each.dropped_at == rows for each in standings)
-        for rows in sorted({each.dropped_at for each in standings if each.dropped_at is not None})
+    fence = "`" * 4
+    sections = {
+        "Candidates": leaderboard.to_markdown(),
+        "Who was dropped, and when": _course(result),
+        "More labels": curve_text(result),
+        "Rows that no good candidate predicts": _hard(result),
+        f"The prompt of {result.winner}": f"{fence}text\n{result.prompt}\n{fence}" if result.prompt else "",
+        "Notes": "\n".join(f"- {note}" for note in result.notes),
+        "Again": f"{_repeat(result)}\n\n    {result.command}" if result.command else "",
     }
-    dropped = [f"{count} candidates were dropped after {rows} rows." for rows, count in counts.items()]
-    return " ".join([*dropped, _end(result)])
+    first = [f"# {result.task}: {result.recommended}", verdict(result).replace("\n", "  \n")]
+    return "\n\n".join([*first, *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]) + "\n"
+
+
+def _repeat(result: TuningResult) -> str:
+    """Returns what the command does that was given."""
+    if result.is_timed:
+        return "The command that was given. Its budget is a time, so that another run can choose differently:"
+    return "The command that gives the same result and the same predictor again:"
+
+
+def _course(result: TuningResult) -> str:
+    """Returns which prompts were dropped after how many rows, why and by which rows, and how the race ended."""
+    *dropped, end = course_lines(result)
+    return "\n".join([*(["Dropped:", *(f"- {line}" for line in dropped), ""] if dropped else []), end])
+
+
+def course_lines(result: TuningResult) -> list[str]:
+    """Returns a sentence for each time that prompts were dropped, with the reason, and then how the race ended."""
+    lines = []
+    for rows in dict.fromkeys(drop.rows for drop in result.drops):
+        drops = [drop for drop in result.drops if drop.rows == rows]
+        too_dear = [drop.prompt for drop in drops if drop.reason == "budget"]
+        if too_dear:
+            lines.append(f"After {rows} rows, because the budget does not suffice for all: {_listed(too_dear)}.")
+        lines += [f"After {rows} rows: {_reason(drop)}." for drop in drops if drop.reason != "budget"]
+    return [*lines, _end(result)]
+
+
+def _reason(drop: Drop) -> str:
+    """Returns why a prompt was dropped by a test, with the rows that decided it."""
+    if drop.reason == "equivalent":
+        return f"{drop.prompt}. Its best candidate, {drop.candidate}, is as good as {drop.leader}, and its prompt is no shorter"
+    better = f", better on {len(drop.better)}" if drop.better else ""
+    return (
+        f"{drop.prompt}. Its best candidate, {drop.candidate}, is worse than {drop.leader} (p = {drop.p:.2g}): worse on "
+        f"{len(drop.worse)} rows ({_listed(drop.worse, 5)}){better}"
+    )
+
+
+def _listed(names: Sequence[str], most: int = SHOWN) -> str:
+    """Returns the first names, separated by semicolons, because names of prompts contain commas."""
+    return "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
 
 
 def _end(result: TuningResult) -> str:
@@ -102,27 +133,30 @@ def _end(result: TuningResult) -> str:
 def curve_text(result: TuningResult) -> str:
     """Returns the learning curve in words."""
     points = result.curve
+    if result.winner == result.baseline:
+        return f"There is no learning curve: no prompt is better than the baseline {result.baseline}."
     if len(points) < 2:
-        return "The winner is not fitted on labels, so the learning curve is flat for the same demonstrations."
+        return f"There is no learning curve: {result.winner} is not fitted on labels."
     text = ", ".join(f"{point.score:.3f} with {point.rows}" for point in points)
     last, before = points[-1], points[-2]
     gain = result.direction.signed(last.score - before.score) / max(1, last.rows - before.rows) * 100
     known = f"{result.metric} by the number of labeled rows that the alignment is fitted on: {text}."
     if gain <= 0:
-        return f"{known} 100 more labels will hardly change it."
-    return f"{known} 100 more labels may make it better by up to {gain:.2f}."
+        return f"{known} By this curve, 100 more labels bring nothing."
+    return f"{known} By this curve, 100 more labels bring 0 to {gain:.2f}."
 
 
 def _hard(result: TuningResult) -> str:
     """Returns the rows that no candidate predicts."""
     rows = result.hard_rows
     if not rows:
-        return "Every row is predicted correctly by at least one candidate."
-    lines = [f"{len(rows)} rows that every candidate gets wrong; their labels may be wrong, or they are ambiguous:"]
+        return "Every row is predicted correctly by one of the good candidates."
+    known = "left at the end and not significantly worse than the best"
+    lines = [f"Every candidate that is {known} gets these {len(rows)} rows wrong. Their labels may be wrong, or ambiguous:"]
     for row in rows[:SHOWN]:
         text = row.text if len(row.text) <= LONGEST else f"{row.text[:LONGEST]}..."
         labels = f"labeled {label_text(row.label)}, predicted {label_text(row.predicted)}"
-        lines.append(f"- {row.id}: {labels}: {escaped(text)}")
+        lines.append(f"- {escaped(row.name)}, {labels}: {escaped(text)}")
     if len(rows) > SHOWN:
         lines.append(f"- and {len(rows) - SHOWN} more, in tune.json")
     return "\n".join(lines)

@@ -49,11 +49,33 @@ class HardRow(_Frozen):
     """A row that no candidate predicts correctly: its label may be wrong, or it may be ambiguous."""
 
     id: str
+    name: str = ""
+    """How the row is found in the data: its id in the column that the user named, or its number, such as `row 17`."""
     text: str
     """The inputs of the row."""
     label: str
     predicted: str
     """The prediction of the winner."""
+
+
+class Drop(_Frozen):
+    """A prompt that was dropped, and the rows that decided it."""
+
+    rows: int
+    """The number of rows after which it was dropped."""
+    prompt: str
+    candidate: str
+    """Its best candidate on these rows."""
+    leader: str
+    """The best candidate of all, with which it was compared."""
+    reason: str
+    """`test` if it is significantly worse, `equivalent` if it is as good and has more tokens, or `budget`."""
+    p: float
+    """The p-value of the difference."""
+    worse: tuple[str, ...]
+    """The rows on which it is worse than the leader, by the largest differences."""
+    better: tuple[str, ...]
+    """The rows on which it is better."""
 
 
 class TuningResult(_Frozen):
@@ -93,13 +115,16 @@ class TuningResult(_Frozen):
     """The number of tokens of the prompts of the requests."""
     curve: tuple[CurvePoint, ...] = ()
     hard_rows: tuple[HardRow, ...] = ()
+    drops: tuple[Drop, ...] = ()
     test: Figure | None = None
     """The score on the rows of `--test`, which were used once, at the end; None without such rows."""
     test_rows: int = 0
     prompt: str = ""
     """The prompt of the first row, as the model reads it."""
     command: str = ""
-    """The command that evaluates the winner again."""
+    """The command that repeats the tuning; empty for data in memory."""
+    is_timed: bool = False
+    """Whether a budget is a time, so that another run can choose differently."""
     notes: tuple[str, ...] = ()
 
     @property

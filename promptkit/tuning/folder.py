@@ -25,6 +25,8 @@ from promptkit.core.hashing import file_sha256_hex, sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.runs.files import damaged, read_json, to_file, to_line, writing
 
+TUNED = "tuned"
+"""The default folder of tuning runs."""
 TUNE, RACE, LEADERBOARD, TIMING, PREDICTOR = "tune.json", "race.jsonl", "leaderboard.jsonl", "timing.json", "predictor"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, floor, log10
 
-from promptkit.core.caller import by_caller
+from promptkit.core.caller import by_caller, setting
 from promptkit.core.errors import InputError
 from promptkit.display.notes import note_lines
 from promptkit.display.table import Entry, Table
@@ -34,6 +34,11 @@ class PlannedPrompt:
     cost: PromptCost
     size: Size | None
     """The size of its model; None if it is not known, so that no time is predicted."""
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self.prompt.predictor.model.name
 
     def amounts(self, rows: int, folds: int) -> Amounts:
         """Returns what the answers to rows cost."""
@@ -75,9 +80,15 @@ class Plan:
         """The number of candidates: the baselines, and every alignment of every prompt."""
         return len(self.baselines) + sum(len(each.prompt.chains) for each in self.prompts)
 
-    def total(self, rows: int) -> Amounts:
-        """Returns what the answers of all prompts to rows cost, and the proposals of instructions."""
-        each = [*(prompt.amounts(rows, self.folds) for prompt in self.prompts), *self.proposals]
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return tuple(dict.fromkeys(each.model for each in self.prompts))
+
+    def total(self, rows: int, model: str | None = None) -> Amounts:
+        """Returns what the answers of all prompts and the proposals of instructions cost, or the answers of one model."""
+        each = [prompt.amounts(rows, self.folds) for prompt in self.prompts if model in (None, prompt.model)]
+        each += self.proposals if model is None else ()
         seconds = [amounts.seconds for amounts in each if amounts.seconds is not None]
         return Amounts(
             requests=sum(amounts.requests for amounts in each),
@@ -117,7 +128,12 @@ class Plan:
         learned = [_row(each.prompt, each.amounts(self.rows, self.folds), "trained: ") for each in self.learned]
         proposals = [("instructions are proposed", 0, *_entries(each)) for each in self.proposals]
         alignments = self.candidates - len(self.baselines)
+        of_models = [
+            (f"all prompts of {model}", self._alignments(model), *_entries(self.total(self.rows, model)))
+            for model in (self.models if len(self.models) > 1 else ())
+        ]
         sums = [
+            *of_models,
             ("all prompts", alignments, *_entries(self.total(self.rows))),
             (f"the first {self.first_block} rows", alignments, *_entries(self.total(self.first_block))),
         ]
@@ -129,6 +145,10 @@ class Plan:
             caption=f"baselines: {', '.join(self.baselines)}. {CAPTION}",
         )
 
+    def _alignments(self, model: str) -> int:
+        """Returns the number of candidates of one model."""
+        return sum(len(each.prompt.chains) for each in self.prompts if each.model == model)
+
     def to_json(self) -> dict[str, object]:
         """Returns the plan as JSON values, as `promptkit tune --plan --json` prints it."""
 
@@ -136,6 +156,7 @@ class Plan:
             return [
                 {
                     "name": each.prompt.name,
+                    "model": each.model,
                     "alignments": [chain.name for chain in each.prompt.chains],
                     **asdict(each.amounts(self.rows, self.folds)),
                 }
@@ -152,6 +173,7 @@ class Plan:
             "learned": listed(self.learned),
             "proposals": [asdict(each) for each in self.proposals],
             "all_rows": asdict(self.total(self.rows)),
+            "models": {model: asdict(self.total(self.rows, model)) for model in self.models},
             "first_block": {"rows": self.first_block, **asdict(self.total(self.first_block))},
             "budgets": [{"amount": budget.amount, "unit": budget.unit} for budget in self.budgets],
             "notes": list(self.all_notes),
@@ -161,9 +183,7 @@ class Plan:
         return "\n".join([str(self.table()), *note_lines(self.all_notes)])
 
 
-def make_plan(
-    space: Space, rows: TuningRows, sizes: Mapping[str, Size | None], budgets: Sequence[Budget] = (), *, most: int | None = None
-) -> Plan:
+def make_plan(space: Space, rows: TuningRows, sizes: Mapping[str, Size | None], budgets: Sequence[Budget] = ()) -> Plan:
     """Returns what the prompts of a space cost.
 
     Args:
@@ -171,7 +191,6 @@ def make_plan(
         rows: The labeled rows and their folds.
         sizes: Name of a model -> its size, if it is known.
         budgets: The limits.
-        most: The largest number of prompts to plan, the first ones; all by default.
 
     Raises:
         PromptkitError: A row cannot be rendered.
@@ -191,8 +210,8 @@ def make_plan(
         rows=len(rows),
         folds=rows.of,
         baselines=tuple(each.name for each in space.baselines),
-        prompts=tuple(map(planned, space.prompts[:most])),
-        learned=tuple(map(planned, space.learned)) if most is None else (),
+        prompts=tuple(map(planned, space.prompts)),
+        learned=tuple(map(planned, space.learned)),
         proposals=tuple(
             each.amounts(rows.apart, space.seed, sizes.get(each.predictor.model.name)) for each in proposals_of(space.prompts)
         ),
@@ -204,11 +223,12 @@ def make_plan(
 def _too_small(budget: Budget, least: float, rows: int) -> InputError:
     enough = _rounded_up(least)
     return InputError(
-        f"The budget does not suffice for the first {rows} rows of a single prompt",
+        f"The budget does not suffice for one block of {rows} rows of the cheapest prompt",
         code="budget-too-small",
         got=str(budget),
-        hint=f"The least that does is about {Budget(enough, budget.unit)}"
-        + by_caller(command=". Costs of each prompt: promptkit tune --plan", python=""),
+        hint=f"Give at least {setting('budget', Budget(enough, budget.unit).spelling)}, or fewer alignments with "
+        + setting("space")
+        + by_caller(command="; --plan shows what each prompt costs", python=""),
         budget=budget.amount,
         unit=budget.unit,
         least=enough,

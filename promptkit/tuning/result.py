@@ -17,6 +17,8 @@ from promptkit.tuning.explanation import explain, markdown, summary
 from promptkit.tuning.figures import Standing, TuningResult
 from promptkit.tuning.folder import PREDICTOR, read_folder
 
+REASONS = {"test": "worse", "equivalent": "no better", "budget": "budget"}
+"""Why a candidate was dropped, in the leaderboard."""
 SHOWN = 10
 """The number of candidates that the printed leaderboard lists."""
 
@@ -79,7 +81,7 @@ class Tuned:
                 _interval(each),
                 each.rows,
                 round(each.tokens),
-                "" if each.dropped_at is None else f"{each.reason} after {each.dropped_at} rows",
+                "" if each.dropped_at is None else f"{REASONS[each.reason]} after {each.dropped_at} rows",
             )
             for each in self.standings[:count]
         ]
@@ -95,7 +97,7 @@ class Tuned:
 
     def why(self) -> str:
         """Explains the choice: the comparison with the baseline, the learning curve and the rows that nothing gets right."""
-        return explain(self.result, self.standings)
+        return explain(self.result)
 
     @check_arguments("Tuned.report")
     def report(self, path: str | Path, *, text: bool = True) -> Path:
@@ -116,7 +118,7 @@ class Tuned:
         target = expanded(path)
         if target.suffix != ".md":
             return write_report(self.path, target, text=text)
-        target.write_text(markdown(self.result, self.standings, self.leaderboard), encoding="utf-8")
+        target.write_text(markdown(self.result, self.leaderboard), encoding="utf-8")
         return target
 
     def to_json(self) -> dict[str, object]:

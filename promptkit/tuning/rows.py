@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from promptkit.core.caller import setting
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, gold_labels
 from promptkit.tasks.folds import FOLDS
+from promptkit.tasks.label_values import is_number
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -31,8 +32,16 @@ def labeled_rows(task: Task, *, split: str | None = None, limit: int | None = No
     Raises:
         TaskError: The rows cannot be read.
     """
-    rows = task.labeled_rows(split) if task.hold_out is not None else task.rows("train")
-    return by_hash(rows, limit)
+    return by_hash(_in_order(task, split), limit)
+
+
+def row_numbers(task: Task, split: str | None = None) -> dict[str, int]:
+    """Returns the number of each labeled row in the data, from 1, by its id; see `labeled_rows`."""
+    return {row.id: number for number, row in enumerate(_in_order(task, split), start=1)}
+
+
+def _in_order(task: Task, split: str | None) -> Sequence[LabeledExample]:
+    return task.labeled_rows(split) if task.hold_out is not None else task.rows("train")
 
 
 def check_rows(task: Task, rows: Sequence[LabeledExample]) -> None:
@@ -50,11 +59,11 @@ def check_rows(task: Task, rows: Sequence[LabeledExample]) -> None:
     rare = {label: counts[label] for label in task.labels if 0 < counts[label] < MIN_PER_LABEL}
     if rare:
         raise TaskError(
-            f"{_several(rare, 'label')} of {task.name} occurs in one row only, and a label needs {MIN_PER_LABEL}: one to "
-            "predict, and another to learn from",
+            f"{_labels(rare)} in one row only, and tuning needs {MIN_PER_LABEL} rows of a label: one to predict, and another "
+            "to learn from",
             code="label-with-one-row",
-            got=_shortened([*rare]),
-            hint="Add rows with this label, or leave the row out",
+            got=_shortened([f"{row.label}: {_text(row)}" for row in rows if {*gold_labels(row, task.spec.kind)} & {*rare}]),
+            hint="Add rows with this label, give the row another label, or leave the row out",
             task=task.name,
             labels=tuple(rare),
             needed=MIN_PER_LABEL,
@@ -64,7 +73,7 @@ def check_rows(task: Task, rows: Sequence[LabeledExample]) -> None:
 def _check_no_numbers(task: Task, rows: Sequence[LabeledExample]) -> None:
     """Refuses labels that are measurements, which are not classes."""
     found = sorted({row.label for row in rows})
-    if len(found) <= MOST_NUMBERS or task.spec.scale is not None or not all(map(_is_number, found)):
+    if len(found) <= MOST_NUMBERS or task.spec.scale is not None or not all(map(is_number, found)):
         return
     raise TaskError(
         f"The labels of {task.name} are numbers, {len(found)} different ones, and tuning chooses between labels",
@@ -88,10 +97,11 @@ def _check_no_conflicts(task: Task, rows: Sequence[LabeledExample]) -> None:
     named = [f"{_text(group[0])} ({', '.join(dict.fromkeys(row.label for row in group))})" for group in conflicts]
     count = sum(map(len, conflicts))
     raise TaskError(
-        f"{count} rows of {task.name} have the inputs of another row and a different label: {len(conflicts)} different inputs",
+        f"{count} rows of {task.name} have the same inputs as another row, and a different label",
         code="conflicting-labels",
         got=_shortened(named),
-        hint="Keep one row of each, with the right label",
+        hint="Keep one row of each, with the right label, or name the column that tells the rows apart with "
+        f"{setting('inputs')}",
         task=task.name,
         inputs=len(conflicts),
         rows=count,
@@ -107,21 +117,13 @@ def training_part(rows: Sequence[LabeledExample]) -> list[LabeledExample]:
     return [row for group in by_label.values() for row in group[: len(group) - -(-len(group) // of)]]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _text(row: LabeledExample) -> str:
     text = " ".join(" ".join(row.texts.values()).split())
     return repr(text[:60] + ("..." if len(text) > 60 else ""))
 
 
-def _several(items: dict[str, int], noun: str) -> str:
-    return f"A {noun}" if len(items) == 1 else f"Each of {len(items)} {noun}s"
+def _labels(rare: Mapping[str, int]) -> str:
+    return f"The label {next(iter(rare))} occurs" if len(rare) == 1 else f"{len(rare)} labels occur"
 
 
 def _shortened(names: Sequence[str]) -> str:

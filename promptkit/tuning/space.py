@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from promptkit.align.chain import reader_for
 from promptkit.classical.baseline import Baseline
@@ -37,6 +38,11 @@ class Space:
     def all_prompts(self) -> tuple[PromptCandidate, ...]:
         """The prompts, then the learned ones; a candidate has the number of its prompt in this order."""
         return (*self.prompts, *self.learned)
+
+    def cheapest(self) -> Space:
+        """Returns the space with only the first prompt of each model, which is the cheapest one."""
+        first = {id(each.predictor.model): each for each in reversed(self.prompts)}
+        return replace(self, prompts=tuple(each for each in self.prompts if each in first.values()), learned=())
 
     def candidates(self, tokens: Sequence[float] = ()) -> list[Candidate]:
         """Returns every candidate: the baselines, then each prompt with each of its alignments.
@@ -75,16 +81,22 @@ def default_space(task: Task, models: Sequence[Model], seed: int = 0, *, rows: S
 
 
 def add_default_space(builder: SpaceBuilder, models: Sequence[Model]) -> None:
-    """Adds the default space of models to a builder."""
+    """Adds the default space of models to a builder.
+
+    The models take turns, so that a budget that does not suffice for all prompts tries the cheapest ones of every model.
+    """
     verb = reader_for(builder.task).verb
-    for model in models:
-        if verb in model.capabilities:
-            for manipulation in default_prompts(model, builder):
+    answering = [model for model in models if verb in model.capabilities]
+    for turn in zip_longest(*(default_prompts(model, builder) for model in answering)):
+        for model, manipulation in zip(answering, turn, strict=True):
+            if manipulation is not None:
                 builder.add(model, manipulation)
-            for manipulations in learnable_manipulations(model, builder):
-                builder.add_learned(model, manipulations)
-        else:
+    for model in models:
+        if model not in answering:
             builder.add_encoder(model)
+            continue
+        for manipulations in learnable_manipulations(model, builder):
+            builder.add_learned(model, manipulations)
 
 
 def built(builder: SpaceBuilder) -> Space:

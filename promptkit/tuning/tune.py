@@ -6,13 +6,10 @@ from pathlib import Path
 
 from promptkit.models.cache import ScoreCache
 from promptkit.tuning.execution import Execution
-from promptkit.tuning.folder import TuningFolder
+from promptkit.tuning.folder import TUNED, TuningFolder
 from promptkit.tuning.result import Tuned
 from promptkit.tuning.rows import check_rows
 from promptkit.tuning.tuning import Progress, Tuning
-
-TUNED = "tuned"
-"""The default folder of tuning runs."""
 
 
 def tune_space(tuning: Tuning, *, out: str | Path = TUNED, cache: bool = True, progress: Progress | None = None) -> Tuned:

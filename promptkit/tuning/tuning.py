@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from promptkit.core.examples import LabeledExample, rows_hash
 from promptkit.core.version import __version__
@@ -30,6 +30,8 @@ class Tuning:
     """A task with rows that the recommended predictor is evaluated on once, at the end."""
     seed: int = 0
     """The seed of the order of the rows and of their folds."""
+    row_numbers: Mapping[str, int] = field(default_factory=dict)
+    """Id of a row -> its number in the data, from 1, by which the explanation names it."""
     command: str = ""
     """The command that repeats the tuning, for readers."""
 
@@ -74,6 +76,10 @@ class TuningProgress:
     """The share of the budget that is spent; 0 without a budget."""
     training: str = ""
     """The learned prompt that is being trained, and the fold; empty if none is."""
+    metric: str = "score"
+    """The name of the metric of these scores."""
+    of_prompts: int = 0
+    """The number of prompts that are tried."""
 
     @property
     def done(self) -> int:
@@ -88,15 +94,26 @@ class TuningProgress:
     @property
     def line(self) -> str:
         """The state as one line of text."""
+        best = f", best: {self.leaders[0][0]} {self.leaders[0][1]:.3f}" if self.leaders else ""
+        return f"{self._counts}{best}{self._spent}"
+
+    @property
+    def below_table(self) -> str:
+        """The line without the best candidate, which a table shows."""
+        return f"{self._counts}{self._spent}"
+
+    @property
+    def _counts(self) -> str:
         if self.training:
             return f"{self.rows} of {self.of} rows: training {self.training}"
-        spent = f", {self.share:.0%} of the budget" if self.share else ""
-        prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
         if not self.leaders:
-            return f"{self.rows} of {self.of} rows: answered with {prompts}{spent}"
-        name, score = self.leaders[0]
-        left = f"{prompts} left" if self.prompts else "no prompt is left"
-        return f"{self.rows} of {self.of} rows, {left}, best: {name} {score:.3f}{spent}"
+            return f"the first {self.rows} of {self.of} rows: {self.prompts} of {self.of_prompts} prompts have answered"
+        prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
+        return f"{self.rows} of {self.of} rows, {f'{prompts} left' if self.prompts else 'no prompt is left'}"
+
+    @property
+    def _spent(self) -> str:
+        return f", {self.share:.0%} of the budget" if self.share else ""
 
 
 Progress = Callable[[TuningProgress], None]

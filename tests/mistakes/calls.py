@@ -141,7 +141,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         OPTIONS, metric="macro_f1", labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1
     ),
     "tune": lambda: dict(
-        **dict(data=task(), model="fake", budget="1000 requests", metric="accuracy", space="default", max_requests=None),
+        **dict(source=task(), model="fake", budget="1000 requests", metric="accuracy", space="default", max_requests=None),
         **dict(limit=8, seed=0, out="tuned", cache=False, progress=False),
     ),
     "TuneConfig": lambda: dict(task="sentiment", model=["fake"], budget="30 requests", limit=8, seed=1, space="default"),

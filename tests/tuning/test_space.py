@@ -47,8 +47,24 @@ def alignments(prompt: PromptCandidate) -> list[str]:
 
 def test_the_cheapest_prompts_come_first(tmp_path: Path) -> None:
     shared, selectors = [f"balanced, k={k}" for k in (4, 8, 16)], ("bm25", "similar", "dpp")
-    expected = ["0 shots", *shared, *(f"{name}, k={k}" for k in (4, 8, 16) for name in selectors)]
+    wordings = ["0 shots, no instruction", "0 shots, instruction 'Answer with one of: ham, spam.'"]
+    expected = ["0 shots", *shared, *wordings, *(f"{name}, k={k}" for k in (4, 8, 16) for name in selectors)]
     assert [prompt.name for prompt in space_of(tmp_path).prompts] == expected
+
+
+def test_an_instruction_does_not_list_many_labels(tmp_path: Path) -> None:
+    for count in (20, 21):
+        rows = [{"text": f"words {number}", "label": f"label{number % count}"} for number in range(2 * count)]
+        prompts = default_space(pk.task(rows, label="label"), [load("fake")]).prompts
+        assert any("Answer with" in prompt.name for prompt in prompts) is (count == 20)
+
+
+def test_a_template_without_an_instruction_is_not_tried_without_one(tmp_path: Path) -> None:
+    task = table(tmp_path, ("spam", "ham"), 10)
+    text = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    space = default_space(pk.task(tmp_path / "tickets.csv", template=text), [load("fake")])
+    assert not [name for name in named(space) if "no instruction" in name]
+    assert [name for name in named(default_space(task, [load("fake")])) if "no instruction" in name]
 
 
 def test_the_first_alignment_is_the_answer_itself(tmp_path: Path) -> None:

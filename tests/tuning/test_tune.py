@@ -26,8 +26,10 @@ from promptkit.tuning.budget import Budget
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.direction import Direction
 from promptkit.tuning.explanation import explain, verdict
-from promptkit.tuning.figures import CurvePoint
+from promptkit.tuning.figures import CurvePoint, Drop
+from promptkit.tuning.folds import stratified
 from promptkit.tuning.result import Tuned
+from promptkit.tuning.rows import labeled_rows
 from promptkit.tuning.space import Space
 from promptkit.tuning.tune import tune_space
 from promptkit.tuning.tuning import Tuning, TuningProgress
@@ -67,8 +69,10 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_race_without_a_prompt_left_ends_at_once_and_says_so(tmp_path: Path) -> None:
     """The label is a word of the text, which a baseline learns and the fake model does not know."""
     rows = [{"text": f"{'ab'[n % 2] * 3} item {n}", "kind": "ab"[n % 2]} for n in range(120)]
+    task = pk.task(rows, label="kind")
     seen: list[TuningProgress] = []
-    tuned = pk.tune(rows, label="kind", model="fake", budget="5000 requests", out=tmp_path, progress=seen.append)
+    found = Tuning(task=task, rows=labeled_rows(task), space=space(task))
+    tuned = tune_space(found, out=tmp_path, progress=seen.append)
     assert (tuned.result.end, tuned.result.answered < 120, tuned.result.winner) == ("prompts", True, tuned.result.baseline)
     assert f"After {tuned.result.answered} rows no prompt was left" in tuned.why()
     assert tuned.result.recommended_rows == 120
@@ -113,13 +117,19 @@ def test_the_verdict_says_which_is_better_also_for_metrics_of_which_lower_is_bet
             }
         )
         assert "2 shots beats the best baseline" in verdict(result)
-        assert f"0.200 better in {metric.name} (95% interval +0.100 to +0.300" in verdict(result)
+        assert (
+            f"0.200 better in {metric.name} on new rows, estimated from all 60 rows (95% interval +0.100 to +0.300"
+            in verdict(result)
+        )
         worse = result.model_copy(update={"difference": Direction(not metric.higher_is_better).figure(gain)})
-        assert f"0.200 worse in {metric.name} (95% interval -0.300 to -0.100" in verdict(worse)
+        assert (
+            f"0.200 worse in {metric.name} on new rows, estimated from all 60 rows (95% interval -0.300 to -0.100"
+            in verdict(worse)
+        )
         better_with_rows = [0.5, 0.6] if metric.higher_is_better else [0.6, 0.5]
         for scores, improves in ((better_with_rows, True), (better_with_rows[::-1], False)):
             points = tuple(CurvePoint(rows=rows, score=score) for rows, score in zip((20, 40), scores, strict=True))
-            assert ("up to 0.50" in explain(result.model_copy(update={"curve": points}), ())) is improves
+            assert ("0 to 0.50" in explain(result.model_copy(update={"curve": points}))) is improves
     baseline_wins = found.model_copy(update={"winner": found.baseline, "difference": None})
     assert f"no prompt is better than {found.baseline}" in verdict(baseline_wins)
 
@@ -169,7 +179,7 @@ def test_a_small_budget_ends_the_race_early(tmp_path: Path) -> None:
     assert {each.rows for each in tuned.standings if each.is_baseline} == {len(ROWS)}
     assert f"estimated from all {len(ROWS)} rows" in verdict(tuned.result)
     prompt_wins = tuned.result.model_copy(update={"winner": "0 shots", "difference": Figure(value=0.1, low=-0.1, high=0.3)})
-    assert f"on {tuned.result.answered} of {len(ROWS)} rows" in verdict(prompt_wins)
+    assert f"from {tuned.result.answered} of {len(ROWS)} rows" in verdict(prompt_wins)
     assert f"The race ended after {tuned.result.answered} of {len(ROWS)} rows" in tuned.why()
 
 
@@ -237,6 +247,33 @@ def test_the_explanation_names_the_winner_and_the_baseline(tmp_path: Path) -> No
     report = tuned.report(tmp_path / "report.md").read_text("utf-8")
     assert all(each.name in report for each in tuned.standings)
     assert tuned.to_json()["recommended"] == tuned.result.recommended
+
+
+def test_the_explanation_names_the_rows_that_decided_a_drop(tmp_path: Path) -> None:
+    """Rows are named by their number in the data; the rows on which a prompt is worse are those of the race."""
+    numbers = {row.id: number for number, row in enumerate(ROWS, start=1)}
+    drops: list[Drop] = []
+    for seed in range(6):
+        tuned = tune_space(replace(tuning(metric="log_loss"), row_numbers=numbers, seed=seed), out=tmp_path / str(seed))
+        drops = [drop for drop in tuned.result.drops if drop.reason == "test" and drop.worse]
+        if drops:
+            break
+    assert drops
+    drop, text = drops[0], tuned.why()
+    assert f"After {drop.rows} rows: {drop.prompt}. Its best candidate, {drop.candidate}, is worse than {drop.leader}" in text
+    assert f"{len(drop.worse)} rows ({drop.worse[0]}" in text
+    lines = [json.loads(line) for line in (tuned.path / "race.jsonl").read_text("utf-8").splitlines()[1:]]
+    stage = next(line for line in lines if line["rows"] == drop.rows)
+    order = [f"row {numbers[row.id]}" for row in stratified(TASK, ROWS, seed).rows]
+    dropped = {each["candidate"] for each in stage["dropped"]}
+    leader = stage["loss"][stage["asked"].index(stage["leader"])]
+    compared = [stage["loss"][place] for place, number in enumerate(stage["asked"]) if number in dropped]
+    found = [
+        {order[n] for n, (one, other) in enumerate(zip(leader, each, strict=True)) if one < other} for each in compared if each
+    ]
+    assert {*drop.worse} in found
+    hard = tuned.result.hard_rows
+    assert all(order[order.index(row.name)] == f"row {numbers[row.id]}" for row in hard)
 
 
 def test_a_baseline_has_one_estimate_also_if_it_is_the_winner(tmp_path: Path) -> None:

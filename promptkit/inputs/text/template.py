@@ -127,6 +127,11 @@ class Template:
         """The variables without those that come from the answers of a task."""
         return self.variables - OF_ANSWERS
 
+    @property
+    def has_instruction(self) -> bool:
+        """Whether it has an instruction block."""
+        return "instruction" in self._blocks
+
     @check_arguments("Template.slots")
     def slots(self, *, without: str = "") -> Mapping[str, int]:
         """Returns the slots for learned vectors: name -> number of vectors.
