@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from promptkit.config.values import RelativePath
@@ -79,7 +79,7 @@ class Options(StrictModel):
         try:  # not by the constructor, whose errors do not name the file
             cls.__pydantic_validator__.validate_python(values, self_instance=config)
         except ValidationError as error:
-            raise validation_error(file, error, cls.noun, lambda location: cls, key=key) from None
+            raise validation_error(file, error, cls.noun, lambda location: _model_at(cls, location), key=key) from None
         options = {name: cls.model_fields[name] for name in values}
         paths = {name: _resolved(info, getattr(config, name), file.parent) for name, info in options.items()}
         return config.model_copy(update=paths)
@@ -87,6 +87,14 @@ class Options(StrictModel):
     def changed(self) -> dict[str, object]:
         """Returns the options that differ from their defaults, in the order of the command line, as JSON values."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _model_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Returns the model that defines the keys at a location of pydantic: `cls`, or that of an option which has keys itself."""
+    field = cls.model_fields.get(str(location[0])) if len(location) > 1 else None
+    members = () if field is None else (field.annotation, *get_args(field.annotation))
+    inner = next((each for each in members if isinstance(each, type) and issubclass(each, BaseModel)), None)
+    return cls if inner is None else _model_at(inner, location[1:])
 
 
 def is_path(value: str) -> bool:

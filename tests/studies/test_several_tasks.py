@@ -17,7 +17,7 @@ import promptkit as pk
 from promptkit.analysis.compare import compare_runs
 from promptkit.cli import main as cli
 from promptkit.config.study import StudyConfig
-from promptkit.core.errors import InputError, RunError
+from promptkit.core.errors import InputError, RunError, TaskError
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
 from promptkit.metrics.paired_tests import holm
 from promptkit.models.fake import FakeModel
@@ -325,3 +325,9 @@ def test_invalid_files_are_refused(tmp_path: Path, spec: dict[str, Any], error: 
     assert "study.yaml" in str(raised.value)
     assert error is None or isinstance(raised.value, error)
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_key_of_the_comparison_is_named_with_those_it_has(tmp_path: Path) -> None:
+    path = write_study(tmp_path, task="sentiment", grid={"shots": [0, 1]}, compare={"too": {"shots": 0}})
+    with refused(TaskError, "unknown-name", place="compare.too", close=["to"]):
+        pk.StudyConfig.from_yaml(path)
