@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,14 @@ def seconds_of(*command: str) -> float:
     return time.perf_counter() - started
 
 
+def cpu_seconds_of(*command: str) -> float:
+    """Returns the seconds of the processor that a command of Python takes, which hardly depend on other work of the machine."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds_of(*command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
 def main() -> None:
     """Prints the measurements as JSON."""
     from promptkit.models.files.source import resolve
@@ -110,6 +119,7 @@ def main() -> None:
             command += ["--out", str(Path(scratch, "runs"))]
             seconds_of("-m", "promptkit", *command)
             measured[name] = min(seconds_of("-m", "promptkit", *command) for _ in repeats)
+            measured[f"{name}_cpu"] = min(cpu_seconds_of("-m", "promptkit", *command) for _ in repeats)
             measured[f"{name}_imports"] = imported(command)
         first = [first_row(Path(scratch, f"first{number}")) for number in repeats]
         plain = [seconds_of("-c", PLAIN, model) for _ in repeats]
