@@ -116,6 +116,8 @@ class Baselines:
         metrics = {baseline.metric.name: baseline.metric for baseline in self.baselines}
         title = next(iter(metrics.values())).title if len(metrics) == 1 else MAIN
         interval = " or ".join(dict.fromkeys(_METHODS[metric.interval] for metric in metrics.values()))
+        lower = [metric.title for metric in metrics.values() if not metric.higher_is_better]
+        direction = f"; lower is better ({', '.join(lower)})" if lower else ""
         interval += "; of differences, over items and seeds" if self.reference else ""
         model = f"model: {self.reference}; paired by item. " if self.reference else ""
         return Table(
@@ -123,7 +125,7 @@ class Baselines:
             columns=("baseline", *(["task"] if several else []), "k", title, *([DIFFERENCE] if self.reference else [])),
             rows=tuple(rows),
             names=3 if several else 2,
-            caption=f"{model}k: number of labeled rows used. Below each figure its 95% interval ({interval})",
+            caption=f"{model}k: number of labeled rows used. Below each figure its 95% interval ({interval}){direction}",
             signed=(DIFFERENCE,),
         )
 

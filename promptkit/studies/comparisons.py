@@ -47,7 +47,9 @@ def compare(study: EvaluatedGrid, on: Names | None, to: object, by: Names, metri
         columns=(*on_names, *by_names, metric, DIFFERENCE, P, HOLM),
         rows=tuple(lines),
         names=len(on_names) + len(by_names),
-        caption=_caption(study, reference, [*on_names, *by_names], differences, chosen=isinstance(to, str) and to == BEST),
+        caption=_caption(
+            study, reference, metric, [*on_names, *by_names], differences, chosen=isinstance(to, str) and to == BEST
+        ),
         signed=(DIFFERENCE,),
         p_values=(P, HOLM),
     )
@@ -110,6 +112,7 @@ def _pairs(study: EvaluatedGrid, reference: Mapping[str, Plain], values: Mapping
 def _caption(
     study: EvaluatedGrid,
     reference: Mapping[str, Plain],
+    metric: str,
     names: Sequence[str],
     differences: Sequence[Difference | None],
     *,
@@ -122,6 +125,7 @@ def _caption(
     parts = (
         study.averaged_over(names),
         f"{DIFFERENCE}: from {shown}{best}; paired by item",
+        measures.direction(study.cells, metric),
         f"below figures their 95% intervals over {over}",
         f"{P}: {' or '.join(TITLES[name] for name in dict.fromkeys(tested))}" if tested else "",
         f"{HOLM}: adjusted for {len(tested)} comparisons" if len(tested) > 1 else "",

@@ -115,6 +115,13 @@ def metric_of(cell: Cell, name: str) -> Metric:
     return cell.result.chosen[_own_name(cell, name)]
 
 
+def direction(cells: Sequence[Cell], name: str) -> str:
+    """Says that a lower value is better, for a metric of which this holds; otherwise an empty text."""
+    metrics = [metric_of(cell, name) for cell in {cell.task: cell for cell in cells}.values()]
+    lower = dict.fromkeys(metric.title for metric in metrics if not metric.higher_is_better)
+    return f"lower is better ({', '.join(lower)})" if lower else ""
+
+
 def _own_name(cell: Cell, name: str) -> str:
     return next(iter(cell.result.metrics)) if name == MAIN else name
 

@@ -84,6 +84,7 @@ def _caption(study: EvaluatedGrid, metric: str, names: Sequence[str]) -> str:
         study.averaged_over(names),
         f"{MACRO}: mean over tasks, each with equal weight" if TASK in names and TASK in study.varying() else "",
         f"{metric}: {mains}" if metric == measures.MAIN else "",
+        measures.direction(study.cells, metric),
         f"below each figure its 95% interval over {over}",
     )
     return "; ".join(filter(None, parts))

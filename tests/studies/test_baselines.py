@@ -231,6 +231,8 @@ def test_the_main_metric_of_a_study_is_compared(tmp_path: Path, metric: str, tit
         assert entry.difference is not None
         assert entry.difference.value == pytest.approx(of_study - entry.estimate.value, abs=1e-5)
     table = study.table(baselines=baselines)
+    tables = (str(table), str(baselines), str(study.compare(on="seed", to=0)))
+    assert {"lower is better (log-loss)" in " ".join(each.split()) for each in tables} == {metric == "log_loss"}
     assert ("majority of the pool", baselines.baselines[0].estimate) in [(line[0], line[-1]) for line in table.rows]
 
 
