@@ -113,7 +113,7 @@ def replicate(setting: Setting, seed: int) -> dict[str, float]:
     requests = Requests(correct, setting.budget * every)
     course = race(entrants, ROWS, requests.answer, SETTINGS, requests)
     found = estimate(course, entrants, SETTINGS)
-    truth, whole = accuracies[course.winner], accuracies[correct.mean(1).argmax()]
+    truth, whole = accuracies[found.number], accuracies[correct.mean(1).argmax()]
     assert found.best_baseline is not None
     assert found.difference is not None
     advantage = truth - accuracies[found.best_baseline]

@@ -307,7 +307,7 @@ class Execution:
         tried = {each.prompt for each in self._contest.candidates} - {None}
         prompts = self._tuning.space.prompts
         names = [each.name for number, each in enumerate(prompts) if number not in tried]
-        untried = [f"The budget did not suffice to try {', '.join(names)}"] if names else []
+        untried = [f"The budget did not suffice to try {'; '.join(names)}"] if names else []
         return [*untried, *(f"left out: {name}. {reason}" for name, reason in self._challengers.left_out.items())]
 
     def _scored_rows(self, number: int, course: Course) -> int:
