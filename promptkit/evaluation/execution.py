@@ -22,6 +22,7 @@ from promptkit.models.client import CachedModel
 from promptkit.predictor.bound import BoundPredictor
 from promptkit.runs.executor import Executor
 from promptkit.runs.folder import RunFolder
+from promptkit.runs.prompts import record_prompts
 from promptkit.runs.schema import Timing
 from promptkit.runs.shard import Shard
 
@@ -96,6 +97,7 @@ def execute(
             early.start_if_needed(first)
 
     queries = run_queries(plan, ask, cache, begin)
+    record_prompts(folder.path, ((query.id, query.rendered) for query in queries.evaluated))
     execution = _Execution(plan, folder, model_identity, queries, cache, progress, executor, shard)
     execution.restore(earlier)
     recalled, missing = execution.recall()

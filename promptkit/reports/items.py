@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ from promptkit.core.records import RowRecord
 from promptkit.reports.blocks import Items
 from promptkit.reports.compressed import packed
 from promptkit.runs.finished import read_rows
+from promptkit.runs.prompts import Prompts, read_prompts
 from promptkit.runs.rows import EvaluatedRow
 from promptkit.runs.run import Run
 
@@ -46,12 +48,15 @@ class BrowsedRun:
     run: Run
     records: Mapping[str, RowRecord]
     """Id of a row -> the record of its answer."""
+    prompts: Prompts
+    """The prompts of its rows, if it has recorded them."""
 
     @classmethod
     def read(cls, run: Run) -> BrowsedRun:
         """Reads the records of a run."""
         _, samples, _ = read_rows(run.path, KEYS)
-        return cls(run=run, records={record["id"]: record for record in samples})
+        records = {record["id"]: record for record in samples}
+        return cls(run=run, records=records, prompts=read_prompts(run.path))
 
 
 def items_block(
@@ -71,6 +76,7 @@ def items_block(
     positions = [{row.id: index for index, row in enumerate(run.evaluated)} for run in runs]
     branches = [(number, result) for number, run in enumerate(runs) for result in run.results]
     probabilities = [result.metric_input.probabilities for _, result in branches]
+    starts = [0, *accumulate(len(each.prompts.parts) for each in browsed)]
     rows = []
     for row in shared:
         answers = [
@@ -78,6 +84,9 @@ def items_block(
             for (number, result), each in zip(branches, probabilities, strict=True)
         ]
         records = [_record(each.records[row.id], text=text, has_labels=bool(first.labels)) for each in browsed]
+        for record, each, start in zip(records, browsed, starts, strict=False):
+            if text and row.id in each.prompts.rows:
+                record["prompt"] = [start + number for number in each.prompts.rows[row.id]]
         rows.append({**_head(row, text=text, has_labels=bool(first.labels)), "a": answers, "r": records})
     data = {
         "branches": [{"name": result.align, "run": number} for number, result in branches],
@@ -85,6 +94,7 @@ def items_block(
         "labels": list(first.labels),
         "images": dict(images or {}),
         "text": text,
+        "parts": [list(part) for each in browsed for part in each.prompts.parts] if text else [],
         "rows": rows,
     }
     return Items(data=packed(data), count=len(rows))

@@ -14,6 +14,7 @@
     options.json          the options of `promptkit eval` that created the run, unless it was created from Python objects
     origin.json           where the rows come from: a task, a task file or a data file
     template.j2           the text of the prompt's template
+    prompts.jsonl         the prompts of the evaluated rows, for readers
     task.yaml             a copy of the task file, unless it is a shipped one
 
     metrics.json          the names of the metrics that were last requested

@@ -15,6 +15,7 @@ import pytest
 import promptkit as pk
 from promptkit.analysis.risk_coverage import risk_coverage
 from promptkit.core.errors import InputError, RunError
+from promptkit.runs.prompts import read_prompts
 from tests.reports.pages import HOSTILE_LABEL, evaluated, hostile_run, items, visible
 from tests.support.errors import refused
 from tests.support.heavy_packages import modules_after
@@ -149,3 +150,25 @@ def test_a_risk_coverage_curve_answers_the_most_confident_rows_first(run: pk.Run
         assert point.risk == pytest.approx(1 - rows.correct[answered].mean())
     assert points[-1].coverage == 1
     assert points[-1].risk == pytest.approx(1 - run.results[0].metrics["accuracy"]["value"], abs=1e-6)
+
+
+def test_the_page_has_the_exact_prompt_by_part_with_its_tokens(run: pk.Run, page: bytes) -> None:
+    data = items(page)
+    for row in data["rows"]:
+        (record,) = row["r"]
+        parts = [data["parts"][number] for number in record["prompt"]]
+        assert sum(tokens for _, _, tokens in parts) == record["tokens"]
+        assert [part for part, *_ in parts if part.startswith("demonstration")] == ["demonstration 1", "demonstration 2"]
+        ((_, query, _),) = [part for part in parts if part[0] == "query"]
+        assert row["in"]["text"] in query
+    assert len(data["parts"]) < sum(len(row["r"][0]["prompt"]) for row in data["rows"])
+    assert not read_prompts(run.path.parent).rows
+
+
+def test_a_run_without_recorded_prompts_has_a_page(run: pk.Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    (copy / "prompts.jsonl").write_text('{"id": "a", "prompt": 3}\n')
+    with refused(RunError, "damaged-file"):
+        pk.report(copy, tmp_path / "report.html")
+    (copy / "prompts.jsonl").unlink()
+    assert all("prompt" not in row["r"][0] for row in items(pk.report(copy, tmp_path / "report.html").read_bytes())["rows"])
