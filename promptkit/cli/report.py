@@ -10,8 +10,7 @@ import typer
 
 def report(
     folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER...", help="Folder of a run, of tuning or training, or several runs to compare."),
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folder of a run, study, tuning or training, or several runs.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     no_text: Annotated[

@@ -28,6 +28,7 @@ def study(
     from promptkit.display import plots
     from promptkit.display.progress import Display
     from promptkit.studies import figures
+    from promptkit.studies.folder import write_study
     from promptkit.studies.progress import LiveTable, RunsBar, StudyProgress
 
     with yaml_file():
@@ -51,6 +52,6 @@ def study(
         if comparison is not None:
             print()
             print_wide(comparison.rich())
-        print(f"{result.seconds:.1f} s, {len({cell.run.path for cell in result.cells})} runs in {out}")
+        print(f"{result.seconds:.1f} s, {len({cell.run.path for cell in result.cells})} runs in {out}, {write_study(result)}")
     if result.failures:
         raise RunError(result.failure_summary, code="cells-failed", failures=len(result.failures))

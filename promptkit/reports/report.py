@@ -13,10 +13,12 @@ from promptkit.reports.blocks import Page
 from promptkit.reports.comparison_page import comparison_page
 from promptkit.reports.html import to_html
 from promptkit.reports.run_page import run_page, unfinished_page
+from promptkit.reports.study_page import study_page
 from promptkit.reports.training_page import training_page
 from promptkit.reports.tuning_page import tuning_page
 from promptkit.runs.files import read_json
 from promptkit.runs.folder import SETTINGS, SUMMARY
+from promptkit.studies.folder import STUDY
 from promptkit.tuning.folder import TUNE
 
 
@@ -78,6 +80,8 @@ def page_of(folders: Sequence[Path], *, text: bool) -> Page:
     (folder,) = folders
     if (folder / TUNE).is_file():
         return tuning_page(folder, text=text)
+    if (folder / STUDY).is_file():
+        return study_page(folder, text=text)
     settings = read_json(folder / SETTINGS)
     if isinstance(settings, dict) and "train" in settings:
         return training_page(folder, text=text)

@@ -57,9 +57,32 @@ class Failure:
 class StudiedTask:
     """A task of a study."""
 
-    task: Task
+    name: str
     split: str
     """The split that is evaluated."""
+    loaded: Task | None = None
+    """The task; None in a study that was read from its folder, which contains results only."""
+
+    @classmethod
+    def of(cls, task: Task, split: str) -> Self:
+        """Returns a task that is evaluated on a split."""
+        return cls(name=task.name, split=split, loaded=task)
+
+    @property
+    def task(self) -> Task:
+        """The task.
+
+        Raises:
+            InputError: The study was read from its folder.
+        """
+        if self.loaded is None:
+            raise InputError(
+                f"The task {self.name} is not known to a study that was read from its folder",
+                code="no-task",
+                hint="Run the study again: finished runs are read",
+                task=self.name,
+            )
+        return self.loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +144,7 @@ class EvaluatedGrid:
             what: What needs a single task, as the subject of the message.
         """
         if len(self.tasks) > 1:
-            names = tuple(each.task.name for each in self.tasks)
+            names = tuple(each.name for each in self.tasks)
             raise InputError(
                 f"{what} needs one task, because rows of different tasks are never pooled",
                 code="several-tasks",
@@ -171,7 +194,7 @@ class EvaluatedGrid:
             for name, known in self.dimensions.items()
         }
         cells = tuple(cell for cell in self.cells if all(cell.values[name] in dimensions[name] for name in dimensions))
-        tasks = tuple(each for each in self.tasks if each.task.name in dimensions.get(TASK, (each.task.name,)))
+        tasks = tuple(each for each in self.tasks if each.name in dimensions.get(TASK, (each.name,)))
         if not cells:
             got = format_values({name: str(value) for name, value in values.items()})
             raise InputError("No cell with these values was evaluated", code="no-such-cell", got=got, values=got)
@@ -213,7 +236,7 @@ class EvaluatedGrid:
     @check_arguments("Study.of_every_task")
     def of_every_task(self, cells: Sequence[Cell]) -> bool:
         """Returns whether there is a cell of each task among some cells."""
-        return {cell.task for cell in cells} == {each.task.name for each in self.tasks}
+        return {cell.task for cell in cells} == {each.name for each in self.tasks}
 
 
 def as_names(names: Names) -> list[str]:

@@ -61,7 +61,7 @@ def _nothing_to_pair(study: EvaluatedGrid, of_tasks: bool) -> InputError | RunEr
             "Rows of different tasks cannot be paired",
             code="different-tasks",
             hint="Compare along another dimension, with by='task' for a comparison within each task",
-            tasks=tuple(each.task.name for each in study.tasks),
+            tasks=tuple(each.name for each in study.tasks),
         )
     return InputError(
         "The study has no cells to compare: no dimension varies except seed and task",

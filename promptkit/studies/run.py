@@ -18,6 +18,7 @@ from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.requested import MetricLike
 from promptkit.studies.cells import TASK, Failure, StudiedTask
+from promptkit.studies.folder import write_study
 from promptkit.studies.grid import check_parameters, dimensions, format_values, is_collection
 from promptkit.studies.progress import StudyProgress, shown_by_default
 from promptkit.studies.state import Build, GridState
@@ -109,7 +110,7 @@ def evaluate_grid(
     values = dimensions(grid)
     check_parameters(build, values)
     report = state_reporter(shown_by_default() if progress is None else progress)
-    studied = [StudiedTask(task=each, split=each.spec.split if split is None else split) for each in tasks]
+    studied = [StudiedTask.of(each, each.spec.split if split is None else split) for each in tasks]
     state = GridState(build, studied, limit, values)
     runs = state.runs_to_do()
     for number, (key, cell) in enumerate(runs.items()):
@@ -137,6 +138,7 @@ def evaluate_grid(
     report(StudyProgress(done=len(runs), total=len(runs), values={}, study=result))
     if result is None:
         raise _all_failed(state.failures())
+    write_study(result)
     return result
 
 

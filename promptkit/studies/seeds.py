@@ -69,7 +69,7 @@ class SeedRuns:
             for seed, run in runs.items()
             for result in run.results
         ]
-        studied = StudiedTask(task=task, split=first.split)
+        studied = StudiedTask.of(task, first.split)
         return cls(study=Study(tasks=(studied,), limit=limit, dimensions=dimensions, cells=tuple(cells), seconds=seconds))
 
     @property

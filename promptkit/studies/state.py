@@ -48,7 +48,7 @@ class GridState:
         """Key -> finished run."""
         self.reasons: dict[str, str] = {}
         """Key -> why the run failed."""
-        self._tasks, self._limit = {each.task.name: each for each in tasks}, limit
+        self._tasks, self._limit = {each.name: each for each in tasks}, limit
         self._started = time.perf_counter()
         self._build_failures: list[Failure] = []
         self._built: list[BuiltCell] = []
@@ -89,7 +89,7 @@ class GridState:
     def _cell(self, values: Mapping[str, Plain], studied: StudiedTask, predictors: Sequence[Predictor]) -> BuiltCell:
         predictors = [self._with_shared_model(predictor) for predictor in predictors]
         settings = [[predictor.manipulate.settings(), predictor.chain.settings()] for predictor in predictors]
-        key = json.dumps([studied.task.name, self._identity(predictors[0].model), settings])
+        key = json.dumps([studied.name, self._identity(predictors[0].model), settings])
         return BuiltCell(values=values, studied=studied, predictors=predictors, key=key)
 
     def _with_shared_model(self, predictor: Predictor) -> Predictor:

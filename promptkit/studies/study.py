@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.model import Model
+from promptkit.core.paths import expanded
+from promptkit.core.reporting import write_report
 from promptkit.display import plots
 from promptkit.display.table import Table, to_dataframe
 from promptkit.manipulate.demos import Selector
@@ -18,6 +21,7 @@ from promptkit.studies import comparisons, figures, measures, tables
 from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, TASK, EvaluatedGrid, Names, StudiedTask
 from promptkit.studies.comparisons import BEST
+from promptkit.studies.folder import read_study, write_study
 from promptkit.studies.grid import format_values
 
 if TYPE_CHECKING:
@@ -153,7 +157,7 @@ class Study(EvaluatedGrid):
         fixed = {name: values[0] for name, values in self.dimensions.items() if len(values) == 1}
         averaged = self.averaged_over([*fixed, TASK])
         reference = "; ".join(filter(None, [format_values(fixed) if fixed else "", averaged]))
-        of_tasks = [self._baselines_of(studied, selectors, model) for studied in self.tasks if studied.task.name in self.items]
+        of_tasks = [self._baselines_of(studied, selectors, model) for studied in self.tasks if studied.name in self.items]
         return Baselines(
             title=" + ".join(each.title for each in of_tasks),
             baselines=tuple(baseline for each in of_tasks for baseline in each.baselines),
@@ -186,6 +190,35 @@ class Study(EvaluatedGrid):
         )
         return replace(evaluated, baselines=tuple(compared))
 
+    @classmethod
+    @check_arguments("Study.load")
+    def load(cls, folder: str | Path) -> Self:
+        """Reads a study from the folder that `study` or `promptkit study` wrote; no model is loaded.
+
+        Args:
+            folder: The folder, such as `runs/study-sst2-1a2b3c4d`, beside the folders of its runs.
+
+        Raises:
+            RunError: The folder contains no study, or a run of it is missing or was changed.
+        """
+        return read_study(cls, expanded(folder))
+
+    @check_arguments("Study.report")
+    def report(self, path: str | Path, *, text: bool = True) -> Path:
+        """Writes an HTML page with the table, the lines, the heat map and the variance of the study.
+
+        Args:
+            path: The file to write.
+            text: Whether the page contains instructions and templates that are values of a dimension.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            MissingPackage: The package that draws charts is not installed.
+        """
+        return write_report(write_study(self), path, text=text)
+
     @check_arguments("Study.to_pandas")
     def to_pandas(self, *, items: bool = False) -> DataFrame:
         """Returns a data frame with a row for each cell, or with `items` for each cell and item."""
@@ -196,9 +229,7 @@ class Study(EvaluatedGrid):
     def to_json(self) -> dict[str, object]:
         """Returns the study as `promptkit study --json` prints it."""
         return {
-            "tasks": [
-                {"task": each.task.name, "split": each.split, "n": self.items.get(each.task.name, 0)} for each in self.tasks
-            ],
+            "tasks": [{"task": each.name, "split": each.split, "n": self.items.get(each.name, 0)} for each in self.tasks],
             "seconds": round(self.seconds, 3),
             "dimensions": {name: list(values) for name, values in self.dimensions.items()},
             "cells": [

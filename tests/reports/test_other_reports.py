@@ -15,7 +15,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.analysis.compare import compare_runs
-from promptkit.core.errors import CheckpointError, RunError
+from promptkit.core.errors import CheckpointError, InputError, RunError
 from promptkit.display.png import png_url
 from promptkit.tuning.result import Tuned
 from promptkit.tuning.tune import tune_space
@@ -34,6 +34,17 @@ pytest.importorskip("vl_convert")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[pk.Run]:
     out = tmp_path_factory.mktemp("runs")
     return [evaluated(out, shots=shots, limit=60) for shots in (0, 2)]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
+    def build(k: object, instruction: str, seed: int) -> pk.Predictor:
+        prompt = pk.Prompt("sentiment/review", demos=pk.demos.Random(k=int(str(k)), seed=seed), instruction=instruction)
+        return pk.Predictor(pk.load("fake"), prompt, {"negative": "Negative", "positive": "Positive"})
+
+    grid: dict[str, Any] = {"k": [1, 2], "instruction": ["A secret.", "Another secret."], "seed": [0, 1]}
+    out = tmp_path_factory.mktemp("study")
+    return pk.study(build, pk.task("sentiment"), limit=16, out=out, cache=False, progress=False, **grid)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +95,37 @@ def test_the_report_of_tuning_has_the_leaderboard_and_the_estimate(tuned: Tuned,
     assert tuned.result.prompt.splitlines()[-2] not in unescape(without)
 
 
+def study_folder(study: pk.Study) -> Path:
+    (folder,) = study.cells[0].run.path.parent.glob("study-*")
+    return folder
+
+
+def test_a_study_is_read_from_its_folder(study: pk.Study, tmp_path: Path) -> None:
+    read = pk.Study.load(study_folder(study))
+    assert str(read.table()) == str(study.table())
+    assert str(read.variance()) == str(study.variance())
+    assert read.dimensions == study.dimensions
+    with refused(InputError, "no-task"):
+        read.baselines()
+    with refused(RunError, "not-a-study"):
+        pk.Study.load(tmp_path)
+    folder = shutil.copytree(study_folder(study).parent, tmp_path / "runs")
+    (folder / study.cells[0].run.path.name / "predictions.jsonl").unlink()
+    with refused(RunError, "missing-file"):
+        pk.Study.load(folder / study_folder(study).name)
+
+
+def test_the_report_of_a_study_has_its_figures(study: pk.Study, tmp_path: Path) -> None:
+    page = study.report(tmp_path / "report.html").read_bytes()
+    text = unescape(visible(page))
+    for table in (study.table(), study.variance(), study.best(over=["k", "instruction"])):
+        shown = [cell.partition("\n")[0] for row in table.texts() for cell in row]
+        assert all(f">{cell}" in text for cell in shown)
+    assert page.count(b"data-chart=") == 4
+    assert "A secret." in text
+    assert "secret" not in study.report(tmp_path / "figures.html", text=False).read_text("utf-8")
+
+
 def test_unfinished_tuning_has_a_banner_and_changed_files_are_refused(tuned: Tuned, tmp_path: Path) -> None:
     copy = shutil.copytree(tuned.path, tmp_path / "copy")
     (copy / "leaderboard.jsonl").write_text("{}\n")
@@ -126,9 +168,9 @@ def test_pixels_become_a_png_image() -> None:
 
 
 def test_no_model_is_loaded_for_any_report(
-    runs: list[pk.Run], tuned: Tuned, trained: pk.TrainingResult, tmp_path: Path
+    runs: list[pk.Run], study: pk.Study, tuned: Tuned, trained: pk.TrainingResult, tmp_path: Path
 ) -> None:
-    for number, folders in enumerate(([run.path for run in runs], [tuned.path], [trained.path])):
+    for number, folders in enumerate(([run.path for run in runs], [study_folder(study)], [tuned.path], [trained.path])):
         assert modules_after("report", *folders, "-o", tmp_path / f"{number}.html") == []
 
 
@@ -136,9 +178,16 @@ def test_no_model_is_loaded_for_any_report(
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_report_is_drawn_and_accessible(
-    runs: list[pk.Run], tuned: Tuned, trained: pk.TrainingResult, tmp_path: Path, opened: Open, width: int, scheme: str
+    runs: list[pk.Run],
+    study: pk.Study,
+    tuned: Tuned,
+    trained: pk.TrainingResult,
+    tmp_path: Path,
+    opened: Open,
+    width: int,
+    scheme: str,
 ) -> None:
-    for folders in ([run.path for run in runs], [tuned.path], [trained.path]):
+    for folders in ([run.path for run in runs], [study_folder(study)], [tuned.path], [trained.path]):
         page: Any = opened(pk.report(folders, tmp_path / "report.html"), width=width, scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert violations(page) == []
