@@ -127,7 +127,7 @@ def test_equal_cells_share_a_run_and_equal_prompts_are_sent_once(tmp_path: Path)
     study = run_study(tmp_path, demos=["random", "balanced", "first"], k=[0, 2], seed=range(3))
     assert len(study.cells) == 18
     runs = {cell.run.path for cell in study.cells}
-    assert len(runs) == len(list(tmp_path.iterdir())) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
+    assert len(runs) == len(list(tmp_path.glob("sentiment-*"))) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
     lines = [json.loads(line) for run in runs for line in (run / "samples.jsonl").read_text().splitlines()]
     prompts = {line["prompt_hash"] for line in lines}
     assert CountingModel.queries == len(prompts)
@@ -187,7 +187,7 @@ def test_equal_models_are_loaded_once(tmp_path: Path) -> None:
 def test_predictors_that_share_a_pass_form_a_dimension(tmp_path: Path) -> None:
     study = run_study(tmp_path, build_pair, k=[1, 2])
     assert study.dimensions == {"k": (1, 2), "align": ("verbalizer", "contextual")}
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("sentiment-*"))) == 2
     for cell in study.cells:
         result = next(r for r in cell.run.results if r.align == cell.values["align"])
         assert cell.result is result
