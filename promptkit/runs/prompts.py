@@ -21,9 +21,7 @@ from promptkit.core.files import write_pieces
 from promptkit.core.inputs import Piece
 from promptkit.core.rendered import Rendered
 from promptkit.runs.files import expect, parse_record, to_line, writing
-
-PROMPTS = "prompts.jsonl"
-"""The name of the file."""
+from promptkit.runs.recorded import PROMPTS
 
 
 class PromptPart(NamedTuple):

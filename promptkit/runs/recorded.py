@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 from promptkit.core.files import write_atomically
 from promptkit.runs.files import damaged, expect, read_json, to_file
-from promptkit.runs.prompts import PROMPTS
 
 if TYPE_CHECKING:
     from promptkit.runs.schema import Origin
@@ -23,6 +22,8 @@ ORIGIN = "origin.json"
 """The file that says where the rows come from."""
 TASK_FILE = "task.yaml"
 """A copy of the task file, unless it is a shipped one."""
+PROMPTS = "prompts.jsonl"
+"""The file with the prompts of the rows, for readers."""
 RECORDED = (OPTIONS, TEMPLATE, ORIGIN, TASK_FILE, PROMPTS)
 """The files with everything that evaluates a run again, and its prompts for readers. They are not part of the run."""
 
