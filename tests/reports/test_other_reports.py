@@ -171,7 +171,7 @@ def test_no_model_is_loaded_for_any_report(
     runs: list[pk.Run], study: pk.Study, tuned: Tuned, trained: pk.TrainingResult, tmp_path: Path
 ) -> None:
     for number, folders in enumerate(([run.path for run in runs], [study_folder(study)], [tuned.path], [trained.path])):
-        assert modules_after("report", *folders, "-o", tmp_path / f"{number}.html") == []
+        assert not {"torch", "transformers", "vllm"} & {*modules_after("report", *folders, "-o", tmp_path / f"{number}.html")}
 
 
 @pytest.mark.browser
