@@ -27,7 +27,7 @@ def verdict(result: TuningResult) -> str:
     """Returns the recommendation with its estimate, and the comparison with the best baseline."""
     lines = [*_comparison(result), f"recommended: {result.recommended}"]
     rows = _of_rows(result.recommended_rows, result.rows)
-    lines.append(f"{result.metric} on new rows, estimated from {rows}: {_figure(result.recommended_estimate)}")
+    lines.append(f"{result.metric} on new rows: {_figure(result.recommended_estimate)}, from {rows}")
     if result.recommended == result.winner != result.baseline:
         lines.append(f"on the rows it was chosen by: {result.score:.3f}, {_gain(result.optimism)} than this estimate")
     if result.test is not None:
@@ -42,13 +42,13 @@ def _comparison(result: TuningResult) -> list[str]:
     if result.difference is None:
         return [f"Nothing beats the best baseline: no prompt is better than {result.baseline}"]
     gain = result.direction.figure(result.difference)
-    interval = f"95% interval {gain.low:+.3f} to {gain.high:+.3f}; + is better"
-    rows = _of_rows(result.answered, result.rows)
-    compared = f"{_gain(gain.value)} in {result.metric} on new rows, estimated from {rows} ({interval})"
+    signs = "" if result.higher_is_better else ", + is better"
+    interval = f"95% interval {gain.low:+.3f} to {gain.high:+.3f}{signs}"
+    difference = f"difference: {_gain(gain.value)} ({interval}), from {_of_rows(result.answered, result.rows)}"
     if result.beats_baseline:
-        return [f"{result.winner} beats the best baseline, {result.baseline}: {compared}"]
+        return [f"{result.winner} beats the best baseline, {result.baseline}", difference]
     certain = ", with certainty" if gain.value > 0 else ""
-    return [f"Nothing beats the best baseline, {result.baseline}{certain}: the best prompt, {result.winner}, is {compared}"]
+    return [f"Nothing beats the best baseline, {result.baseline}{certain}: the best prompt is {result.winner}", difference]
 
 
 def explain(result: TuningResult) -> str:

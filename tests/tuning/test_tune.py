@@ -117,15 +117,10 @@ def test_the_verdict_says_which_is_better_also_for_metrics_of_which_lower_is_bet
             }
         )
         assert "2 shots beats the best baseline" in verdict(result)
-        assert (
-            f"0.200 better in {metric.name} on new rows, estimated from all 60 rows (95% interval +0.100 to +0.300"
-            in verdict(result)
-        )
+        assert "difference: 0.200 better (95% interval +0.100 to +0.300" in verdict(result)
         worse = result.model_copy(update={"difference": Direction(not metric.higher_is_better).figure(gain)})
-        assert (
-            f"0.200 worse in {metric.name} on new rows, estimated from all 60 rows (95% interval -0.300 to -0.100"
-            in verdict(worse)
-        )
+        assert "difference: 0.200 worse (95% interval -0.300 to -0.100" in verdict(worse)
+        assert ("+ is better" in verdict(result)) is not metric.higher_is_better
         better_with_rows = [0.5, 0.6] if metric.higher_is_better else [0.6, 0.5]
         for scores, improves in ((better_with_rows, True), (better_with_rows[::-1], False)):
             points = tuple(CurvePoint(rows=rows, score=score) for rows, score in zip((20, 40), scores, strict=True))
@@ -177,7 +172,7 @@ def test_a_small_budget_ends_the_race_early(tmp_path: Path) -> None:
     assert tuned.result.requests <= 70
     assert tuned.result.answered < len(ROWS)
     assert {each.rows for each in tuned.standings if each.is_baseline} == {len(ROWS)}
-    assert f"estimated from all {len(ROWS)} rows" in verdict(tuned.result)
+    assert f", from all {len(ROWS)} rows" in verdict(tuned.result)
     prompt_wins = tuned.result.model_copy(update={"winner": "0 shots", "difference": Figure(value=0.1, low=-0.1, high=0.3)})
     assert f"from {tuned.result.answered} of {len(ROWS)} rows" in verdict(prompt_wins)
     assert f"The race ended after {tuned.result.answered} of {len(ROWS)} rows" in tuned.why()
