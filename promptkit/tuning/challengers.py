@@ -1,22 +1,24 @@
 """Learned prompts as challengers: those whose training fits the rest of the budget, after the prompts without training.
 
 Their order is that of the space. A budget of requests or tokens decides by the most that a learned prompt can cost, so that the
-decision is always the same. A budget of time decides while the first steps are trained: as soon as training at this speed
-would take longer than the time that is left, the prompt is left out. Each decision to leave one out is recorded in
-`race.jsonl` before it takes effect, and so are the scores of one that entered, so that an interrupted run takes the same ones.
+decision is always the same. With a budget of time, a prompt is left out if the prompts so far were much too slow, or else as
+soon as training at the speed of its first steps would take longer than the time that is left. Each decision to leave one out is
+recorded in `race.jsonl` before it takes effect, and so are the scores of one that entered, so that an interrupted run takes the
+same ones.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from promptkit.core.errors import InputError, TaskError, TrainingError, Unsupported
-from promptkit.tuning.budget import Budget, Meter
+from promptkit.tuning.budget import Budget, Meter, Unit
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.costs import PromptCost, prompt_cost
 from promptkit.tuning.folds import TuningRows
+from promptkit.tuning.plan import TOLERANCE
 from promptkit.tuning.training import counted, most_rows
 
 UNTRAINABLE = (InputError, TaskError, TrainingError, Unsupported)
@@ -135,14 +137,26 @@ class Challengers:
 
     def _too_expensive(self, cost: PromptCost) -> str:
         """Returns why the rest of a budget does not suffice for a prompt; an empty text if all do."""
-        most = {"requests": cost.requests(len(self.rows), self.rows.of), "tokens": cost.tokens(len(self.rows)), "seconds": 0}
+        most: Mapping[Unit, float] = {
+            "requests": cost.requests(len(self.rows), self.rows.of),
+            "tokens": cost.tokens(len(self.rows)),
+            "seconds": 0,
+        }
         for budget in self.meter.budgets:
             left = budget.amount - self.meter.total(budget.unit)
             needed = most[budget.unit]
-            if budget.unit == "seconds" and left <= 0:
-                return "No time is left to train it"
+            if budget.unit == "seconds" and self._seconds(most["requests"]) >= TOLERANCE["seconds"] * left:
+                return f"Its training would take too long, and {Budget(max(0, left))} are left"
             if needed > left:
                 return (
                     f"Training it needs up to {Budget(needed, budget.unit)}, and {Budget(max(0, left), budget.unit)} are left"
                 )
         return ""
+
+    def _seconds(self, requests: float) -> float:
+        """Returns the time of requests, if each takes as long as those of the fastest prompt so far, with its alignments.
+
+        Answers from the score cache take no time, so it is only a reason to leave out what would take several times as long.
+        """
+        spent = [each for number, each in self.meter.spent.items() if number < self.first and each.requests]
+        return requests * min((each.seconds / each.requests for each in spent), default=0.0)

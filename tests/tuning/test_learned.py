@@ -26,9 +26,9 @@ from promptkit.tuning import learned
 from promptkit.tuning.answers import PromptAnswers
 from promptkit.tuning.baseline_predictor import load_predictor
 from promptkit.tuning.baselines import free_baselines
-from promptkit.tuning.budget import Budget, Meter
+from promptkit.tuning.budget import Budget, Meter, Spent
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.challengers import DoesNotFit, Stopwatch
+from promptkit.tuning.challengers import Challengers, DoesNotFit, Stopwatch
 from promptkit.tuning.costs import prompt_cost
 from promptkit.tuning.folds import TuningRows, stratified
 from promptkit.tuning.learned import FoldTraining
@@ -303,6 +303,34 @@ def test_training_that_would_take_too_long_is_stopped(task: Task, model: Model) 
     with pytest.raises(DoesNotFit):
         watch(1, 3, 4)
     watch(0, 1, 4)
+
+
+@pytest.mark.parametrize(("seconds", "enters"), [(10.0, False), (0.1, True)])
+def test_training_does_not_begin_if_the_prompts_were_much_too_slow(
+    task: Task, model: Model, seconds: float, enters: bool
+) -> None:
+    rows, entered, left_out = stratified(task, labeled_rows(task)), list[int](), dict[str, str]()
+    meter = Meter(budgets=[Budget(1000.0)], clock=lambda: 0.0)
+    meter.spent[0] = Spent(rows=40, seconds=40 * seconds, requests=40, tokens=0)
+
+    def enter(number: int) -> list[int]:
+        entered.append(number)
+        return [7]
+
+    challengers = Challengers(
+        prompts=[learned_prompt(task, model)],
+        first=1,
+        rows=rows,
+        meter=meter,
+        stopwatch=Stopwatch(meter=meter, rows=rows),
+        enter=enter,
+        discard=lambda number: None,
+        record=lambda name, reason: left_out.update({name: reason}),
+    )
+    assert challengers() == ([7] if enters else ())
+    assert entered == ([1] if enters else [])
+    assert bool(left_out) is not enters
+    assert challengers() == ()
 
 
 def test_a_model_without_gradients_has_no_learned_prompts(task: Task) -> None:
