@@ -16,6 +16,7 @@ from promptkit.reports.blocks import Block, Chart, Notes, Page, Section, TableBl
 from promptkit.reports.items import items_block, run_name
 from promptkit.reports.run_page import figure_sections
 from promptkit.reports.settings import settings_section
+from promptkit.reports.thumbnails import thumbnails
 from promptkit.runs.run import Run
 
 MOST_POINTS = 2000
@@ -44,8 +45,9 @@ def comparison_page(folders: Sequence[Path], *, text: bool) -> Page:
     tables = [comparison.table(), comparison.metrics_table()]
     blocks: list[Block] = [Notes(notes=notes), *(TableBlock(table=table) for table in tables if table is not None)]
     blocks.append(_values_chart(comparison))
+    images = thumbnails(runs[0]) if text else None
     sections = [Section(id="results", title="Results", blocks=blocks), *_paired_sections(runs, names)]
-    sections.append(Section(id="rows", title="Rows", blocks=[items_block(runs, text=text, names=names)]))
+    sections.append(Section(id="rows", title="Rows", blocks=[items_block(runs, text=text, names=names, images=images)]))
     numbered = [(number, name, run) for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1)]
     for number, name, run in numbered:
         sections += figure_sections(run, name, number)

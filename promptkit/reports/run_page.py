@@ -7,8 +7,10 @@ from pathlib import Path
 from promptkit.reports import run_figures
 from promptkit.reports.blocks import Block, Notes, Page, Paragraph, Section, TableBlock
 from promptkit.reports.items import items_block
+from promptkit.reports.label_maps import label_map_sections
 from promptkit.reports.run_tables import headline_table, lead
 from promptkit.reports.settings import run_settings, settings_section
+from promptkit.reports.thumbnails import thumbnails
 from promptkit.runs.folder import SHARD
 from promptkit.runs.partial import partial_samples
 from promptkit.runs.run import Run
@@ -29,7 +31,8 @@ def run_page(folder: Path, *, text: bool) -> Page:
     sections = [
         Section(id="results", title="Results", blocks=results),
         *figure_sections(run),
-        Section(id="rows", title="Rows", blocks=[items_block([run], text=text)]),
+        *label_map_sections(run),
+        Section(id="rows", title="Rows", blocks=[items_block([run], text=text, images=thumbnails(run) if text else None)]),
         settings_section(folder, text=text),
     ]
     return Page(kind="Run", title=run.title, lead=lead(run), sections=sections)
