@@ -30,6 +30,8 @@ def test_the_wheel_evaluates_a_bundled_task_outside_the_checkout(tmp_path: Path)
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     assert not (site / "tests").exists()
+    sources = ROOT / "promptkit" / "reports" / "templates"
+    assert {file.name for file in sources.iterdir()} == {file.name for file in (site / sources.relative_to(ROOT)).iterdir()}
     working_directory = tmp_path / "working_directory"
     working_directory.mkdir()
     code = (

@@ -172,3 +172,10 @@ def test_a_run_without_recorded_prompts_has_a_page(run: pk.Run, tmp_path: Path) 
         pk.report(copy, tmp_path / "report.html")
     (copy / "prompts.jsonl").unlink()
     assert all("prompt" not in row["r"][0] for row in items(pk.report(copy, tmp_path / "report.html").read_bytes())["rows"])
+
+
+def test_a_page_of_300_rows_has_at_most_2_mib(tmp_path: Path) -> None:
+    run = evaluated(tmp_path / "runs", limit=300, shots=4, calibrate=["contextual", "batch"])
+    page = run.report(tmp_path / "report.html").read_bytes()
+    assert len(items(page)["rows"]) == 300
+    assert len(page) <= 2 * 2**20
