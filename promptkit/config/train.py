@@ -20,7 +20,7 @@ from promptkit.config.prompt import PromptOptions
 from promptkit.config.saving import SavingOptions
 from promptkit.config.task import TaskOptions
 from promptkit.config.training import TrainingOptions
-from promptkit.config.values import Metavar, RelativePath, Several, Spelled
+from promptkit.config.values import Metavar, RelativePath, Several, Spelled, Spellings
 from promptkit.core.distributed import processes
 from promptkit.core.inputs import Modality
 from promptkit.core.paths import OUT
@@ -60,8 +60,9 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
     """Random seed for the initialization, the row order and the demonstrations."""
     train: Path | None = None
     """For a data file: file with the rows to train on; by default all rows, or half of them from 500 rows on."""
-    metric: Annotated[str | None, RelativePath(before=":"), NamesFrom("promptkit.metrics:METRICS")] = None
-    """Metric that selects the best step on dev rows, or your own as FILE.py:NAME; by default the main metric: {names}."""
+    metric: Annotated[Spellings, Metavar("NAME"), RelativePath(before=":"), NamesFrom("promptkit.metrics:METRICS")] = ()
+    """Metrics, separated by commas, the first of which selects the best step, or your own as FILE.py:NAME; by default the main
+    metric of the task: {names}."""
     folds: PositiveInt | None = None
     """1 to hold out half of a data file of fewer than 500 rows, so that it can be evaluated with {folds=1} afterwards."""
 
@@ -175,7 +176,6 @@ class TrainConfig(  # pydantic orders the fields from the last group to the firs
         """
         of_training = {"manipulation", "labelmap", *TrainingOptions.model_fields, *SavingOptions.model_fields}
         shared = {name: value for name, value in self if name not in of_training and name in EvalConfig.model_fields}
-        shared |= {"metric": self.metric or ()}
         if not self.shots:
             shared = {**shared, "seed": 0, "shots": None}  # without demonstrations the seed affects only the training
         fixed = [spelling for spelling in self.manipulation or () if is_fixed(spelling)]

@@ -138,7 +138,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         **dict(progress=lambda done, total: None, metrics="macro_f1", steps=1, batch_size=2, dev=2, optimizer=pk.Spsa()),
     ),
     "TrainConfig": lambda: dict(
-        OPTIONS, metric="macro_f1", labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1
+        OPTIONS, metric=["macro_f1"], labelmap=None, steps=5, batch_size=2, dev=2, learning_rate=0.1, warmup=0.1
     ),
     "tune": lambda: dict(
         **dict(source=task(), model="fake", budget="1000 requests", metric="accuracy", space="default", max_requests=None),
