@@ -28,8 +28,8 @@ def test_baselines_of_a_task_of_images() -> None:
     table = pk.baselines(task, limit=30)
     names = {each.name: each for each in table.baselines}
     assert set(names) == {"majority of the pool", "regression on pixels"}
-    assert names["regression on pixels"].accuracy.value > 0.9
-    assert names["majority of the pool"].accuracy.value < 0.8
+    assert names["regression on pixels"].estimate.value > 0.9
+    assert names["majority of the pool"].estimate.value < 0.8
     with refused(InputError, "selectors-need-texts", task="squares", selector="random"):
         pk.baselines(task, pk.demos.Random(k=2))
 

@@ -275,7 +275,7 @@ def test_a_run_is_compared_with_its_baselines(tmp_path: Path) -> None:
         (each["align"], each["baseline"]): each for each in json.loads(json.dumps(run.to_json()))["baselines"]["differences"]
     }
     first, branch, majority = comparison.branches
-    assert (first.name, branch.name, majority.name) == (f"{run.path}:tfidf", str(run.path), f"{run.path}:majority")
+    assert (first.name, branch.name, majority.name) == (f"{run.path.name}:tfidf", run.path.name, f"{run.path.name}:majority")
     assert branch.difference is not None
     expected = by_pair["verbalizer", "tfidf"]
     assert [branch.difference.value, branch.difference.low, branch.p] == [expected["value"], expected["low"], expected["p"]]
