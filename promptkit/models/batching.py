@@ -1,8 +1,9 @@
 """Plans which requests are computed together and which tokens they share: a pure function of the requests and settings.
 
-Computation is reused at two levels. Across the run, a chain of shared prefixes (an instruction, then shared demonstrations)
-is found from the token ids and computed once. Within a request, the continuations form a trie, so that the prompt is
-computed once and labels with the same first tokens share their nodes. This module does not depend on tensors.
+Computation is reused at three levels. Across the run, a chain of shared prefixes (an instruction, then shared demonstrations)
+is found from the token ids and computed once. Requests with the same prompt, such as one for label scores and one for hidden
+states, are computed together. Within them, the continuations form a trie, so that the prompt is computed once and labels with
+the same first tokens share their nodes. This module does not depend on tensors.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ MIN_SHARED = 8
 """Minimum length of a shared prefix in tokens; a shorter one costs more to store than it saves."""
 
 
+Reads = tuple[tuple[tuple[int, int], ...], ...]
+"""For each token of each continuation: (node that predicts it, token)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
     """The continuations of one request as a trie; only nodes that have children are computed."""
@@ -32,8 +37,8 @@ class Tree:
     """The index of each node's parent; ROOT is the prompt's last token."""
     depths: tuple[int, ...]
     """The number of tokens from the prompt's end to each node, from 1."""
-    reads: tuple[tuple[tuple[int, int], ...], ...]
-    """For each token of each continuation: (node that predicts it, token)."""
+    reads: Reads
+    """The nodes from which each continuation is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,38 +70,70 @@ class BatchBounds(TypedDict):
 def make_plan(
     requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool, known: tuple[int, ...] = ()
 ) -> Plan:
-    """Groups requests of similar lengths into batches.
+    """Groups requests of similar lengths into batches; requests with the same prompt are in the same batch.
 
-    A request that exceeds a limit by itself is a batch of its own. Requests to generate have separate batches. A request that
+    A prompt that exceeds a limit by itself is a batch of its own. Requests to generate have separate batches. A request that
     reads a mean of hidden states reuses no prefix, because it needs the hidden states of the prefix.
 
     Args:
         requests: The requests of the run.
         batch_tokens: The maximum number of tokens that a batch computes.
         batch_pairs: The maximum number of query-key pairs of a batch.
-        share: Whether to reuse shared prefixes.
+        share: Whether common tokens are computed once: shared prefixes, and the prompts of several requests.
         known: A prefix that is computed already. It is used if all requests begin with it and share few tokens beyond it.
     """
     prefix, reuse = _reuse(requests, share=share)
     if share and known and len(prefix) < len(known) + MIN_SHARED and _all_begin_with(requests, known):
         prefix, reuse = known, [len(known)] * len(requests)
-    generates = [isinstance(request.verb, Generate) for request in requests]
-    sizes = [_size(request, len(request.text.ids) - shared) for request, shared in zip(requests, reuse, strict=True)]
+    prompts = _prompts(requests, reuse, share=share)
     order = sorted(
-        range(len(requests)), key=lambda i: (generates[i], reuse[i], -sizes[i], requests[i].text.ids, i)
+        prompts, key=lambda prompt: (prompt.generates, prompt.reuse, -prompt.size, prompt.ids, prompt.requests)
     )  # so that the plan does not depend on the order of the requests
-    groups: list[list[int]] = []
-    for index in order:
+    groups: list[list[_Prompt]] = []
+    for prompt in order:
         group = groups[-1] if groups else []
-        rows = [*group, index]
-        fits = sum(sizes[i] for i in rows) <= batch_tokens and len(rows) * sizes[rows[0]] ** 2 <= batch_pairs
-        compatible = (generates[index], reuse[index]) == (generates[rows[0]], reuse[rows[0]])
+        rows = [*group, prompt]
+        fits = sum(row.size for row in rows) <= batch_tokens and len(rows) * rows[0].size ** 2 <= batch_pairs
+        compatible = (prompt.generates, prompt.reuse) == (rows[0].generates, rows[0].reuse)
         if group and fits and compatible:
-            group.append(index)
+            group.append(prompt)
         else:
-            groups.append([index])
-    batches = tuple(Batch(requests=tuple(group), reuse=reuse[group[0]]) for group in groups)
-    return Plan(prefix=prefix[: max(reuse, default=0)], batches=batches)
+            groups.append([prompt])
+    batches = (Batch(requests=tuple(i for row in rows for i in row.requests), reuse=rows[0].reuse) for rows in groups)
+    return Plan(prefix=prefix[: max(reuse, default=0)], batches=tuple(batches))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prompt:
+    """A prompt of a plan, with the requests that are computed together because they have it."""
+
+    ids: tuple[int, ...]
+    reuse: int
+    """Number of tokens of the shared prefix that it reuses."""
+    generates: bool
+    """Whether a text is generated."""
+    size: int
+    """Number of tokens that are computed at once."""
+    requests: tuple[int, ...]
+    """Indices of the requests."""
+
+
+def _prompts(requests: Sequence[Request], reuse: Sequence[int], *, share: bool) -> list[_Prompt]:
+    """Returns the prompts of requests; unless `share` is set, and for generated texts, one for each request."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for index, request in enumerate(requests):
+        together = share and not isinstance(request.verb, Generate)
+        found.setdefault((request.text.ids, reuse[index], None if together else index), []).append(index)
+    return [
+        _Prompt(
+            ids=requests[indices[0]].text.ids,
+            reuse=reuse[indices[0]],
+            generates=isinstance(requests[indices[0]].verb, Generate),
+            size=_size([requests[index] for index in indices], reuse[indices[0]]),
+            requests=tuple(indices),
+        )
+        for indices in found.values()
+    ]
 
 
 def unshared_tokens(request: Request) -> int:
@@ -127,16 +164,25 @@ def _reads_mean(request: Request) -> bool:
     return isinstance(request.verb, Read) and request.verb.mean_from is not None
 
 
-def _size(request: Request, unshared: int) -> int:
-    """Returns how many tokens of a request are computed at once, given the tokens of its prompt that are not reused."""
-    if isinstance(request.verb, Generate):
-        return -(-request.verb.n * (unshared + request.verb.max_tokens) // GENERATED_PER_COMPUTED)
-    return unshared + len(tree_of(request).tokens)
+def _size(requests: Sequence[Request], reuse: int) -> int:
+    """Returns how many tokens of requests with the same prompt are computed at once."""
+    verb, unshared = requests[0].verb, len(requests[0].text.ids) - reuse
+    if isinstance(verb, Generate):
+        return -(-verb.n * (unshared + verb.max_tokens) // GENERATED_PER_COMPUTED)
+    return unshared + len(tree_of(requests).tokens)
 
 
-def tree_of(request: Request) -> Tree:
-    """Returns the trie of the continuations that the request scores; empty for other verbs."""
-    return tree(request.verb.continuations if isinstance(request.verb, Score) else ())
+def tree_of(requests: Sequence[Request]) -> Tree:
+    """Returns the trie of all continuations that requests with the same prompt score; empty for other verbs."""
+    return tree(continuations_of(requests))
+
+
+def continuations_of(requests: Sequence[Request]) -> tuple[tuple[int, ...], ...]:
+    """Returns all continuations that requests with the same prompt score, without repetitions and in one order."""
+    scored = {request.verb.continuations for request in requests if isinstance(request.verb, Score)}
+    if len(scored) == 1:
+        return next(iter(scored))
+    return tuple(sorted({continuation for continuations in scored for continuation in continuations}))
 
 
 @lru_cache(maxsize=4096)

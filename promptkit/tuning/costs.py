@@ -138,7 +138,7 @@ def prompt_cost(prompt: PromptCandidate, rows: TuningRows) -> PromptCost:
         tokens_per_row=sum(each.prompt_tokens for each in samples) / answered + learned + instruction,
         computed_per_row=sum(each.computed for each in samples) / answered,
         computed_per_call=mean(each.shared for each in samples) + instruction,
-        further_tokens=mean(sum(map(_computed, each.further)) for each in samples),
+        further_tokens=mean(sum(map(_computed, _by_prompt(each.further))) for each in samples),
         setup_requests=len(rows.labeled) if embedded else 0,
         setup_tokens=embedded * len(rows.labeled),
         training_requests=training,
@@ -237,7 +237,11 @@ def _shared_and_computed(requests: Sequence[Request]) -> tuple[int, int]:
     if any(request.input.modality != "text" for request in requests):
         return 0, 0
     plan = make_plan(requests, batch_tokens=NO_LIMIT, batch_pairs=NO_LIMIT**2, share=True)
-    computed = sum(_computed(requests[index]) - batch.reuse for batch in plan.batches for index in batch.requests)
+    computed = sum(
+        _computed(together) - batch.reuse
+        for batch in plan.batches
+        for together in _by_prompt([requests[index] for index in batch.requests])
+    )
     return max((batch.reuse for batch in plan.batches), default=0), computed
 
 
@@ -246,12 +250,20 @@ def _tokens(request: Request) -> int:
     return len(request.text.ids) if request.input.modality == "text" else 0
 
 
-def _computed(request: Request) -> int:
-    """Returns the number of tokens that a request computes: the prompt, and its continuations or its longest text."""
-    verb = request.verb
+def _by_prompt(requests: Sequence[Request]) -> list[list[Request]]:
+    """Returns the requests of each prompt, which a model computes together, except generated texts."""
+    found: dict[object, list[Request]] = {}
+    for index, request in enumerate(requests):
+        found.setdefault(index if isinstance(request.verb, Generate) else request.text.ids, []).append(request)
+    return [*found.values()]
+
+
+def _computed(requests: Sequence[Request]) -> int:
+    """Returns the number of tokens that requests with one prompt compute: it, and their continuations or the longest text."""
+    verb = requests[0].verb
     if isinstance(verb, Generate):
-        return _tokens(request) + verb.n * verb.max_tokens
-    return _tokens(request) + len(tree_of(request).tokens)
+        return _tokens(requests[0]) + verb.n * verb.max_tokens
+    return _tokens(requests[0]) + len(tree_of(requests).tokens)
 
 
 # ---- seconds -----------------------------------------------------------------------------------------------

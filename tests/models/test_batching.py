@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Read, Request, Score
-from promptkit.models.batching import ROOT, make_plan, tree
+from promptkit.models.batching import ROOT, continuations_of, make_plan, tree, tree_of
 
 ids = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(tuple)
 words = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=5).map(tuple)
@@ -26,7 +26,8 @@ def test_every_request_is_in_one_batch_and_starts_with_the_prefix_that_it_reuses
     plan = make_plan(requests_of(prompts), batch_tokens=budget, batch_pairs=10**6, share=share)
     assert sorted(i for batch in plan.batches for i in batch.requests) == list(range(len(prompts)))
     for batch in plan.batches:
-        computed = [len(prompts[i]) - batch.reuse for i in batch.requests]
+        together = [prompts[i] for i in batch.requests]
+        computed = [len(prompt) - batch.reuse for prompt in (dict.fromkeys(together) if share else together)]
         assert all(prompts[i][: batch.reuse] == plan.prefix[: batch.reuse] for i in batch.requests)
         assert min(computed) >= 1
         assert len(computed) == 1 or sum(computed) <= budget
@@ -99,3 +100,33 @@ def test_the_tree_has_no_more_nodes_than_the_labels_have_tokens_before_their_las
     request = Request(input=TextInput(ids=(1,)), verb=Score(continuations=continuations))
     assert isinstance(request.verb, Score)
     assert len(tree(request.verb.continuations).tokens) <= sum(len(c) - 1 for c in continuations)
+
+
+VERBS = (Read(top_m=1), Read(token_ids=(1,)), Score(continuations=((1,), (2, 3))), Score(continuations=((2, 3), (2, 4))))
+
+
+@given(st.lists(st.tuples(ids, st.sampled_from(VERBS)), min_size=1, max_size=20), st.integers(1, 60))
+def test_requests_with_the_same_prompt_are_in_the_same_batch(
+    pairs: list[tuple[tuple[int, ...], Read | Score]], budget: int
+) -> None:
+    requests = [Request(input=TextInput(ids=prompt), verb=verb) for prompt, verb in pairs]
+    plan = make_plan(requests, batch_tokens=budget, batch_pairs=10**6, share=True)
+    batch_of = {i: number for number, batch in enumerate(plan.batches) for i in batch.requests}
+    assert sorted(batch_of) == list(range(len(pairs)))
+    assert all(
+        batch_of[i] == batch_of[j] for i, first in enumerate(pairs) for j, other in enumerate(pairs) if first[0] == other[0]
+    )
+    for batch in plan.batches:
+        by_prompt = {pairs[i][0]: [requests[j] for j in batch.requests if pairs[j][0] == pairs[i][0]] for i in batch.requests}
+        sizes = [len(prompt) - batch.reuse + len(tree_of(found).tokens) for prompt, found in by_prompt.items()]
+        assert len(sizes) == 1 or sum(sizes) <= budget
+
+
+@given(words, words)
+def test_the_continuations_of_several_requests_are_each_counted_once(
+    first: tuple[tuple[int, ...], ...], other: tuple[tuple[int, ...], ...]
+) -> None:
+    requests = [Request(input=TextInput(ids=(1,)), verb=Score(continuations=continuations)) for continuations in (first, other)]
+    joint = continuations_of([*requests, Request(input=TextInput(ids=(1,)), verb=Read(top_m=1))])
+    assert joint == (first if first == other else tuple(sorted({*first, *other})))
+    assert continuations_of(requests[::-1]) == joint

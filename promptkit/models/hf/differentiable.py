@@ -66,7 +66,9 @@ class TorchScores:
         self._reuse = len(shared) if len(shared) >= MIN_SHARED else 0
         self._prefix = forward.prefill(shared[: self._reuse])
         self.device: torch.device = forward.device
-        self.costs: Sequence[int] = [len(request.text.ids) - self._reuse + len(tree_of(request).tokens) for request in requests]
+        self.costs: Sequence[int] = [
+            len(request.text.ids) - self._reuse + len(tree_of([request]).tokens) for request in requests
+        ]
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """Splits the chosen requests into batches of similar lengths that are each computed at once."""

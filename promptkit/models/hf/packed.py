@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
-from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
-from promptkit.models.batching import ROOT, Tree, tree, tree_of
+from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.batching import ROOT, Reads, Tree, continuations_of, tree, tree_of
 from promptkit.models.generation import Writing
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.decoding import Decoding, generate
@@ -76,7 +76,7 @@ class PackedForward(CausalForward):
             layers=layers,
             d_model=self.causal_lm.state_width,
         )
-        return [answers.output(prompt, request) for prompt, request in enumerate(requests)]
+        return [answers.output(number, request) for number, request in enumerate(requests)]
 
     def token_logprobs(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
@@ -86,8 +86,8 @@ class PackedForward(CausalForward):
         last, _ = self._hidden_states(batch.row)
         logprobs, _, _ = self._logprobs(last, batch, 0)
         return [
-            [logprobs[[line for line, _ in cells], [column for _, column in cells]] for cells in batch.continuations(prompt)]
-            for prompt in range(len(requests))
+            [logprobs[[line for line, _ in cells], [column for _, column in cells]] for cells in batch.continuations(number)]
+            for number in range(len(requests))
         ]
 
     def generate(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, writing: Writing) -> list[Output]:
@@ -107,15 +107,31 @@ class PackedForward(CausalForward):
     def _pack(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> _PackedRequests:
-        trees = [tree_of(request) for request in requests]
-        prompts = [request.text.ids[reuse:] for request in requests]
-        row = pack(prompts, trees, prefix=prefix, reuse=reuse, device=self.device, interventions=interventions)
-        targets: dict[int, tuple[int, ...]] = {}
-        for prompt, (request, nodes) in enumerate(zip(requests, trees, strict=True)):
-            targets |= _targets(request, nodes, prompt, row)
+        by_prompt: dict[tuple[int, ...], list[Request]] = {}
+        for request in requests:
+            by_prompt.setdefault(request.text.ids, []).append(request)
+        trees = {ids: tree_of(found) for ids, found in by_prompt.items()}
+        prompts = {ids: prompt for prompt, ids in enumerate(by_prompt)}
+        row = pack(
+            [ids[reuse:] for ids in prompts],
+            [*trees.values()],
+            prefix=prefix,
+            reuse=reuse,
+            device=self.device,
+            interventions=interventions,
+        )
+        continuations = {ids: continuations_of(found) for ids, found in by_prompt.items()}
+        reads = [_reads(request, trees[request.text.ids], continuations[request.text.ids]) for request in requests]
+        numbers = [prompts[request.text.ids] for request in requests]
+        needed: dict[int, dict[int, None]] = {}
+        for request, prompt, nodes in zip(requests, numbers, reads, strict=True):
+            for index, tokens in _targets(request, nodes, prompt, row).items():
+                needed.setdefault(index, {}).update(dict.fromkeys(tokens))
+        targets = {index: tuple(tokens) for index, tokens in needed.items()}
         return _PackedRequests(
             row=row,
-            trees=trees,
+            prompts=numbers,
+            reads=reads,
             targets=targets,
             lines={index: line for line, index in enumerate(targets)},
             cells={
@@ -146,8 +162,10 @@ class _PackedRequests:
     """Requests as one row, and which log-probabilities they need of it."""
 
     row: PackedRow
-    trees: Sequence[Tree]
-    """The tree of each request."""
+    prompts: Sequence[int]
+    """The number of each request's prompt in the row; requests with the same prompt share it."""
+    reads: Sequence[Reads]
+    """For each request and each token of its continuations, the node of the tree that predicts it, and the token."""
     targets: dict[int, tuple[int, ...]]
     """Row index -> the tokens whose log-probabilities are needed there; empty if only the most likely ones are."""
 
@@ -156,10 +174,10 @@ class _PackedRequests:
     cells: dict[tuple[int, int], tuple[int, int]]
     """(Row index, token) -> line and column of its log-probability."""
 
-    def continuations(self, prompt: int) -> Iterator[list[tuple[int, int]]]:
-        """Yields, for each continuation of a prompt, the line and column of the log-probability of each of its tokens."""
-        for read in self.trees[prompt].reads:
-            yield [self.cells[self.row.index(prompt, node), token] for node, token in read]
+    def continuations(self, request: int) -> Iterator[list[tuple[int, int]]]:
+        """Yields, for each continuation of a request, the line and column of the log-probability of each of its tokens."""
+        for read in self.reads[request]:
+            yield [self.cells[self.row.index(self.prompts[request], node), token] for node, token in read]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +196,11 @@ class _Answers:
     d_model: int
     """The width of the hidden states."""
 
-    def output(self, prompt: int, request: Request) -> Output:
+    def output(self, number: int, request: Request) -> Output:
         """Returns the output of one request."""
         if isinstance(request.verb, Read):
-            return self._read(prompt, request.verb)
-        cells = self.batch.continuations(prompt)
+            return self._read(self.batch.prompts[number], request.verb)
+        cells = self.batch.continuations(number)
         return ScoreOutput(
             logprobs=tuple(
                 tuple(self.logprobs[line][column] for line, column in cells_of_continuation) for cells_of_continuation in cells
@@ -192,9 +210,10 @@ class _Answers:
     def _read(self, prompt: int, verb: Read) -> ReadOutput:
         logprobs: list[float] = []
         top: list[tuple[int, float]] = []
-        line = self.batch.lines.get(self.batch.row.index(prompt, ROOT))
+        index = self.batch.row.index(prompt, ROOT)
+        line = self.batch.lines.get(index)
         if line is not None:
-            logprobs = self.logprobs[line][: len(verb.token_ids)]
+            logprobs = [self.logprobs[line][self.batch.cells[index, token][1]] for token in verb.token_ids]
             top = [*zip(self.top_ids[line], self.top[line], strict=True)][: verb.top_m]
         tokens = self.batch.row.prompt_slice(prompt)
         hidden = None
@@ -203,13 +222,23 @@ class _Answers:
         return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 
-def _targets(request: Request, nodes: Tree, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
+def _reads(request: Request, nodes: Tree, continuations: Sequence[tuple[int, ...]]) -> Reads:
+    """Returns the nodes and tokens of a request's continuations in the tree of all continuations of its prompt."""
+    if not isinstance(request.verb, Score):
+        return ()
+    if request.verb.continuations == continuations:
+        return nodes.reads
+    places = {continuation: place for place, continuation in enumerate(continuations)}
+    return tuple(nodes.reads[places[continuation]] for continuation in request.verb.continuations)
+
+
+def _targets(request: Request, reads: Reads, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
     """Returns row index -> the tokens whose log-probabilities a request needs there."""
     if isinstance(request.verb, Read):
         needs_logprobs = bool(request.verb.token_ids) or request.verb.top_m > 0
         return {row.index(prompt, ROOT): request.verb.token_ids} if needs_logprobs else {}
     targets: dict[int, dict[int, None]] = {}
-    for read in nodes.reads:
+    for read in reads:
         for node, token in read:
             targets.setdefault(row.index(prompt, node), {})[token] = None
     return {index: tuple(tokens) for index, tokens in targets.items()}

@@ -81,6 +81,31 @@ def test_packed_rows_equal_one_prompt_at_a_time(kind: str, shared: int) -> None:
         assert numbers(output) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("shared", [0, 9])
+def test_requests_with_one_prompt_are_computed_once_and_equal_one_at_a_time(
+    kind: str, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, model = forwards(kind)
+    prefix = tuple(3 + (i * 37) % 300 for i in range(shared))
+    first, second, *_, read = requests_over(prefix, seed=shared)
+    other = Read(token_ids=(5, 5, read.verb.token_ids[0], 9), top_m=2)
+    requests = [
+        Request(input=prompt.input, verb=verb)
+        for prompt in (first, second, read)
+        for verb in (first.verb, read.verb, second.verb, other, first.verb)
+    ]
+    computed: list[int] = []
+    compute = packed.causal_lm.hidden_states
+    monkeypatch.setattr(
+        packed.causal_lm, "hidden_states", lambda row, **options: computed.append(len(row.starts)) or compute(row, **options)
+    )
+    outputs = packed.answer(requests, shared, packed.prefill(prefix))
+    assert computed[-1] == 3
+    for request, output in zip(requests, outputs, strict=True):
+        assert numbers(output) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
+
+
 def means(seed: int, count: int = 6) -> list[Request]:
     """Requests for mean hidden states of texts after a shared first token; one also reads log-probabilities."""
     draw = random.Random(seed)
