@@ -164,5 +164,5 @@ def _print_shard(run: ShardRun) -> None:
 
 
 def _duration(run: Run | ShardRun) -> str:
-    speed = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "no new rows computed"
+    speed = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "rows answered before"
     return f"{run.seconds:.1f} s ({speed})"

@@ -79,7 +79,7 @@ def test_the_table_shows_the_values_of_the_json_output(tmp_path: Path) -> None:
     printed = json.loads(promptkit(*arguments, "--json").stdout)
     table = promptkit(*arguments).stdout
     assert f"{printed['results'][0]['metrics']['accuracy']['value']:.3f}" in table
-    assert "no new rows computed" in table
+    assert "rows answered before" in table
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
