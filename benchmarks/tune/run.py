@@ -52,8 +52,13 @@ def main() -> None:
     parser.add_argument("--sizes", default=SIZES, type=int, nargs="+", help="numbers of labeled rows")
     parser.add_argument("--out", default=Path("runs/tune"), type=Path, help="folder of the rows and the results of tuning")
     parser.add_argument("--results", default=HERE, type=Path, help="folder of results.json and README.md")
+    parser.add_argument("--rows", action="store_true", help="only write the files of the labeled and the unseen rows")
     parser.add_argument("--readme", action="store_true", help="only write the table of the results into README.md")
     options = parser.parse_args()
+    if options.rows:
+        for name in chosen(parser, options):
+            write_rows(name, options)
+        return
     file = options.results / "results.json"
     results = json.loads(file.read_text("utf-8")) if file.is_file() else {"versions": versions(), "runs": {}}
     for name in () if options.readme else chosen(parser, options):
@@ -83,12 +88,7 @@ def versions() -> dict[str, str]:
 
 def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Tunes on the rows of a run, and returns the figures."""
-    task, _, size = name.rpartition("-")
-    labeled, unseen = rows_of(task, int(size), options)
-    folder = options.out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(folder / f"{task}.csv", labeled)
-    write_csv(folder / "unseen.csv", unseen)
+    task, folder, labeled = name.rpartition("-")[0], options.out / name, write_rows(name, options)
     tuned = pk.tune(
         folder / f"{task}.csv",
         label="label",
@@ -118,6 +118,17 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "tokens": result.tokens,
         "seconds": round(tuned.seconds, 1),
     }
+
+
+def write_rows(name: str, options: argparse.Namespace) -> Rows:
+    """Writes the files of the labeled and the unseen rows of a run, and returns the labeled ones."""
+    task, _, size = name.rpartition("-")
+    labeled, unseen = rows_of(task, int(size), options)
+    folder = options.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / f"{task}.csv", labeled)
+    write_csv(folder / "unseen.csv", unseen)
+    return labeled
 
 
 # ---- the rows ----------------------------------------------------------------------------------------------
