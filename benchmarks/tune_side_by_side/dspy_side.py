@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch
+from rows import read
 
 THREADS = 4
 CANDIDATES = 8
@@ -26,15 +27,13 @@ def main() -> None:
     address, model, limit = sys.argv[3], sys.argv[4], float(sys.argv[5])
     labels = sorted({label for _, label in labeled})
     dspy.configure(lm=dspy.LM(f"openai/{model}", api_base=address, api_key="none", temperature=0.0, max_tokens=60, cache=False))
-    signature = dspy.Signature(
-        {"text": (str, dspy.InputField()), "label": (literal(labels), dspy.OutputField())}, "Classify the text."
-    )
+    fields = {"text": (str, dspy.InputField()), "label": (literal(labels), dspy.OutputField())}
+    signature = dspy.Signature(fields, "Classify the text.")
     program = dspy.Predict(signature)
     examples = [dspy.Example(text=text, label=label).with_inputs("text") for text, label in labeled]
     random.Random(0).shuffle(examples)
     count = int(len(examples) * TRAIN_SHARE)
     started = time.perf_counter()
-    scored: list[float] = []
 
     def correct(example: Any, prediction: Any, trace: object = None) -> bool:
         if time.perf_counter() - started > limit:

@@ -1,6 +1,6 @@
-"""Tunes classifiers of the same 100 labeled rows with promptkit, AutoGluon, DSPy and SetFit, and compares them on the same rows.
+"""Tunes classifiers of the same 100 labeled rows with promptkit, AutoGluon, DSPy and SetFit.
 
-The rows are those of `benchmarks/tune`, which measures promptkit and writes them. Results are added to results.json and README.md.
+The rows are those of `benchmarks/tune`, which measures promptkit. Results are added to results.json and README.md.
 
     python benchmarks/tune_side_by_side/run.py --data DIR --encoder FOLDER --vllm .venv-vllm/bin/vllm
     python benchmarks/tune_side_by_side/run.py --readme    # only writes the table of the results into README.md
@@ -24,10 +24,10 @@ from environment import REQUIREMENTS, python_of
 
 from promptkit.models.files.source import resolve
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-from readme import update_readme
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import format_interval, update_readme
 
+HERE = Path(__file__).resolve().parent
 TUNE = HERE.parent / "tune"
 TASKS = ("trec-100", "sst2-100", "tickets-100")
 SECONDS = 600
@@ -135,8 +135,13 @@ def table(results: dict[str, Any]) -> Iterator[str]:
     for task, tools in results.items():
         if task in tuned:
             run = tuned[task]
-            estimate = "{value:.3f} ({low:.2f} to {high:.2f})".format(**run["estimate"])
-            yield f"| {task} | promptkit | {run['recommended']} | {run['accuracy']['value']:.3f} | {estimate} | {run['seconds']:.0f} |"
+            cells = (
+                run["recommended"],
+                f"{run['accuracy']['value']:.3f}",
+                format_interval(run["estimate"]),
+                f"{run['seconds']:.0f}",
+            )
+            yield f"| {task} | promptkit | {' | '.join(cells)} |"
         for tool, found in tools.items():
             estimate = "none" if found["estimate"] is None else f"{found['estimate']:.3f}, {found['estimated_by']}"
             name = f"{tool} {found['version']}"

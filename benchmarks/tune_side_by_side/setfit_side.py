@@ -12,6 +12,7 @@ import time
 from importlib.metadata import version
 
 from datasets import Dataset
+from rows import read
 from setfit import SetFitModel, Trainer, TrainingArguments
 
 SEED = 0
