@@ -258,5 +258,5 @@ def test_commands_that_read_runs_import_neither_torch_nor_transformers(folder: P
     assert modules_after(*command, "--json") == []
     (made,) = Path("runs").iterdir()
     assert modules_after("compare", made, f"{made}:batch") == []
-    assert modules_after("align", made, "--calibrate", "contextual,batch") == []
+    assert {*modules_after("align", made, "--calibrate", "contextual,batch")} <= {"scipy"}
     assert modules_after("bias", made) == []

@@ -57,7 +57,7 @@ def test_a_table_is_at_most_as_wide_as_a_terminal_and_complete(table: Table) -> 
     for row in table.rows:
         for entry in row:
             if not isinstance(entry, str):
-                figure = f"{entry.value:.3f}" if isinstance(entry, Estimate) else str(entry)
+                figure = f"{round(entry.value, 3) + 0.0:.3f}" if isinstance(entry, Estimate) else str(entry)
                 assert figure in written
 
 
