@@ -18,11 +18,18 @@ def in_background(compute: Callable[[], T]) -> Future[T]:
     Args:
         compute: Returns the value. `Future.result` waits for it, and raises the error if it failed.
     """
+    running = object()
+    _running.add(running)  # before the thread starts, so that an interrupt at any moment finds it
+
+    def computed() -> T:
+        try:
+            return compute()
+        finally:
+            _running.discard(running)
+
     pool = ThreadPoolExecutor(1, thread_name_prefix="promptkit-background")
-    future: Future[T] = pool.submit(compute)
+    future = pool.submit(computed)
     pool.shutdown(wait=False)
-    _running.add(future)
-    future.add_done_callback(_running.discard)
     return future
 
 
