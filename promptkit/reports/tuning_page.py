@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import cast
 
 import numpy as np
 
-from promptkit.core.errors import RunError
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate
 from promptkit.reports import charts
@@ -20,8 +18,9 @@ from promptkit.reports.settings import TEXT_OPTIONS, citation, flat
 from promptkit.runs.files import read_json
 from promptkit.tuning.explanation import course_lines, curve_text, verdict
 from promptkit.tuning.figures import TuningResult
-from promptkit.tuning.folder import RACE, TUNE
-from promptkit.tuning.race import Stage, StageRecord
+from promptkit.tuning.folder import TUNE
+from promptkit.tuning.race import Stage
+from promptkit.tuning.race_log import RaceLog
 from promptkit.tuning.result import Tuned
 
 SHOWN = 15
@@ -45,7 +44,7 @@ def tuning_page(folder: Path, *, text: bool) -> Page:
     if "sha256" not in found:
         return _unfinished_page(folder, settings, text=text)
     tuned = Tuned.load(folder)
-    result, stages = tuned.result, _stages(folder)
+    result, stages = tuned.result, RaceLog.read(folder).stages
     first: list[Block] = [
         Notes(notes=result.notes),
         Paragraph(text=verdict(result).replace("\n", ". ") + "."),
@@ -76,7 +75,7 @@ def tuning_page(folder: Path, *, text: bool) -> Page:
 
 
 def _unfinished_page(folder: Path, settings: Mapping[str, object], *, text: bool) -> Page:
-    stages = _stages(folder)
+    stages = RaceLog.read(folder).stages
     name = str(cast("Mapping[str, object]", settings["task"])["name"])
     rows = stages[-1].rows if stages else 0
     blocks: list[Block] = [TableBlock(table=_race_table(stages))] if stages else []
@@ -88,24 +87,6 @@ def _unfinished_page(folder: Path, settings: Mapping[str, object], *, text: bool
         banner="This tuning is not finished. No figure here is a result. Repeat its command to continue it.",
         sections=[*([Section(id="race", title="So far", blocks=blocks)] if blocks else []), facts],
     )
-
-
-def _stages(folder: Path) -> list[Stage]:
-    """Returns what happened after each block of rows so far; an incomplete last line is left out."""
-    path = folder / RACE
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    lines = content[: content.rfind(b"\n") + 1].splitlines()[1:]
-    try:
-        return [Stage.from_json(cast("StageRecord", json.loads(line))) for line in lines]
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged: {error}",
-            code="damaged-file",
-            hint="Tune again: answers are in the score cache",
-            file=str(path),
-        ) from None
 
 
 def _estimates_table(result: TuningResult) -> Table:

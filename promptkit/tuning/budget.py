@@ -48,12 +48,12 @@ class Spent:
 
     def per_row(self, unit: Unit) -> float:
         """The mean cost of a row."""
-        costs: Mapping[Unit, float] = {"seconds": self.seconds, "requests": self.requests, "tokens": self.tokens}
-        return costs[unit] / max(1, self.rows)
+        return self.total(unit) / max(1, self.rows)
 
     def total(self, unit: Unit) -> float:
         """The cost of all rows."""
-        return self.per_row(unit) * self.rows
+        costs: Mapping[Unit, float] = {"seconds": self.seconds, "requests": self.requests, "tokens": self.tokens}
+        return costs[unit]
 
 
 @dataclass(slots=True)

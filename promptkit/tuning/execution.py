@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import cast
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from promptkit.predictor.out_of_fold import OutOfFold
 from promptkit.tasks.task import Task
 from promptkit.tuning.baseline_predictor import AnyPredictor, BaselinePredictor
 from promptkit.tuning.baseline_scores import baseline_predictions, compared_metric, predictions_of
-from promptkit.tuning.budget import Meter
+from promptkit.tuning.budget import Meter, Spent
 from promptkit.tuning.challengers import Challengers, Stopwatch
 from promptkit.tuning.contest import Contest
 from promptkit.tuning.diagnosis import drops, hard_rows, learning_curve, row_names
@@ -32,8 +31,9 @@ from promptkit.tuning.figures import Standing, TuningResult, best_first
 from promptkit.tuning.folder import PREDICTOR, TuningFolder
 from promptkit.tuning.folds import stratified
 from promptkit.tuning.learned import FoldTraining
-from promptkit.tuning.proposed_space import PROPOSED, propose, spent_on, with_instructions
-from promptkit.tuning.race import Course, RaceSettings, Stage, StageRecord, race
+from promptkit.tuning.proposed_space import propose, with_instructions
+from promptkit.tuning.race import Course, RaceSettings, Stage, race
+from promptkit.tuning.race_log import LeftOutRecord, RaceLog, TriedRecord
 from promptkit.tuning.scoring import RACED, scores_of
 from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
 
@@ -52,7 +52,7 @@ class Execution:
     """
 
     def __init__(self, tuning: Tuning, folder: TuningFolder, cache: ScoreCache | None, progress: Progress) -> None:
-        self._tuning, self._folder, self._cache, self._progress = tuning, folder, cache, progress
+        self._folder, self._cache, self._progress = folder, cache, progress
         self._rows = stratified(tuning.task, tuning.rows, tuning.seed, apart=tuning.space.apart)
         self._last = TuningProgress(rows=0, of=len(self._rows), prompts=0, leaders=(), share=0.0)
         self._reader = tuning.space.prompts[0].predictor.reader
@@ -61,8 +61,7 @@ class Execution:
         self._direction = Direction(self._metric.higher_is_better)
         self._settings = RaceSettings(metric=RACED.get(self._metric.name, self._metric.name))
         self._meter = Meter(budgets=tuning.budgets, before=folder.seconds())
-        self._propose()
-        tuning = self._tuning
+        self._tuning = tuning = self._with_proposals(tuning)
         self._stopwatch = Stopwatch(meter=self._meter, rows=self._rows)
         self._contest = Contest(
             tuning.space, self._baselines, self._rows, self._metric, self._settings, self._meter, cache, self._training
@@ -75,19 +74,19 @@ class Execution:
             stopwatch=self._stopwatch,
             enter=self._contest.enter_learned,
             discard=lambda number: self._training(number).discard(),
-            record=lambda name, reason: folder.append({"left_out": name, "reason": reason}),
+            record=lambda name, reason: folder.append(LeftOutRecord(left_out=name, reason=reason)),
         )
 
-    def _propose(self) -> None:
-        """Sets the instructions that models propose: those that are recorded, or new ones."""
-        if not any(each.proposed is not None for each in self._tuning.space.prompts):
-            return
-        lines = self._folder.lines()
-        if not lines:
-            lines = [propose(self._tuning.space, self._rows, self._cache)]
-            self._folder.append(lines[0])
-        self._meter.proposals = spent_on(lines[0])
-        self._tuning = replace(self._tuning, space=with_instructions(self._tuning.space, lines[0]))
+    def _with_proposals(self, tuning: Tuning) -> Tuning:
+        """Returns the settings with the instructions that models propose: those that are recorded, or new ones."""
+        if not any(each.proposed is not None for each in tuning.space.prompts):
+            return tuning
+        record = RaceLog.read(self._folder.path).proposed
+        if record is None:
+            record = propose(tuning.space, self._rows, self._cache)
+            self._folder.append(record)
+        self._meter.proposals = Spent(requests=record["requests"], tokens=record["tokens"])
+        return replace(tuning, space=with_instructions(tuning.space, record["proposed"]))
 
     def _training(self, number: int) -> FoldTraining:
         """Returns what trains a learned prompt in each fold."""
@@ -105,7 +104,7 @@ class Execution:
         stages: list[Stage] = []
 
         def record(stage: Stage) -> None:
-            self._folder.append(cast("dict[str, object]", stage.to_json()))
+            self._folder.append(stage.to_json())
             self._record_seconds()
             stages.append(stage)
             self._report(stage)
@@ -131,23 +130,17 @@ class Execution:
 
     def _start(self) -> list[Stage]:
         """Enters the candidates, and returns the stages of an interrupted race, whose answers are repeated."""
-        lines = [line for line in self._folder.lines() if PROPOSED not in line]
-        seconds = self._folder.prompt_seconds()
-        if not lines:
+        log, seconds = RaceLog.read(self._folder.path), self._folder.prompt_seconds()
+        first = log.tried
+        if first is None:
             tried = self._contest.try_prompts(self._report_prompt)
-            tokens = [self._contest.answers[prompt].tokens_per_row for prompt in tried]
-            lines = [{"tried": tried, "tokens": tokens}]
-            self._folder.append(lines[0])
-        header, *later = lines
-        left_out = [cast("dict[str, str]", line) for line in later if "left_out" in line]
-        recorded = [line for line in later if "left_out" not in line]
-        self._challengers.left_out |= {line["left_out"]: line["reason"] for line in left_out}
-        tried = cast("list[int]", header["tried"])
-        self._contest.enter(tried, cast("list[float]", header["tokens"]))
-        stages = [Stage.from_json(cast("StageRecord", line)) for line in recorded]
-        self._contest.repeat(tried, stages, self._challengers.repeat)
+            first = TriedRecord(tried=tried, tokens=[self._contest.answers[prompt].tokens_per_row for prompt in tried])
+            self._folder.append(first)
+        self._challengers.left_out |= log.left_out
+        self._contest.enter(first["tried"], first["tokens"])
+        self._contest.repeat(first["tried"], log.stages, self._challengers.repeat)
         self._meter.restore(seconds)
-        return stages
+        return [*log.stages]
 
     def _record_seconds(self) -> None:
         self._folder.record_seconds(self._meter.seconds, self._meter.prompt_seconds())
@@ -193,7 +186,8 @@ class Execution:
         chosen = estimated.number if estimated.beats_baseline else estimated.best_baseline
         assert chosen is not None, "without baselines the winner is recommended"
         known = self._estimate_of(chosen, course, estimated)
-        predictor = _with_estimate(self._predictor(chosen), known, self._out_of_fold(chosen, self._scored_rows(chosen, course)))
+        out_of_fold = self._out_of_fold(chosen, self._scored_rows(chosen, course))
+        predictor = self._predictor(chosen).with_estimate(known, out_of_fold)
         self._save(predictor)
         test = None if tuning.test is None else test_score(predictor, tuning.test, self._metric, self._reader)
         winner = contest.predictions(estimated.number, self._scored_rows(estimated.number, course))
@@ -348,7 +342,3 @@ def test_score(predictor: AnyPredictor, test: Task, metric: Metric, reader: Outp
             predictions = evaluate(predictor, test, baselines=False, out=out, folds=1, progress=False).results[0].metric_input
     found = metric_estimate(metric, predictions)
     return Figure(value=found.value, low=found.low, high=found.high)
-
-
-def _with_estimate(predictor: AnyPredictor, known: Estimate, rows: OutOfFold | None) -> AnyPredictor:
-    return predictor.with_estimate(known, rows)

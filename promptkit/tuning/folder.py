@@ -2,7 +2,7 @@
 
 tune.json           the settings; when tuning is finished, also the result and the hashes of the other files
 race.jsonl          the instructions that models proposed, the prompts that were tried, and one line for each block of rows,
-                    written before the next block is asked; a learned prompt that is left out has a line, too
+                    written before the next block is answered; a learned prompt that is left out has a line, too
 leaderboard.jsonl   one line for each candidate, best first
 predictor/          the chosen predictor, which `promptkit predict` reads
 learned/            what was trained in each fold, see `promptkit.tuning.learned`
@@ -23,7 +23,7 @@ from promptkit.core.errors import RunError
 from promptkit.core.files import acquire_lock, write_atomically
 from promptkit.core.hashing import file_sha256_hex, sha256_hex
 from promptkit.core.paths import expanded
-from promptkit.runs.files import damaged, read_json, to_file, to_line, writing
+from promptkit.runs.files import read_json, to_file, to_line, writing
 
 TUNED = "tuned"
 """The default folder of tuning runs."""
@@ -68,21 +68,9 @@ class TuningFolder:
 
     # ---- while it is tuned --------------------------------------------------------------------------------
 
-    def lines(self) -> list[dict[str, object]]:
-        """Returns the lines of the race so far; an incomplete last line is left out, and overwritten by the next `append`."""
-        path = self.path / RACE
-        if not path.is_file():
-            return []
-        content = path.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        try:
-            return [cast("dict[str, object]", json.loads(line)) for line in complete.splitlines()]
-        except ValueError as error:
-            raise damaged(path, str(error)) from None
-
-    def append(self, line: Mapping[str, object]) -> None:
-        """Adds a line to the race, on disk before the function returns."""
-        lines: Sequence[Mapping[str, object]] = [*self.lines(), line]
+    def append(self, record: Mapping[str, object]) -> None:
+        """Adds a line to the race, on disk before the function returns; an incomplete last line is overwritten."""
+        lines: Sequence[Mapping[str, object]] = [*race_lines(self.path), record]
         self._write(RACE, "".join(to_line(each) + "\n" for each in lines).encode())
 
     def seconds(self) -> float:
@@ -157,6 +145,33 @@ def read_folder(path: Path) -> FolderContents | None:
     leaderboard = [json.loads(line) for line in (path / LEADERBOARD).read_text("utf-8").splitlines()]
     result = {name: value for name, value in found.items() if name not in ("settings", "sha256")}
     return FolderContents(result=result, leaderboard=leaderboard, seconds=_seconds(path))
+
+
+def race_lines(path: Path) -> list[dict[str, object]]:
+    """Returns the lines of the race in a folder; an incomplete last line is left out.
+
+    Raises:
+        RunError: A line is damaged.
+    """
+    file = path / RACE
+    if not file.is_file():
+        return []
+    content = file.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]
+    try:
+        return [cast("dict[str, object]", json.loads(line)) for line in complete.splitlines()]
+    except ValueError as error:
+        raise damaged_race(path, error) from None
+
+
+def damaged_race(path: Path, error: Exception) -> RunError:
+    """Returns the error for a folder whose race cannot be read."""
+    return RunError(
+        f"{path / RACE} is damaged: {error}",
+        code="damaged-file",
+        hint=f"Delete the folder {path} and tune again: answers are in the score cache",
+        file=str(path / RACE),
+    )
 
 
 def _seconds(path: Path) -> float:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 from promptkit.core.examples import LabeledExample
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.tuning.budget import Spent
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
 from promptkit.tuning.names import prompt_names
 from promptkit.tuning.proposals import prompt_of, proposals_of
+from promptkit.tuning.race_log import ProposedRecord
 from promptkit.tuning.space import Space
 
-PROPOSED = "proposed"
-"""The key of the line of the race with the proposed instructions."""
 
-
-def propose(space: Space, rows: TuningRows, cache: ScoreCache | None) -> dict[str, object]:
-    """Asks the models for instructions; returns the line of the race with them, and with what they cost.
+def propose(space: Space, rows: TuningRows, cache: ScoreCache | None) -> ProposedRecord:
+    """Generates instructions with the models of a space; returns them with what they cost.
 
     Args:
         space: The space.
@@ -36,20 +32,18 @@ def propose(space: Space, rows: TuningRows, cache: ScoreCache | None) -> dict[st
         found.append([*dict.fromkeys(texts)])
         cost = each.amounts(rows.apart, space.seed, None)
         requests, tokens = requests + cost.requests, tokens + cost.tokens
-    return {PROPOSED: found, "requests": requests, "tokens": tokens}
+    return {"proposed": found, "requests": requests, "tokens": tokens}
 
 
-def spent_on(line: Mapping[str, object]) -> Spent:
-    """Returns what the proposals of a line cost."""
-    requests, tokens = cast("int", line["requests"]), cast("int", line["tokens"])
-    return Spent(rows=1, seconds=0.0, requests=requests, tokens=tokens)
+def with_instructions(space: Space, instructions: Sequence[Sequence[str]]) -> Space:
+    """Returns a space with the instructions that its models proposed; prompts for which there is none are left out.
 
-
-def with_instructions(space: Space, line: Mapping[str, object]) -> Space:
-    """Returns a space with the proposed instructions of a line; prompts for which there is none are left out."""
+    Args:
+        space: The space.
+        instructions: The texts of each of `proposals_of(space.prompts)`.
+    """
     found: dict[int, str] = {}
-    proposals = proposals_of(space.prompts)
-    for each, texts in zip(proposals, cast("list[list[str]]", line[PROPOSED]), strict=True):
+    for each, texts in zip(proposals_of(space.prompts), instructions, strict=True):
         proposed = {number: space.prompts[number].proposed for number in each.prompts}
         found |= {number: texts[place] for number, place in proposed.items() if place is not None and place < len(texts)}
     prompts = [
@@ -57,10 +51,14 @@ def with_instructions(space: Space, line: Mapping[str, object]) -> Space:
         for number, each in enumerate(space.prompts)
         if each.proposed is None or number in found
     ]
-    distinct = [*{json.dumps(dict(each.predictor.identity()), default=str): each for each in reversed(prompts)}.values()][::-1]
+    by_identity: dict[str, PromptCandidate] = {}
+    for prompt in prompts:
+        by_identity.setdefault(json.dumps(dict(prompt.predictor.identity()), default=str), prompt)
+    distinct = [*by_identity.values()]
     names = prompt_names([each.predictor for each in distinct])
     missing = len(space.prompts) - len(distinct)
-    note = [f"{missing} prompts with a proposed instruction were left out: the text was cut off or repeated"] if missing else []
+    left_out = "1 prompt" if missing == 1 else f"{missing} prompts"
+    note = [f"left out because a proposed instruction was cut off or repeated: {left_out}"] if missing else []
     named = tuple(replace(each, name=name) for each, name in zip(distinct, names, strict=True))
     return replace(space, prompts=named, notes=(*space.notes, *note))
 

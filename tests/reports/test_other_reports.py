@@ -134,7 +134,9 @@ def test_unfinished_tuning_has_a_banner_and_changed_files_are_refused(tuned: Tun
     tune = (copy / "tune.json").read_text()
     (copy / "tune.json").write_text(tune[: tune.index(' "task": "sentiment"')].rstrip().rstrip(",") + "}")
     lines = (copy / "race.jsonl").read_bytes().splitlines(keepends=True)
-    (copy / "race.jsonl").write_bytes(lines[0] + lines[1] + lines[2][:40])
+    proposed = b'{"proposed": [["Say it."]], "requests": 1, "tokens": 9}\n'
+    left_out = b'{"left_out": "soft", "reason": "Its training would take too long"}\n'
+    (copy / "race.jsonl").write_bytes(proposed + lines[0] + lines[1] + left_out + lines[2][:40])
     text = visible(pk.report(copy, tmp_path / "report.html").read_bytes())
     assert 'class="banner"' in text
     assert "16 rows have been answered" in text
