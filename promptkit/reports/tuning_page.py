@@ -123,7 +123,7 @@ def _race_table(stages: Sequence[Stage]) -> Table:
     lines: list[tuple[Entry, ...]] = []
     for stage in stages:
         counts = Counter(each.reason for each in stage.dropped)
-        lines.append((str(stage.rows), len(stage.asked), *(counts[reason] for reason in ("test", "equivalent", "budget"))))
+        lines.append((str(stage.rows), len(stage.candidates), *(counts[reason] for reason in ("test", "equivalent", "budget"))))
     return Table(
         title="Candidates after each block of rows",
         columns=("rows", "candidates", "dropped by the test", "as equivalent", "by the budget"),
@@ -139,7 +139,7 @@ def _race_chart(tuned: Tuned, stages: Sequence[Stage]) -> Chart | None:
     values = [
         {"series": chosen[number], "x": stage.rows, "y": float(correct.mean())}
         for stage in stages
-        for number, correct in zip(stage.asked, stage.scores.correct, strict=True)
+        for number, correct in zip(stage.candidates, stage.scores.correct, strict=True)
         if number in chosen and not np.isnan(correct).any()
     ]
     if len(stages) < 2 or not values:

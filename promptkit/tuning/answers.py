@@ -61,7 +61,7 @@ class _FoldAnswers:
     """What was read for each row, by the id of the row, in the order of the requests."""
     input_reads: dict[str, ReadRecord] = field(default_factory=dict)
     """What was read for inputs that alignments define, by id."""
-    asked: dict[str, Request] = field(default_factory=dict)
+    sent: dict[str, Request] = field(default_factory=dict)
     """The requests that were answered, by the id of the query; alignments send the same requests in every block."""
 
 
@@ -108,7 +108,7 @@ class PromptAnswers:
 
     @property
     def trained(self) -> int:
-        """As how many requests training counts."""
+        """The number of requests that training counts as."""
         return 0 if self._training is None else self._training.requests
 
     @property
@@ -128,9 +128,9 @@ class PromptAnswers:
         for index in range(self._count, count):
             new[self._rows.folds[index]].append(self._rows.rows[index])
         for fold, rows in sorted(new.items()):  # separately, because the prompts of a fold begin with the same demonstrations
-            asked = self._new(fold, self._asked(fold, rows))
-            outputs = self._ask([request for _, request in asked])
-            for (query, _), output in zip(asked, outputs, strict=True):
+            new_requests = self._new(fold, self._requests(fold, rows))
+            outputs = self._ask([request for _, request in new_requests])
+            for (query, _), output in zip(new_requests, outputs, strict=True):
                 self._keep(query, output)
         self._count = max(self._count, count)
 
@@ -177,7 +177,7 @@ class PromptAnswers:
 
     # ---- requests ------------------------------------------------------------------------------------------
 
-    def _asked(self, fold: int, rows: Sequence[LabeledExample]) -> Iterable[tuple[Query | ReadQuery, Request]]:
+    def _requests(self, fold: int, rows: Sequence[LabeledExample]) -> Iterable[tuple[Query | ReadQuery, Request]]:
         """Returns the requests for further rows of a fold, after it has stored what is known without a request."""
         if fold not in self._folds:
             task = self._rows.task_of_fold(fold)
@@ -196,10 +196,10 @@ class PromptAnswers:
         answers.read_plan = planned.read_plan.records()
         return zip(planned.queries, planned.requests, strict=True)
 
-    def _new(self, fold: int, asked: Iterable[tuple[Query | ReadQuery, Request]]) -> list[tuple[Query | ReadQuery, Request]]:
+    def _new(self, fold: int, requests: Iterable[tuple[Query | ReadQuery, Request]]) -> list[tuple[Query | ReadQuery, Request]]:
         """Returns the requests that were not answered with an earlier block."""
-        known = self._folds[fold].asked
-        new = [(query, request) for query, request in asked if known.get(query.id) != request]
+        known = self._folds[fold].sent
+        new = [(query, request) for query, request in requests if known.get(query.id) != request]
         known |= {query.id: request for query, request in new}
         return new
 

@@ -1,4 +1,4 @@
-"""Answers the blocks of a race: asks every prompt that is left, scores its alignments, and measures what that costs."""
+"""Answers the blocks of a race with every prompt that is left, scores the alignments, and measures what that costs."""
 
 from __future__ import annotations
 
@@ -67,19 +67,22 @@ class Contest:
         self._counts = [0] * len(space.all_prompts)
         self._known: dict[tuple[int, int], MetricInput | None] = {}
 
-    def try_prompts(self, asked: Callable[[], None]) -> list[int]:
-        """Asks prompts the first block of rows until too much of a budget is spent, and returns the numbers of those asked.
+    def try_prompts(self, after_prompt: Callable[[], None]) -> list[int]:
+        """Answers the first block of rows with one prompt after the other, until too much of a budget is spent.
 
         Args:
-            asked: Called after each prompt.
+            after_prompt: Called after each prompt.
+
+        Returns:
+            The numbers of the prompts that have answered it.
         """
         tried: list[int] = []
         for prompt in range(len(self.space.prompts)):
             if tried and self.meter.share() > FIRST_BLOCK:
                 break
-            self.ask(prompt, min(self._block, len(self.rows)))
+            self._answer(prompt, min(self._block, len(self.rows)))
             tried.append(prompt)
-            asked()
+            after_prompt()
         return tried
 
     def repeat(self, tried: Sequence[int], stages: Sequence[Stage], challenge: Challenge) -> None:
@@ -91,11 +94,11 @@ class Contest:
             challenge: Enters the candidates of the next learned prompt.
         """
         for prompt in tried:
-            self.ask(prompt, min(self._block, len(self.rows)))
+            self._answer(prompt, min(self._block, len(self.rows)))
         for stage in stages:
-            if max(stage.asked) >= len(self.candidates):
+            if max(stage.candidates) >= len(self.candidates):
                 challenge()
-            self._ask_all(stage.asked, stage.rows)
+            self._answer_all(stage.candidates, stage.rows)
 
     def enter(self, tried: Sequence[int], tokens: Sequence[float]) -> None:
         """Enters the baselines and the candidates of some prompts into the race.
@@ -116,7 +119,7 @@ class Contest:
 
         It is trained in each fold if it is not yet.
         """
-        self.ask(prompt, len(self.rows))
+        self._answer(prompt, len(self.rows))
         tokens = self.answers[prompt].tokens_per_row
         new = [replace(each, tokens=tokens) for each in self.space.candidates() if each.prompt == prompt]
         first = len(self.candidates)
@@ -128,19 +131,19 @@ class Contest:
         prompt = self.candidates[number].prompt
         return prompt is not None and prompt >= len(self.space.prompts)
 
-    def answer(self, asked: Sequence[int], count: int) -> Scores:
+    def answer(self, candidates: Sequence[int], count: int) -> Scores:
         """Returns the scores of candidates for the first rows, after their prompts have answered them."""
-        self._ask_all(asked, count)
-        return scores_of([self.predictions(each, count) for each in asked], self.metric, count)
+        self._answer_all(candidates, count)
+        return scores_of([self.predictions(each, count) for each in candidates], self.metric, count)
 
-    def _ask_all(self, asked: Sequence[int], count: int) -> None:
-        for prompt in sorted({prompt for each in asked if (prompt := self.candidates[each].prompt) is not None}):
-            self.ask(prompt, count)
+    def _answer_all(self, candidates: Sequence[int], count: int) -> None:
+        for prompt in sorted({prompt for each in candidates if (prompt := self.candidates[each].prompt) is not None}):
+            self._answer(prompt, count)
 
-    def ask(self, prompt: int, count: int) -> None:
-        """Asks a prompt the first rows.
+    def _answer(self, prompt: int, count: int) -> None:
+        """Answers the first rows with a prompt.
 
-        They are asked block by block, also when an interrupted race continues, so that the outputs are always the same.
+        They are answered block by block, also when an interrupted race continues, so that the outputs are always the same.
         """
         spent = self.meter.spent.setdefault(prompt, Spent())
         while self._counts[prompt] < count:

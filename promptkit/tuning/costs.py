@@ -1,4 +1,4 @@
-"""What the answers of a prompt cost: requests, tokens, and the seconds that they are predicted to take.
+"""What the answers of a prompt cost, in requests and tokens.
 
 A few rows of each fold are rendered, and all requests for them are planned as they will be sent. No model answers: where
 demonstrations are chosen by the model, as many random ones are shown instead.
@@ -6,14 +6,9 @@ demonstrations are chosen by the model, as many random ones are shown instead.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from statistics import mean
-
-import numpy as np
 
 from promptkit.collect.queries import Pass, build_queries
 from promptkit.collect.read_records import row_read_id
@@ -31,23 +26,18 @@ from promptkit.manipulate.prompting.rows import inputs_text
 from promptkit.manipulate.prompting.similarity import THIS_MODEL
 from promptkit.models.batching import make_plan, tree_of
 from promptkit.models.client import DryRunModel, NeedsAnswer
-from promptkit.models.planned import Size
 from promptkit.models.registry import load
 from promptkit.searches.proposals import MAX_TOKENS
 from promptkit.tasks.task import Task
 from promptkit.tuning.budget import Unit
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
-from promptkit.tuning.training import counted, most_rows
+from promptkit.tuning.training import most_rows, training_requests
 
 SAMPLED = 4
 """The number of rows of a fold that are rendered."""
 BLOCK = 16
 """The number of rows that a prompt answers at once."""
-EFFICIENCY = 0.55
-"""The speed of a forward pass relative to one large matrix product: 0.53 to 0.60 for Gemma 3 270M on one core of a CPU."""
-GPU_SPEED = 3e13
-"""Assumed operations per second of a forward pass on a GPU, which cannot be measured before PyTorch is imported."""
 NO_LIMIT = 1 << 40
 """The tokens of a batch, so that a plan has one batch for each shared prefix."""
 READ = Read()
@@ -92,7 +82,7 @@ class PromptCost:
     setup_tokens: float = 0.0
     """The tokens that these requests compute."""
     training_requests: int = 0
-    """As how many requests the training of its manipulations counts at most: in all folds, and for new rows."""
+    """The most requests that the training of its manipulations counts as: in all folds, and for new rows."""
 
     def without_setup(self) -> PromptCost:
         """Returns the cost of a prompt whose first requests were answered for another prompt."""
@@ -129,7 +119,7 @@ def prompt_cost(prompt: PromptCandidate, rows: TuningRows) -> PromptCost:
     samples = [_sample(prompt, rows, fold) for fold in sorted({*rows.folds})]
     embedded = _embedded_tokens(prompt, rows)
     answered = sum(each.rows for each in samples)
-    training = 0 if prompt.training is None else sum(map(counted, most_rows(prompt, rows)))
+    training = 0 if prompt.training is None else sum(map(training_requests, most_rows(prompt, rows)))
     instruction = 0 if prompt.proposed is None else MAX_TOKENS
     learned = sum(modifier.context_tokens for modifier in prompt.predictor.manipulate.modifiers) if training else 0
     return PromptCost(
@@ -264,35 +254,3 @@ def _computed(requests: Sequence[Request]) -> int:
     if isinstance(verb, Generate):
         return _tokens(requests[0]) + verb.n * verb.max_tokens
     return _tokens(requests[0]) + len(tree_of(requests).tokens)
-
-
-# ---- seconds -----------------------------------------------------------------------------------------------
-
-
-@cache
-def machine_speed() -> float:
-    """Returns the floating-point operations per second that a forward pass is predicted to reach on this machine.
-
-    It is measured with a matrix product of NumPy, which uses the same cores; on a machine with a GPU it is a constant.
-    """
-    if any(Path("/dev").glob("nvidia[0-9]*")):
-        return GPU_SPEED
-    size = 1024
-    one = np.ones((size, size), np.float32)
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        one @ one
-        seconds.append(time.perf_counter() - started)
-    return EFFICIENCY * 2 * size**3 / min(seconds)
-
-
-def predicted_seconds(size: Size, *, tokens: int, answers: int) -> float:
-    """Returns the time of a forward pass over tokens, some of them predicting an answer.
-
-    Args:
-        size: The numbers of parameters of the model.
-        tokens: The number of computed tokens.
-        answers: The number of positions at which the output head is applied.
-    """
-    return 2 * (size.per_token * tokens + size.per_answer * answers) / machine_speed()

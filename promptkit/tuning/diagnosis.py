@@ -47,9 +47,10 @@ def hard_rows(contest: Contest, course: Course, winner: MetricInput, names: Sequ
         winner: The predictions of the winner.
         names: The name of each row.
     """
-    stage = [each for each in course.stages if any(contest.candidates[number].prompt is not None for number in each.asked)][-1]
+    has_prompt = [each.prompt is not None for each in contest.candidates]
+    stage = [each for each in course.stages if any(has_prompt[number] for number in each.candidates)][-1]
     rules = contest.settings.rules(contest.candidates)
-    behind = rules.behind(standings_of(stage, rules, contest.settings))[0, list(stage.asked)]
+    behind = rules.behind(standings_of(stage, rules, contest.settings))[0, list(stage.candidates)]
     wrong = np.flatnonzero(~(np.nan_to_num(stage.scores.correct[~behind]) > 0).any(0))
     rows = [(int(index), contest.rows.rows[index]) for index in wrong if index < len(winner)]
     return [

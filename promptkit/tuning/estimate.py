@@ -118,26 +118,26 @@ def replay(course: Course, rules: Rules, settings: RaceSettings, weights: Floats
         weights: How often each resample draws each row of the race, shape (B, rows).
     """
     count = len(rules.prompts)
-    left = np.repeat(course.stages[0].asked_among(count), len(weights), 0)
+    left = np.repeat(course.stages[0].is_candidate(count), len(weights), 0)
     for stage, later in zip(course.stages, (*course.stages[1:], None), strict=True):
         values = stage.spread(settings.values(stage.scores), len(rules.prompts))
         standings = rules.standings(values, weights[:, : stage.rows], left)
         if later and stage.end is not None:  # nobody is dropped when challengers enter
-            left = left | (later.asked_among(count) & ~stage.asked_among(count))
+            left = left | (later.is_candidate(count) & ~stage.is_candidate(count))
         elif later:
             if stage is not course.stages[0]:
                 left = rules.remaining(standings, left)
             if stage.is_halved:
-                left = rules.best_prompts(standings, left, len(rules.prompts_of(later.asked_among(count))))
-            left = _available(left, later.asked_among(count), rules)
+                left = rules.best_prompts(standings, left, len(rules.prompts_of(later.is_candidate(count))))
+            left = _available(left, later.is_candidate(count), rules)
     return rules.cheapest(standings)
 
 
-def _available(left: Bools, asked: Bools, rules: Rules) -> Bools:
-    """Returns which candidates of each resample are left and were asked.
+def _available(left: Bools, answered: Bools, rules: Rules) -> Bools:
+    """Returns which candidates of each resample are left and answered the next block in the race.
 
-    If prompts are left in a resample, but none that was asked, all that were asked remain.
+    If prompts are left in a resample, but none that answered, all that answered remain.
     """
     of_prompts = rules.prompts != BASELINE
-    lost = (left & of_prompts).any(1) & ~(left & asked & of_prompts).any(1)
-    return np.where(lost[:, None], asked, left & asked)
+    lost = (left & of_prompts).any(1) & ~(left & answered & of_prompts).any(1)
+    return np.where(lost[:, None], answered, left & answered)

@@ -22,7 +22,7 @@ from promptkit.tasks.task import Task
 from promptkit.tuning.baseline_predictor import AnyPredictor, BaselinePredictor
 from promptkit.tuning.baseline_scores import baseline_predictions, compared_metric, predictions_of
 from promptkit.tuning.budget import Meter, Spent
-from promptkit.tuning.challengers import Challengers, Stopwatch
+from promptkit.tuning.challengers import Challengers
 from promptkit.tuning.contest import Contest
 from promptkit.tuning.diagnosis import drops, hard_rows, learning_curve, row_names
 from promptkit.tuning.direction import Direction
@@ -35,6 +35,7 @@ from promptkit.tuning.proposed_space import propose, with_instructions
 from promptkit.tuning.race import Course, RaceSettings, Stage, race
 from promptkit.tuning.race_log import LeftOutRecord, RaceLog, TriedRecord
 from promptkit.tuning.scoring import RACED, scores_of
+from promptkit.tuning.stopwatch import Stopwatch
 from promptkit.tuning.tuning import Progress, Tuning, TuningProgress
 
 LEADERS = 5
@@ -155,7 +156,7 @@ class Execution:
         values = self._settings.values(stage.scores)
         scored = [(float(row.mean()), -place) for place, row in enumerate(values) if not np.isnan(row).any()]
         best = [
-            (self._contest.candidates[stage.asked[-place]].name, self._direction.signed(score))
+            (self._contest.candidates[stage.candidates[-place]].name, self._direction.signed(score))
             for score, place in sorted(scored)[::-1]
         ]
         prompts = len({self._contest.candidates[each].prompt for each in stage.left} - {None})
@@ -274,8 +275,8 @@ class Execution:
         """Returns the place of a candidate on the leaderboard."""
         candidate = self._contest.candidates[number]
         drops = [(stage, each) for stage in course.stages for each in stage.dropped if each.candidate == number]
-        asked = [stage for stage in course.stages if number in stage.asked]
-        counts = [len(self._rows)] if candidate.prompt is None else [stage.rows for stage in reversed(asked)]
+        answered = [stage.rows for stage in course.stages if number in stage.candidates]
+        counts = [len(self._rows)] if candidate.prompt is None else answered[::-1]
         scored = [found for count in counts if (found := self._contest.predictions(number, count)) is not None]
         score = metric_estimate(self._metric, scored[0].with_folds(self._rows.folds[: len(scored[0])])) if scored else None
         return Standing(
@@ -311,7 +312,7 @@ class Execution:
     def _answered(self, course: Course) -> int:
         """Returns the number of rows that the last prompts answered."""
         prompts = [each.prompt is not None for each in self._contest.candidates]
-        return max(stage.rows for stage in course.stages if any(prompts[each] for each in stage.asked))
+        return max(stage.rows for stage in course.stages if any(prompts[each] for each in stage.candidates))
 
     def _difference(self, estimated: RaceEstimate) -> Figure | None:
         """Returns the winner minus the best baseline; None without baselines, or if one of them is the winner."""

@@ -1,4 +1,4 @@
-"""Learned prompts: manipulations that are trained anew in each fold, so that no row is answered by what was trained on it.
+"""Learned prompts: manipulations that are trained anew in each fold, so that no row is answered with a prompt trained on it.
 
 The manipulations of a fold are trained on the rows of the other folds, 80% of them to train on and 20% to choose the step by,
 and those of the predictor for new rows in the same way on all rows. What is trained is kept in the folder of the tuning run:
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +26,7 @@ from promptkit.runs.files import read_json, to_file
 from promptkit.training.trainer import train_manipulations
 from promptkit.tuning.candidates import PromptCandidate
 from promptkit.tuning.folds import TuningRows
-from promptkit.tuning.training import counted, trained_predictor
+from promptkit.tuning.training import trained_predictor, training_requests
 
 LEARNED, TRAINING, ROWS = "learned", "training", "rows.json"
 Watch = Callable[[int, int, int], None]
@@ -52,7 +53,7 @@ class FoldTraining:
         self._path, self._training = folder / LEARNED / f"{number}-{name}", folder / TRAINING
         self._predictors: dict[int, Predictor] = {}
         self.requests = 0
-        """As how many requests the training so far counts."""
+        """The number of requests that the training so far counts as."""
 
     def train(self) -> None:
         """Trains the manipulations of every fold, in their order.
@@ -64,7 +65,10 @@ class FoldTraining:
             self.predictor(fold)
 
     def predictor(self, fold: int) -> Predictor:
-        """Returns the predictor with the manipulations of a fold, which are trained on the rows of the others; 0 for all rows.
+        """Returns the predictor with the manipulations of a fold, which are trained on the rows of the other folds.
+
+        Args:
+            fold: The number of the fold, from 1; 0 for the manipulations that are trained on all rows.
 
         Raises:
             PromptkitError: The manipulations cannot be trained.
@@ -73,17 +77,17 @@ class FoldTraining:
             path = self._path / str(fold)
             if not (path / ROWS).is_file():
                 self._train(fold, path)
-            self.requests += counted(cast("dict[str, int]", read_json(path / ROWS)))
+            self.requests += training_requests(cast("dict[str, int]", read_json(path / ROWS)))
             self._predictors[fold] = self._loaded(path)
         return self._predictors[fold]
 
     def discard(self) -> None:
-        """Deletes what was trained so far."""
+        """Deletes the trained manipulations and the checkpoints."""
         for path in (self._training, self._path):
             shutil.rmtree(path, ignore_errors=True)
 
     def _train(self, fold: int, path: Path) -> None:
-        """Trains, and saves what is trained."""
+        """Trains the manipulations for a fold and saves them."""
         predictor, config = trained_predictor(self._prompt), self._prompt.training
         assert predictor is not None
         assert config is not None
@@ -102,12 +106,9 @@ class FoldTraining:
         shutil.rmtree(self._training, ignore_errors=True)
 
     def _loaded(self, path: Path) -> Predictor:
-        predictor, number = self._prompt.predictor, 0
+        predictor, numbers = self._prompt.predictor, count(1)
         parts: list[Manipulation | Modifier] = [without_modifiers(predictor.manipulate)]
         for modifier in predictor.manipulate.modifiers:
-            if isinstance(modifier, Learnable):
-                number += 1
-                parts.append(load_manipulation(path / f"{number}-{modifier.name}"))
-            else:
-                parts.append(modifier)
+            is_learned = isinstance(modifier, Learnable)
+            parts.append(load_manipulation(path / f"{next(numbers)}-{modifier.name}") if is_learned else modifier)
         return predictor.with_stages(composed(parts), predictor.chain, predictor.columns)

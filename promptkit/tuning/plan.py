@@ -1,4 +1,4 @@
-"""What tuning will cost, before anything is asked and without the weights of a model: `promptkit tune --plan`."""
+"""What tuning will cost, before the first request and without the weights of a model: `promptkit tune --plan`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from promptkit.display.table import Entry, Table
 from promptkit.models.planned import Size
 from promptkit.tuning.budget import Budget, Unit
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.costs import BLOCK, Amounts, PromptCost, predicted_seconds, prompt_cost
+from promptkit.tuning.costs import BLOCK, Amounts, PromptCost, prompt_cost
 from promptkit.tuning.folds import TuningRows
 from promptkit.tuning.proposals import proposals_of
 from promptkit.tuning.space import Space
+from promptkit.tuning.speed import predicted_seconds
 
 CAPTION = (
     "The most that is sent; prompts that are dropped early cost less. computed: the tokens that the model computes, a prefix "
@@ -195,7 +196,6 @@ def make_plan(space: Space, rows: TuningRows, sizes: Mapping[str, Size | None], 
     Raises:
         PromptkitError: A row cannot be rendered.
     """
-
     embedded: set[str] = set()
 
     def planned(each: PromptCandidate) -> PlannedPrompt:

@@ -21,7 +21,8 @@ from promptkit.models.planned import Size
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.proposals import MAX_TOKENS, PAIRS, Proposer, formatted_pairs
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.costs import Amounts, predicted_seconds
+from promptkit.tuning.costs import Amounts
+from promptkit.tuning.speed import predicted_seconds
 
 KEPT = 2
 """The fewest rows of a label that are not set apart."""

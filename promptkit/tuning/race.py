@@ -129,7 +129,7 @@ class Stage:
 
     rows: int
     """The number of rows answered so far."""
-    asked: tuple[int, ...]
+    candidates: tuple[int, ...]
     """The numbers of the candidates that answered the block, in their order."""
     scores: Scores
     """The scores of these candidates for all rows answered so far."""
@@ -144,22 +144,22 @@ class Stage:
     def left(self) -> tuple[int, ...]:
         """The numbers of the candidates that are left after this stage."""
         dropped = {each.candidate for each in self.dropped}
-        return tuple(candidate for candidate in self.asked if candidate not in dropped)
+        return tuple(candidate for candidate in self.candidates if candidate not in dropped)
 
     @property
     def is_halved(self) -> bool:
         """Whether prompts are dropped because of the budget."""
         return any(each.reason == "budget" for each in self.dropped)
 
-    def spread(self, values: Floats, candidates: int) -> Floats:
-        """Returns the values of all candidates, NaN for those that were not asked, shape (C, rows)."""
-        spread = np.full((candidates, self.rows), np.nan)
-        spread[list(self.asked)] = values
+    def spread(self, values: Floats, count: int) -> Floats:
+        """Returns the values of all C candidates, NaN for those that did not answer the block, shape (C, rows)."""
+        spread = np.full((count, self.rows), np.nan)
+        spread[list(self.candidates)] = values
         return spread
 
-    def asked_among(self, candidates: int) -> Bools:
-        """Returns which of all candidates were asked, shape (1, C)."""
-        return np.isin(np.arange(candidates), self.asked)[None]
+    def is_candidate(self, count: int) -> Bools:
+        """Returns which of all C candidates answered the block, shape (1, C)."""
+        return np.isin(np.arange(count), self.candidates)[None]
 
     def to_json(self) -> StageRecord:
         """Returns the stage as JSON values, from which it can be restored exactly."""
@@ -168,7 +168,7 @@ class Stage:
         assert loss is not None
         return {
             "rows": self.rows,
-            "asked": list(self.asked),
+            "candidates": list(self.candidates),
             "leader": self.leader,
             "dropped": [{"candidate": each.candidate, "reason": each.reason, "p": each.p} for each in self.dropped],
             "end": self.end,
@@ -184,7 +184,7 @@ class Stage:
         values = None if record["values"] is None else _array(record["values"], count)
         return cls(
             rows=count,
-            asked=tuple(record["asked"]),
+            candidates=tuple(record["candidates"]),
             scores=Scores(_array(record["correct"], count), _array(record["loss"], count), values),
             leader=record["leader"],
             dropped=tuple(Dropped(**each) for each in record["dropped"]),
@@ -204,7 +204,7 @@ class StageRecord(TypedDict):
     """A stage as JSON values; None instead of the scores of a candidate that cannot be scored yet."""
 
     rows: int
-    asked: list[int]
+    candidates: list[int]
     leader: int
     dropped: list[DroppedRecord]
     end: End | None
@@ -246,20 +246,20 @@ def race(
         rows: The number of rows, at least one.
         answer: Returns the scores of candidates.
         settings: The settings.
-        budget: Says what can still be asked. The first block is asked in any case.
+        budget: Says what can still be answered. The first block is answered in any case.
         recorded: The stages of an interrupted race, which is continued.
-        record: Called with each further stage, before anything else is asked.
+        record: Called with each further stage, before any further request.
         challenge: Called when all rows are answered.
     """
     stages = [*recorded]
-    while asked := _asked_next(stages, entrants, challenge):
+    while numbers := _next_candidates(stages, entrants, challenge):
         rules, count = settings.rules(entrants), min(rows, settings.block * (len(stages) + 1))
-        if not _has_prompts(asked, entrants) or (stages and stages[-1].end is not None):
+        if not _has_prompts(numbers, entrants) or (stages and stages[-1].end is not None):
             count = rows
-        stage = Stage(rows=count, asked=asked, scores=answer(asked, count), leader=-1)
+        stage = Stage(rows=count, candidates=numbers, scores=answer(numbers, count), leader=-1)
         if count == rows:
             leader = int(standings_of(stage, rules, settings).leader[0])
-            stage = replace(stage, leader=leader, end="rows" if _has_prompts(asked, entrants) else "prompts")
+            stage = replace(stage, leader=leader, end="rows" if _has_prompts(numbers, entrants) else "prompts")
         else:
             stage = _judged(stage, rules, settings, budget, rows, is_first=not stages)
         if record:
@@ -270,7 +270,7 @@ def race(
     return Course(stages=tuple(stages), winner=int(rules.cheapest(standings)[0]))
 
 
-def _asked_next(stages: Sequence[Stage], entrants: Sequence[Entrant], challenge: Challenge) -> tuple[int, ...]:
+def _next_candidates(stages: Sequence[Stage], entrants: Sequence[Entrant], challenge: Challenge) -> tuple[int, ...]:
     """Returns the numbers of the candidates of the next stage; none if the race has ended."""
     if not stages:
         return tuple(range(len(entrants)))
@@ -281,22 +281,22 @@ def _asked_next(stages: Sequence[Stage], entrants: Sequence[Entrant], challenge:
     return (*last.left, *challengers) if challengers else ()
 
 
-def _has_prompts(asked: Sequence[int], entrants: Sequence[Entrant]) -> bool:
+def _has_prompts(numbers: Sequence[int], entrants: Sequence[Entrant]) -> bool:
     """Returns whether any of some candidates has a prompt; baselines alone need no further blocks."""
-    return any(entrants[each].prompt is not None for each in asked)
+    return any(entrants[each].prompt is not None for each in numbers)
 
 
 def standings_of(stage: Stage, rules: Rules, settings: RaceSettings) -> Standings:
-    """Returns the comparison of the candidates that were asked with the best one."""
+    """Returns the comparison of the candidates of a stage with the best one."""
     values = stage.spread(settings.values(stage.scores), len(rules.prompts))
-    return rules.standings(values, np.ones((1, stage.rows)), stage.asked_among(len(rules.prompts)))
+    return rules.standings(values, np.ones((1, stage.rows)), stage.is_candidate(len(rules.prompts)))
 
 
 def _judged(stage: Stage, rules: Rules, settings: RaceSettings, budget: Budget, rows: int, *, is_first: bool) -> Stage:
     """Returns a stage before the last row with its leader, who is dropped, and whether the budget ends the race."""
-    standings, asked = standings_of(stage, rules, settings), stage.asked_among(len(rules.prompts))
+    standings, before = standings_of(stage, rules, settings), stage.is_candidate(len(rules.prompts))
     leader = int(standings.leader[0])
-    after_tests = asked if is_first else rules.remaining(standings, asked)
+    after_tests = before if is_first else rules.remaining(standings, before)
 
     def fits(count: int, stop: int) -> bool:
         prompts = rules.prompts_of(rules.best_prompts(standings, after_tests, count))
@@ -311,7 +311,7 @@ def _judged(stage: Stage, rules: Rules, settings: RaceSettings, budget: Budget, 
             reason="budget" if after_tests[0, number] else "test" if is_behind[number] else "equivalent",
             p=float(standings.p[0, number]),
         )
-        for number in stage.asked
+        for number in stage.candidates
         if not left[0, number]
     )
     return replace(stage, leader=leader, dropped=dropped, end="budget" if count is None else None)

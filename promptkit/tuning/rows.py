@@ -1,4 +1,4 @@
-"""The labeled rows that candidates are compared on, and the checks of these rows before anything is asked."""
+"""The labeled rows that candidates are compared on, and the checks of these rows before the first request."""
 
 from __future__ import annotations
 

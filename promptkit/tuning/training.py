@@ -55,8 +55,8 @@ def too_few_rows(rows: TuningRows) -> bool:
     return not all(task.part("pool") and task.part("dev") for task in tasks)
 
 
-def counted(computed: Mapping[str, int]) -> int:
-    """Returns as how many requests training counts.
+def training_requests(computed: Mapping[str, int]) -> int:
+    """Returns the number of requests that training counts as.
 
     Args:
         computed: The number of rows that the model computed, by purpose, as a training run counts them.

@@ -107,7 +107,7 @@ class TuningProgress:
         if self.training:
             return f"{self.rows} of {self.of} rows: training {self.training}"
         if not self.leaders:
-            return f"first {self.rows} of {self.of} rows: asked {self.prompts} of {self.of_prompts} prompts"
+            return f"first {self.rows} of {self.of} rows: tried {self.prompts} of {self.of_prompts} prompts"
         prompts = f"{self.prompts} prompt{'' if self.prompts == 1 else 's'}"
         return f"{self.rows} of {self.of} rows, {f'{prompts} left' if self.prompts else 'no prompt is left'}"
 

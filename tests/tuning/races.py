@@ -22,7 +22,7 @@ class Runner:
 
 @dataclass
 class Purse:
-    """A budget of requests, which counts what is asked."""
+    """A budget of requests, which counts requests."""
 
     amount: float = float("inf")
     spent: int = 0
@@ -45,7 +45,7 @@ class Match:
     def run(self, recorded: Sequence[Stage] = (), log: list[Stage] | None = None) -> Course:
         purse, answered = Purse(self.amount), recorded[-1].rows if recorded else 0
         everyone = [*self.entrants, *self.challengers]
-        entrants = everyone[: max([len(self.entrants), *(max(stage.asked) + 1 for stage in recorded)])]
+        entrants = everyone[: max([len(self.entrants), *(max(stage.candidates) + 1 for stage in recorded)])]
 
         def challenge() -> Sequence[int]:
             if len(entrants) == len(everyone):
@@ -54,21 +54,21 @@ class Match:
             return [len(entrants) - 1]
 
         for stage, before in zip(recorded, (0, *(each.rows for each in recorded)), strict=False):
-            purse.spent += self.prompts(stage.asked) * (stage.rows - before)
+            purse.spent += self.prompts(stage.candidates) * (stage.rows - before)
 
-        def answer(asked: Sequence[int], count: int) -> Scores:
+        def answer(numbers: Sequence[int], count: int) -> Scores:
             nonlocal answered
-            purse.spent += self.prompts(asked) * (count - answered)
+            purse.spent += self.prompts(numbers) * (count - answered)
             answered = count
-            return Scores(self.values[list(asked), :count], -self.values[list(asked), :count])
+            return Scores(self.values[list(numbers), :count], -self.values[list(numbers), :count])
 
         record = None if log is None else log.append
         return race(
             entrants, self.values.shape[1], answer, self.settings, purse, recorded=recorded, record=record, challenge=challenge
         )
 
-    def prompts(self, asked: Collection[int]) -> int:
-        return len({[*self.entrants, *self.challengers][each].prompt for each in asked} - {None})
+    def prompts(self, numbers: Collection[int]) -> int:
+        return len({[*self.entrants, *self.challengers][each].prompt for each in numbers} - {None})
 
 
 def right(accuracies: Sequence[float], rows: int, seed: int = 0) -> Numbers:

@@ -126,12 +126,12 @@ def test_baselines_without_scores_are_left_out() -> None:
     assert found.best_baseline == 1
 
 
-def test_a_resample_in_which_another_prompt_remains_continues_with_those_that_were_asked() -> None:
+def test_a_resample_in_which_another_prompt_remains_continues_with_those_that_answered() -> None:
     original = match([0.55, 0.6, 0.62, 0.64, 0.6], baselines=1, seed=3, amount=200)
     course = original.run()
     rules = original.settings.rules(original.entrants)
     chosen = replay(course, rules, original.settings, resamples(course.last.rows))
-    assert set(chosen.tolist()) <= set(course.last.asked)
+    assert set(chosen.tolist()) <= set(course.last.candidates)
 
 
 @LAW
@@ -140,7 +140,7 @@ def test_a_replay_of_all_rows_has_the_challengers_of_the_race(seed: int) -> None
     original = challenged(random_match(seed), 3)
     course, entrants = original.run(), [*original.entrants, *original.challengers]
     rules = original.settings.rules(entrants)
-    assert len(course.last.asked) >= 3
+    assert len(course.last.candidates) >= 3
     assert replay(course, rules, original.settings, np.ones((1, course.last.rows))).tolist() == [course.winner]
 
 

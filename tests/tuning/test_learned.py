@@ -28,14 +28,15 @@ from promptkit.tuning.baseline_predictor import load_predictor
 from promptkit.tuning.baselines import free_baselines
 from promptkit.tuning.budget import Budget, Meter, Spent
 from promptkit.tuning.candidates import PromptCandidate
-from promptkit.tuning.challengers import Challengers, DoesNotFit, Stopwatch
+from promptkit.tuning.challengers import Challengers
 from promptkit.tuning.costs import prompt_cost
 from promptkit.tuning.folds import TuningRows, stratified
 from promptkit.tuning.learned import FoldTraining
 from promptkit.tuning.rows import labeled_rows
 from promptkit.tuning.space import Space
 from promptkit.tuning.space_builder import SpaceBuilder
-from promptkit.tuning.training import counted, most_rows, trained_predictor
+from promptkit.tuning.stopwatch import DoesNotFit, Stopwatch
+from promptkit.tuning.training import most_rows, trained_predictor, training_requests
 from promptkit.tuning.tune import tune_space
 from promptkit.tuning.tuning import Tuning
 from tests.support.tiny import save
@@ -167,7 +168,7 @@ def test_the_cost_of_a_learned_prompt_is_that_of_the_plan(task: Task, model: Mod
     answers.answer(len(rows))
     answers.fitted(prompt.chains[0])
     assert answers.requests == cost.requests(len(rows), rows.of)
-    assert answers.trained == sum(map(counted, most_rows(prompt, rows)))
+    assert answers.trained == sum(map(training_requests, most_rows(prompt, rows)))
     assert answers.tokens == pytest.approx(cost.tokens(len(rows)), rel=0.02)
 
 

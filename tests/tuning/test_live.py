@@ -29,7 +29,7 @@ def shown(progress: TuningProgress, width: int = 80) -> list[str]:
 
 def test_during_the_first_block_there_is_no_empty_table() -> None:
     (line,) = shown(state(prompts=4))
-    assert "first 32 of 60 rows: asked 4 of 13 prompts, 25% of the budget" in line
+    assert "first 32 of 60 rows: tried 4 of 13 prompts, 25% of the budget" in line
 
 
 @pytest.mark.parametrize("width", [60, 80])

@@ -14,9 +14,10 @@ from promptkit.core.errors import InputError
 from promptkit.models.planned import Size
 from promptkit.tuning.answers import PromptAnswers, builder_of
 from promptkit.tuning.budget import Budget
-from promptkit.tuning.costs import BLOCK, PromptCost, predicted_seconds
+from promptkit.tuning.costs import BLOCK, PromptCost
 from promptkit.tuning.folds import stratified
 from promptkit.tuning.plan import Plan
+from promptkit.tuning.speed import predicted_seconds
 from tests.support import tiny
 from tests.support.errors import refused
 

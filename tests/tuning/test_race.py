@@ -35,7 +35,7 @@ def test_clearly_worse_candidates_are_dropped_and_the_best_one_wins() -> None:
     assert all(each.p < 0.1 for stage in course.stages for each in stage.dropped)
     assert [stage.rows for stage in course.stages] == [16, 32, 48, 64, 80, 96, 100]
     assert not course.stages[0].dropped
-    assert course.last.asked == (0, 2)
+    assert course.last.candidates == (0, 2)
     assert course.last.end == "rows"
 
 
@@ -54,8 +54,8 @@ def test_a_candidate_identical_to_the_leader_is_never_dropped_by_a_test(seed: in
     twins = [*original.entrants, *(replace(each, prompt=100 + n) for n, each in enumerate(original.entrants))]
     for stage in Match(twins, values).run().stages:
         scores = stage.scores.correct.mean(1)
-        best = [number for number, score in zip(stage.asked, scores, strict=True) if score == scores.max()]
-        identical = {n for n in stage.asked if (values[n, : stage.rows] == values[best[0], : stage.rows]).all()}
+        best = [number for number, score in zip(stage.candidates, scores, strict=True) if score == scores.max()]
+        identical = {n for n in stage.candidates if (values[n, : stage.rows] == values[best[0], : stage.rows]).all()}
         assert not [each for each in stage.dropped if each.candidate in identical and each.reason == "test"]
 
 
@@ -128,7 +128,7 @@ def test_the_budget_holds_and_all_rows_are_answered_if_it_allows(seed: int, shar
     original = random_match(seed, share=share)
     course = original.run()
     before = (0, *(stage.rows for stage in course.stages))
-    spent = sum(original.prompts(stage.asked) * (stage.rows - n) for stage, n in zip(course.stages, before, strict=False))
+    spent = sum(original.prompts(stage.candidates) * (stage.rows - n) for stage, n in zip(course.stages, before, strict=False))
     assert spent <= original.amount
     if course.last.end == "budget":
         assert spent + min(16, 100 - course.last.rows) > original.amount
@@ -150,7 +150,7 @@ def test_of_equivalent_candidates_the_one_with_the_fewest_tokens_wins() -> None:
     entrants = [Runner(0, 300.0), Runner(1, 100.0), Runner(2, 200.0)]
     course = Match(entrants, np.repeat(values, 3, axis=0)).run()
     assert course.winner == 1
-    assert course.last.asked == (1,)
+    assert course.last.candidates == (1,)
     dropped = next(stage for stage in course.stages if stage.dropped)
     assert {each.reason for each in dropped.dropped} == {"equivalent"}
     assert dropped.rows == 96  # with fewer rows, a difference of more than 0.02 is possible
@@ -165,12 +165,12 @@ def test_candidates_of_a_prompt_that_is_left_stay_in_the_race() -> None:
     """An alignment that is behind at first may be the best one later, and it costs no request."""
     values = right([0.9, 0.3, 0.2], 100)
     course = Match([Runner(0, 1.0), Runner(0, 1.0), Runner(1, 1.0)], values).run()
-    assert course.last.asked == (0, 1)
+    assert course.last.candidates == (0, 1)
 
 
 def test_baselines_are_never_dropped() -> None:
     course = match([0.1, 0.2, 0.9, 0.3], baselines=2).run()
-    assert course.last.asked == (0, 1, 2)
+    assert course.last.candidates == (0, 1, 2)
 
 
 # ---- other scores -------------------------------------------------------------------------------------
@@ -182,24 +182,24 @@ def test_scores_of_rows_that_are_no_shares_have_the_t_test(metric: str) -> None:
     values = generator.normal(size=100) + generator.normal(size=(4, 100)) / 2 + np.array([0.0, 0.1, 1.0, 0.1])[:, None]
     course = Match([Runner(n, 1.0) for n in range(4)], values, RaceSettings(metric="log-loss")).run()
     assert course.winner == 2
-    assert course.last.asked == (2,)
+    assert course.last.candidates == (2,)
 
 
 def test_challengers_enter_one_by_one_when_all_rows_are_answered() -> None:
     original = challenged(match([0.5, 0.6, 0.6, 0.6, 0.97]), 2)
     course = original.run()
     assert [stage.rows for stage in course.stages[-3:]] == [100, 100, 100]
-    assert all(3 not in stage.asked and 4 not in stage.asked for stage in course.stages[:-2])
-    assert 3 in course.stages[-2].asked
-    assert 4 not in course.stages[-2].asked
-    assert {3, 4} <= {*course.last.asked}
+    assert all(3 not in stage.candidates and 4 not in stage.candidates for stage in course.stages[:-2])
+    assert 3 in course.stages[-2].candidates
+    assert 4 not in course.stages[-2].candidates
+    assert {3, 4} <= {*course.last.candidates}
     assert course.winner == 4
 
 
 def test_no_challenger_enters_when_the_budget_is_spent() -> None:
     course = challenged(match([0.5, *[0.7] * 6], amount=40), 2).run()
     assert course.last.end == "budget"
-    assert max(course.last.asked) < 5
+    assert max(course.last.candidates) < 5
 
 
 @LAW

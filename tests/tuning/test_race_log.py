@@ -13,7 +13,7 @@ from promptkit.tuning.race import Scores, Stage
 from promptkit.tuning.race_log import RaceLog
 from tests.support.errors import refused
 
-STAGE = Stage(rows=2, asked=(0, 1), scores=Scores(correct=np.eye(2), loss=np.ones((2, 2))), leader=1)
+STAGE = Stage(rows=2, candidates=(0, 1), scores=Scores(correct=np.eye(2), loss=np.ones((2, 2))), leader=1)
 
 
 def written(folder: Path, *lines: object, end: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""The labeled rows of tuning are checked before anything is asked."""
+"""The labeled rows of tuning are checked before the first request."""
 
 from __future__ import annotations
 

@@ -261,8 +261,8 @@ def test_the_explanation_names_the_rows_that_decided_a_drop(tmp_path: Path) -> N
     stage = next(line for line in lines if line["rows"] == drop.rows)
     order = [f"row {numbers[row.id]}" for row in stratified(TASK, ROWS, seed).rows]
     dropped = {each["candidate"] for each in stage["dropped"]}
-    leader = stage["loss"][stage["asked"].index(stage["leader"])]
-    compared = [stage["loss"][place] for place, number in enumerate(stage["asked"]) if number in dropped]
+    leader = stage["loss"][stage["candidates"].index(stage["leader"])]
+    compared = [stage["loss"][place] for place, number in enumerate(stage["candidates"]) if number in dropped]
     found = [
         {order[n] for n, (one, other) in enumerate(zip(leader, each, strict=True)) if one < other} for each in compared if each
     ]
