@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from promptkit.display.table import Table
@@ -44,11 +44,8 @@ class TableBlock:
     @property
     def rows(self) -> list[list[tuple[str, str]]]:
         """The text of each cell, and its interval or an empty text."""
-        return [[(value, interval) for value, _, interval in map(_halves, row)] for row in self.table.texts()]
-
-
-def _halves(text: str) -> tuple[str, str, str]:
-    return text.partition("\n")
+        lines = [[text.partition("\n") for text in row] for row in self.table.texts()]
+        return [[(value, interval) for value, _, interval in line] for line in lines]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +127,6 @@ class Page:
     sections: Sequence[Section]
     banner: str = ""
     """A warning above everything, such as that a run is not finished."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """The facts below the title."""
 
     @property
     def charts(self) -> list[Chart]:

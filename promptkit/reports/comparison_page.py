@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from promptkit.analysis.compare import compare_runs
 from promptkit.analysis.comparison import Compared, Comparison
 from promptkit.display.table import Table
 from promptkit.metrics.intervals import Estimate
-from promptkit.reports import charts
+from promptkit.reports import charts, line_charts
 from promptkit.reports.blocks import Block, Chart, Notes, Page, Section, TableBlock
-from promptkit.reports.items import items_block, run_name
+from promptkit.reports.items import items_block
 from promptkit.reports.run_page import figure_sections
 from promptkit.reports.settings import settings_section
 from promptkit.reports.thumbnails import thumbnails
@@ -35,10 +34,8 @@ def comparison_page(folders: Sequence[Path], *, text: bool) -> Page:
         RunError: A folder contains no finished run, or the runs are of different tasks or have no row in common.
     """
     runs = [Run.load(folder) for folder in folders]
-    names = distinct_names(runs)
     comparison = compare_runs(runs)
-    named = zip(comparison.branches, names, strict=True)
-    comparison = replace(comparison, branches=tuple(replace(branch, name=name) for branch, name in named))
+    names = [branch.name for branch in comparison.branches]
     notes = [f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes]
     if comparison.left_out:
         notes.insert(0, f"{comparison.left_out} rows are not in every run and are left out of the comparison")
@@ -47,24 +44,13 @@ def comparison_page(folders: Sequence[Path], *, text: bool) -> Page:
     blocks.append(_values_chart(comparison))
     images = thumbnails(runs[0]) if text else None
     sections = [Section(id="results", title="Results", blocks=blocks), *_paired_sections(runs, names)]
-    sections.append(Section(id="rows", title="Rows", blocks=[items_block(runs, text=text, names=names, images=images)]))
+    sections.append(Section(id="rows", title="Rows", blocks=[items_block(runs, names, text=text, images=images)]))
     numbered = [(number, name, run) for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1)]
     for number, name, run in numbered:
         sections += figure_sections(run, name, number)
     sections += [settings_section(run.path, text=text, name=name, number=number) for number, name, run in numbered]
     title = f"{comparison.task} · {comparison.split} · {comparison.n} rows · {len(runs)} runs"
     return Page(kind="Comparison of runs", title=title, lead=_lead(comparison), sections=sections)
-
-
-def distinct_names(runs: Sequence[Run]) -> list[str]:
-    """Returns the names of runs: those of their folders, with a number if several are equal."""
-    counts: Counter[str] = Counter()
-    names = []
-    for run in runs:
-        name = run_name(run)
-        counts[name] += 1
-        names.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
-    return names
 
 
 def _lead(comparison: Comparison) -> str:
@@ -153,7 +139,7 @@ def _scatter(points: Sequence[tuple[str, float, float]], first: str, other: str)
     note = "A point is a row; on the dashed diagonal both runs give its gold label the same probability."
     if len(shown) < len(points):
         note += f" The first {len(shown)} rows are shown."
-    return charts.scatter(
+    return line_charts.scatter(
         values,
         x=f"probability of the gold label, {first}",
         y=other,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from promptkit.core.version import __version__
 from promptkit.reports.blocks import Page
 from promptkit.reports.bundle import javascript
-from promptkit.reports.charts import CONFIG
+from promptkit.reports.vega import CONFIG
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -71,8 +71,8 @@ def _script_json(value: object) -> str:
 
 def _policy(scripts: list[str], style: str) -> str:
     allowed = " ".join(map(_hash, scripts))
-    own = f"script-src {allowed}; style-src {_hash(style)}; img-src data:"
-    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+    sources = f"script-src {allowed}; style-src {_hash(style)}; img-src data:"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:

@@ -1,7 +1,7 @@
 """The rows of one or several runs as the data of the item browser.
 
 branches   name and number of the run of each branch
-runs       the title of each run
+runs       the name of each run
 labels     the labels that all rows share; empty if they share none
 parts      the distinct texts of prompts
 rows       the rows: their inputs and gold answers, the answer of each branch (`a`), and for each run the record of the
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from promptkit.core.records import RowRecord
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from promptkit.runs.result import Result
 
 KEYS = frozenset(
-    {"id", "fold", "logprobs", "log_odds", "continuations", "generations", "reasoning", "demos", "dropped", "tokens"}
-    | {"seen", "skipped", "no_answer", "given"}
+    ("id", "logprobs", "log_odds", "continuations", "generations", "reasoning", "demos", "dropped", "tokens", "seen", "skipped")
 )
 """The fields of records that the browser shows."""
 TEXTS = frozenset({"reasoning", "generations", "continuations"})
@@ -59,16 +57,14 @@ class BrowsedRun:
         return cls(run=run, records=records, prompts=read_prompts(run.path))
 
 
-def items_block(
-    runs: Sequence[Run], *, text: bool, images: Mapping[str, str] | None = None, names: Sequence[str] | None = None
-) -> Items:
+def items_block(runs: Sequence[Run], names: Sequence[str], *, text: bool, images: Mapping[str, str] | None = None) -> Items:
     """Returns the browser of the rows that all runs have.
 
     Args:
         runs: The runs, of the same task.
+        names: The names of the runs.
         text: Whether the texts of the data are included.
         images: Hash of an image in the inputs -> its thumbnail, as a data URL.
-        names: The names of the runs; by default those of their folders.
     """
     browsed = [BrowsedRun.read(run) for run in runs]
     first = runs[0]
@@ -76,7 +72,7 @@ def items_block(
     positions = [{row.id: index for index, row in enumerate(run.evaluated)} for run in runs]
     branches = [(number, result) for number, run in enumerate(runs) for result in run.results]
     probabilities = [result.metric_input.probabilities for _, result in branches]
-    starts = [0, *accumulate(len(each.prompts.parts) for each in browsed)]
+    starts = [0, *accumulate(len(each.prompts.parts) for each in browsed[:-1])]
     rows = []
     for row in shared:
         answers = [
@@ -84,13 +80,13 @@ def items_block(
             for (number, result), each in zip(branches, probabilities, strict=True)
         ]
         records = [_record(each.records[row.id], text=text, has_labels=bool(first.labels)) for each in browsed]
-        for record, each, start in zip(records, browsed, starts, strict=False):
+        for record, each, start in zip(records, browsed, starts, strict=True):
             if text and row.id in each.prompts.rows:
                 record["prompt"] = [start + number for number in each.prompts.rows[row.id]]
         rows.append({**_head(row, text=text, has_labels=bool(first.labels)), "a": answers, "r": records})
     data = {
         "branches": [{"name": result.align, "run": number} for number, result in branches],
-        "runs": list(names or map(run_name, runs)),
+        "runs": list(names),
         "labels": list(first.labels),
         "images": dict(images or {}),
         "text": text,
@@ -98,11 +94,6 @@ def items_block(
         "rows": rows,
     }
     return Items(data=packed(data), count=len(rows))
-
-
-def run_name(run: Run) -> str:
-    """Returns the name of a run in its report: that of its folder."""
-    return Path(run.path).name
 
 
 def _head(row: EvaluatedRow, *, text: bool, has_labels: bool) -> dict[str, object]:
@@ -140,7 +131,7 @@ def _answer(result: Result, index: int, probabilities: object, row: EvaluatedRow
 
 def _record(record: RowRecord, *, text: bool, has_labels: bool) -> dict[str, object]:
     """Returns what the browser shows of a record, with rounded numbers and without what is empty."""
-    hidden = {"id", "fold"} if text else {"id", "fold", *TEXTS, *(() if has_labels else SCORES)}
+    hidden = {"id"} if text else {"id", *TEXTS, *(() if has_labels else SCORES)}
     return {name: _rounded(value) for name, value in record.items() if name not in hidden and value not in ([], None)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.analysis.label_maps import LabelMaps, most_weighted
-from promptkit.reports import charts
+from promptkit.reports import heatmaps
 from promptkit.reports.blocks import Block, Chart, Section, TableBlock
 from promptkit.runs.result import named_label_maps
 from promptkit.runs.run import Run
@@ -34,7 +34,7 @@ def _heatmap(name: str, label_map: LabelMap) -> Chart:
         for s in columns
     ]
     lowest = min(float(str(cell["value"])) for cell in cells)
-    return charts.heatmap(
+    return heatmaps.heatmap(
         cells,
         rows=list(label_map.labels),
         columns=sources,

@@ -10,7 +10,7 @@ from promptkit.analysis.risk_coverage import risk_coverage
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate
 from promptkit.metrics.vote_accuracy import VoteAccuracy
-from promptkit.reports import charts
+from promptkit.reports import charts, heatmaps, line_charts
 from promptkit.reports.blocks import Block, Chart, Paragraph, TableBlock
 from promptkit.reports.run_tables import best_result
 from promptkit.runs.by_label import confusion_table, label_table
@@ -65,7 +65,7 @@ def _confusion(result: Result) -> list[Block]:
         total = sum(counts) or 1
         pairs = zip(columns, counts, strict=True)
         cells += [{"row": label, "column": column, "value": count / total, "text": count} for column, count in pairs]
-    chart = charts.heatmap(
+    chart = heatmaps.heatmap(
         cells,
         rows=labels,
         columns=columns,
@@ -103,7 +103,7 @@ def reliability_chart(run: Run) -> Chart | None:
         caption="One row for each bin of the expected calibration error; below accuracies their 95% Wilson intervals.",
     )
     ece = ", ".join(f"{result.align} {result.metrics['ece']['value']:.3f}" for result in results)
-    return charts.lines(
+    return line_charts.lines(
         values,
         x="confidence",
         y="accuracy",
@@ -137,7 +137,7 @@ def risk_coverage_chart(run: Run) -> Chart | None:
         names=1,
         caption="The first threshold that answers at least this share of the rows.",
     )
-    return charts.lines(
+    return line_charts.lines(
         values,
         x="share of rows that are answered",
         y="error rate among them",
@@ -186,7 +186,7 @@ def samples_chart(run: Run) -> Chart | None:
             values.append({"series": result.align, "x": k, "y": found["value"], "low": found["low"], "high": found["high"]})
     if not values:
         return None
-    return charts.lines(
+    return line_charts.lines(
         values,
         x="samples that vote",
         y="accuracy",

@@ -27,12 +27,13 @@ def run_page(folder: Path, *, text: bool) -> Page:
         RunError: A file is missing or was changed.
     """
     run = Run.load(folder)
+    rows = items_block([run], [run.path.name], text=text, images=thumbnails(run) if text else None)
     results: list[Block] = [Notes(notes=run.notes), TableBlock(table=headline_table(run)), run_figures.metric_chart(run)]
     sections = [
         Section(id="results", title="Results", blocks=results),
         *figure_sections(run),
         *label_map_sections(run),
-        Section(id="rows", title="Rows", blocks=[items_block([run], text=text, images=thumbnails(run) if text else None)]),
+        Section(id="rows", title="Rows", blocks=[rows]),
         settings_section(folder, text=text),
     ]
     return Page(kind="Run", title=run.title, lead=lead(run), sections=sections)

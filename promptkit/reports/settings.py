@@ -53,10 +53,20 @@ def settings_section(folder: Path, *, text: bool, name: str = "", number: int = 
     if command is None and read_origin(folder) is not None:
         blocks.append(Code(title="Evaluates it again from its folder", text=f"promptkit rerun {shlex.quote(folder.name)}"))
     settings = cast("Mapping[str, object]", run_settings(folder))
-    blocks.append(Facts(facts=flat(settings, text=text)))
-    blocks.append(Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"]))))
+    blocks += settings_blocks(settings, text=text)
     suffix = f" of {name}" if name else ""
     return Section(id=f"settings-{number}" if number else "settings", title=f"Settings and reproduction{suffix}", blocks=blocks)
+
+
+def settings_blocks(settings: Mapping[str, object], *, text: bool) -> list[Block]:
+    """Returns all settings, and the citation of the version of promptkit among them.
+
+    Args:
+        settings: The settings.
+        text: Whether the texts of prompts are shown.
+    """
+    cited = Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"])))
+    return [Facts(facts=flat(settings, text=text)), cited]
 
 
 def citation(version: str) -> str:

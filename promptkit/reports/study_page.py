@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from promptkit.core.errors import InputError
 from promptkit.display.table import Entry, Plain, Table, text_of
-from promptkit.reports import charts
-from promptkit.reports.blocks import Block, Chart, Code, Facts, Notes, Page, Section, TableBlock
-from promptkit.reports.settings import TEXT_OPTIONS, citation, flat
+from promptkit.reports import charts, heatmaps, line_charts
+from promptkit.reports.blocks import Block, Chart, Notes, Page, Section, TableBlock
+from promptkit.reports.settings import TEXT_OPTIONS, settings_blocks
 from promptkit.studies import measures, tables
 from promptkit.studies.cells import SEED, EvaluatedGrid
 from promptkit.studies.folder import read_record
@@ -42,12 +41,8 @@ def study_page(folder: Path, *, text: bool) -> Page:
     variance = _variance(study)
     sections += [variance] if variance is not None else []
     sections.append(Section(id="cells", title="Cells", blocks=[TableBlock(table=_cells_table(study))]))
-    settings = {"promptkit": record["promptkit"], "limit": record["limit"], "dimensions": dict(study.dimensions)}
-    reproduction: list[Block] = [
-        Facts(facts=flat(cast("Mapping[str, object]", settings), text=text)),
-        Code(title="Citation (BibTeX)", text=citation(record["promptkit"])),
-    ]
-    sections.append(Section(id="settings", title="Settings", blocks=reproduction))
+    settings: dict[str, object] = {"promptkit": record["promptkit"], "limit": record["limit"], "dimensions": study.dimensions}
+    sections.append(Section(id="settings", title="Settings and citation", blocks=settings_blocks(settings, text=text)))
     varying = [f"{name} ({len(study.dimensions[name])} values)" for name in study.varying()]
     lead = f"{len(study.cells)} cells on the same rows are compared by {metric}: {', '.join(varying) or 'one combination'}."
     return Page(kind="Study", title=study.title, lead=lead, sections=sections)
@@ -90,7 +85,7 @@ def lines_chart(study: EvaluatedGrid, metric: str) -> Chart | None:
                 point = {"x": at[x], "y": mean.value, "low": mean.low, "high": mean.high}
                 values.append({"series": name, **point})
     named = [x, *([] if color is None else [color])]
-    return charts.lines(
+    return line_charts.lines(
         values,
         x=x,
         y=metric,
@@ -100,13 +95,8 @@ def lines_chart(study: EvaluatedGrid, metric: str) -> Chart | None:
         description=f"{metric} for {len(study.dimensions[x])} values of {x}, in {len(names)} lines",
         note="; ".join(filter(None, ["bars are 95% intervals", study.averaged_over(named), "select in the legend"])),
         ordinal=True,
-        table=study_table(study, named, metric),
+        table=tables.means(study, named, None, metric, None),
     )
-
-
-def study_table(study: EvaluatedGrid, names: list[str], metric: str) -> Table:
-    """Returns the means of a metric for the combinations of some dimensions."""
-    return tables.means(study, names, None, metric, None)
 
 
 def heatmap_chart(study: EvaluatedGrid, metric: str) -> Chart | None:
@@ -122,7 +112,7 @@ def heatmap_chart(study: EvaluatedGrid, metric: str) -> Chart | None:
             place = {"row": text_of(pair[rows]), "column": text_of(pair[columns])}
             cells.append({**place, "value": mean.value, "text": mean.value})
     numbers = [float(str(cell["value"])) for cell in cells]
-    return charts.heatmap(
+    return heatmaps.heatmap(
         cells,
         rows=[text_of(value) for value in study.dimensions[rows]],
         columns=[text_of(value) for value in study.dimensions[columns]],

@@ -11,9 +11,9 @@ from promptkit.display.png import png_url
 from promptkit.display.table import Table
 from promptkit.manipulate.image.learned import LearnedProgram
 from promptkit.manipulate.learned.storage import MANIFEST, load_manipulation
-from promptkit.reports import charts
-from promptkit.reports.blocks import Block, Chart, Code, Facts, Page, Paragraph, Pictures, Section, TableBlock
-from promptkit.reports.settings import citation, flat, run_settings
+from promptkit.reports import line_charts
+from promptkit.reports.blocks import Block, Chart, Page, Paragraph, Pictures, Section, TableBlock
+from promptkit.reports.settings import run_settings, settings_blocks
 from promptkit.training import checkpoint
 from promptkit.training.checkpoint import TrainingState
 
@@ -55,9 +55,7 @@ def training_page(folder: Path, *, text: bool) -> Page:
     ]
     if pictures:
         sections.append(Section(id="programs", title="Learned programs", blocks=[Pictures(pictures=pictures)]))
-    reproduction: list[Block] = [Facts(facts=flat(settings, text=text))]
-    reproduction.append(Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"]))))
-    sections.append(Section(id="settings", title="Settings and reproduction", blocks=reproduction))
+    sections.append(Section(id="settings", title="Settings and citation", blocks=settings_blocks(settings, text=text)))
     return Page(
         kind="Training",
         title=f"{task} · {model} · {names}",
@@ -91,7 +89,7 @@ def _loss_chart(state: TrainingState) -> Chart:
         {"series": series[0], "x": step, "y": loss} for step, loss in enumerate(state.losses, start=1)
     ]
     values += [{"series": series[1], "x": each.step, "y": each.loss} for each in state.dev_evaluations]
-    return charts.lines(
+    return line_charts.lines(
         values,
         x="steps",
         y="loss",
@@ -111,7 +109,7 @@ def _metric_chart(state: TrainingState) -> Chart | None:
     if not found:
         return None
     metric = str(found[0].metric)
-    return charts.lines(
+    return line_charts.lines(
         [{"series": "dev rows", "x": each.step, "y": each.value} for each in found],
         x="steps",
         y=metric,

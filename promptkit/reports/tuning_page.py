@@ -12,9 +12,9 @@ import numpy as np
 
 from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate
-from promptkit.reports import charts
-from promptkit.reports.blocks import Block, Chart, Code, Facts, Notes, Page, Paragraph, Section, TableBlock
-from promptkit.reports.settings import TEXT_OPTIONS, citation, flat
+from promptkit.reports import charts, line_charts
+from promptkit.reports.blocks import Block, Chart, Code, Notes, Page, Paragraph, Section, TableBlock
+from promptkit.reports.settings import TEXT_OPTIONS, settings_blocks
 from promptkit.runs.files import read_json
 from promptkit.tuning.explanation import course_lines, curve_text, verdict
 from promptkit.tuning.figures import TuningResult
@@ -79,7 +79,7 @@ def _unfinished_page(folder: Path, settings: Mapping[str, object], *, text: bool
     name = str(cast("Mapping[str, object]", settings["task"])["name"])
     rows = stages[-1].rows if stages else 0
     blocks: list[Block] = [TableBlock(table=_race_table(stages))] if stages else []
-    facts = Section(id="settings", title="Settings", blocks=[Facts(facts=flat(settings, text=text))])
+    facts = Section(id="settings", title="Settings and citation", blocks=settings_blocks(settings, text=text))
     return Page(
         kind="Unfinished tuning",
         title=name,
@@ -144,7 +144,7 @@ def _race_chart(tuned: Tuned, stages: Sequence[Stage]) -> Chart | None:
     ]
     if len(stages) < 2 or not values:
         return None
-    return charts.lines(
+    return line_charts.lines(
         values,
         x="rows",
         y="share of correct answers",
@@ -160,7 +160,7 @@ def _curve(result: TuningResult) -> list[Block]:
     blocks: list[Block] = [Paragraph(text=curve_text(result))]
     if len(result.curve) > 1:
         values = [{"series": result.winner, "x": point.rows, "y": point.score} for point in result.curve]
-        chart = charts.lines(
+        chart = line_charts.lines(
             values,
             x="labeled rows",
             y=result.metric,
@@ -195,6 +195,5 @@ def _reproduction(settings: Mapping[str, object], result: TuningResult, *, text:
     has_text = any(word.strip("-") in TEXT_OPTIONS for word in shlex.split(result.command))
     if result.command and (text or not has_text):
         blocks.append(Code(title="The command that tunes again", text=result.command))
-    blocks.append(Facts(facts=flat(settings, text=text)))
-    blocks.append(Code(title="Citation (BibTeX)", text=citation(str(settings["promptkit"]))))
+    blocks += settings_blocks(settings, text=text)
     return Section(id="settings", title="Settings and reproduction", blocks=blocks)

@@ -144,7 +144,7 @@
       const inputs = Object.entries(row.in || {}).flatMap(([name, value]) =>
         [heading(name), image(value, false) || make("div", { class: "value" }, value)]);
       const facts = [`id ${row.id}`];
-      if (row.row !== undefined) facts.push(`own id ${row.row}`);
+      if (row.row !== undefined) facts.push(`id in the data ${row.row}`);
       if (row.fold) facts.push(`fold ${row.fold}`);
       if (row.gold !== undefined) facts.push(`gold ${row.gold}`);
       if (row.accepted) facts.push(`accepted ${row.accepted.join(" | ")}`);
