@@ -14,9 +14,10 @@ from tests.support.paths import ROOT
 sys.path.append(str(ROOT / "docs" / "generate"))
 
 from commands import command_page
+from comparisons import compared
 from errors import errors_in
 from links import linked_files, site_link
-from techniques import TITLES, compared, technique_page
+from techniques import TITLES, technique_page
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tunes classifiers of the same 100 labeled rows with promptkit, AutoGluon, DSPy and SetFit.
+"""Trains classifiers on the same 100 labeled rows with AutoGluon, DSPy and SetFit, beside `promptkit tune`.
 
 The rows are those of `benchmarks/tune`, which measures promptkit. Results are added to results.json and README.md.
 
@@ -32,7 +32,7 @@ TUNE = HERE.parent / "tune"
 TASKS = ("trec-100", "sst2-100", "tickets-100")
 SECONDS = 600
 """The time that each tool may take to choose."""
-START = 600
+START_SECONDS = 600
 """The time that the server may take to start."""
 
 
@@ -70,14 +70,14 @@ def measured(tool: str, task: str, options: argparse.Namespace) -> dict[str, Any
     python = python_of(tool, options.environments)
     match tool:
         case "autogluon":
-            return output(python, tool, *files, options.seconds)
+            return run_tool(python, tool, *files, options.seconds)
         case "setfit":
-            return output(python, tool, *files, options.encoder)
+            return run_tool(python, tool, *files, options.encoder)
     with served(options.vllm) as address:
-        return output(python, tool, *files, address, "demo", options.seconds)
+        return run_tool(python, tool, *files, address, "demo", options.seconds)
 
 
-def output(python: Path, tool: str, *arguments: object) -> dict[str, Any]:
+def run_tool(python: Path, tool: str, *arguments: object) -> dict[str, Any]:
     """Returns what the program of a tool prints in its last line."""
     command = [python, HERE / f"{tool}_side.py", *map(str, arguments)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -91,18 +91,8 @@ def served(vllm: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        vllm,
-        "serve",
-        resolve("demo").location,
-        "--served-model-name",
-        "demo",
-        "--dtype",
-        "float32",
-        "--port",
-        str(port),
-    ]
-    command += ["--host", "127.0.0.1", "--max-model-len", "4096"]
+    command = [vllm, "serve", resolve("demo").location, "--served-model-name", "demo", "--dtype", "float32"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "4096"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/v1"
     try:
@@ -115,7 +105,7 @@ def served(vllm: Path) -> Iterator[str]:
 
 def wait(address: str, process: subprocess.Popen[bytes]) -> None:
     """Waits until a server answers."""
-    for _ in range(START):
+    for _ in range(START_SECONDS):
         if process.poll() is not None:
             raise SystemExit(f"The server ended with {process.returncode}")
         try:

@@ -1,4 +1,4 @@
-"""Minimization of the smooth losses that calibrations and label maps are fitted by."""
+"""Minimizes the smooth losses of calibrations, probes and label maps by L-BFGS."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def minimized(
     ftol: float = 1e-12,
     max_steps: int = 1000,
 ) -> Floats:
-    """Returns the parameters with the smallest loss, by L-BFGS.
+    """Returns the parameters that minimize a loss, computed with one thread.
 
     Args:
         objective: Returns the loss and its gradient.
         start: The parameters to start from.
-        gtol: Ends when no component of the gradient is larger.
-        ftol: Ends when a step lowers the loss by a smaller share.
-        max_steps: The most steps.
+        gtol: Stop when no component of the gradient is larger than this.
+        ftol: Stop when a step decreases the loss by a smaller fraction than this.
+        max_steps: The maximum number of steps.
     """
     from scipy.optimize import minimize
 

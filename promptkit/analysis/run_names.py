@@ -7,10 +7,11 @@ from pathlib import PurePath
 
 
 def short_names(runs: Sequence[tuple[PurePath, str | None]]) -> list[str]:
-    """Returns a name for each run, as RUN or RUN:BRANCH, without what all folders share and without what is not needed.
+    """Returns a name for each run, as RUN or RUN:BRANCH, from the parts of its path that distinguish it from the others.
 
-    `monday/tickets-1a2b3c4d` and `tuesday/tickets-5e6f7a8b` are `monday` and `tuesday`; `runs/sst2-1a2b3c4d` and
-    `runs/sst2-5e6f7a8b` keep their last parts.
+    The folders that all paths begin with are left out, and those at the end that are not needed: `monday/tickets-1a2b3c4d` and
+    `tuesday/tickets-5e6f7a8b` become `monday` and `tuesday`; of `runs/sst2-1a2b3c4d` and `runs/sst2-5e6f7a8b` the last parts
+    remain.
 
     Args:
         runs: The folder and the branch of each run; None if no branch is named.

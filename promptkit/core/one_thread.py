@@ -1,4 +1,4 @@
-"""Limits BLAS to one thread while something small is fitted."""
+"""Limits BLAS to one thread during fits on few rows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Computes with one thread, so that the result does not depend on their number.
+    """Limits BLAS to one thread, so that results do not depend on the number of threads.
 
     The matrices of a fit on few rows are so small that threads mostly wait for each other: while other programs use the
-    machine, a fit by L-BFGS with two threads takes 50 times as long.
+    machine, a fit by L-BFGS with two threads takes 50 times as long as with one.
     """
     with _blas().limit(limits=1, user_api="blas"):
         yield
@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Returns what sets the number of threads; it finds the libraries that are loaded when it is first called."""
+    """Returns the controller of the BLAS libraries that are loaded at the first call."""
     import scipy.linalg  # noqa: F401 - has its own BLAS
     from threadpoolctl import ThreadpoolController
 

@@ -1,4 +1,4 @@
-"""Lets objects of lower packages write reports: `promptkit.reports` is above them, and is imported when it is needed."""
+"""Writes reports for packages below `promptkit.reports`, such as runs, which may not import it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MODULE = "promptkit.reports.report"
 
 
 class _ReportModule(Protocol):
-    """The module with the function that writes reports."""
+    """The part of the module `promptkit.reports.report` that is used here."""
 
     def report(self, folders: Sequence[str | Path], path: str | Path, *, text: bool) -> Path:
         """Writes a report; see `pk.report`."""

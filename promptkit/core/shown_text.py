@@ -1,4 +1,4 @@
-"""How texts of a user's data, such as labels, are shown in tables, notes and messages."""
+"""Short, printable forms of texts of a user's data, such as labels, for tables, notes and messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def escaped(text: str) -> str:
 
 
 def label_text(label: str, longest: int = LONGEST) -> str:
-    """Returns a label as it is shown: with escapes, and with an ellipsis in place of the middle of a long one.
+    """Returns a label for display: with escapes, and with an ellipsis in place of the middle of a long label.
 
     Args:
         label: The label.
@@ -32,6 +32,6 @@ def label_text(label: str, longest: int = LONGEST) -> str:
 
 
 def _fitting(parts: Sequence[str], width: int) -> Sequence[str]:
-    """Returns the first texts that fit into a width together."""
+    """Returns as many of the first texts as fit into a width together."""
     ends = accumulate(map(len, parts))
     return parts[: sum(end <= width for end in ends)]

@@ -105,7 +105,7 @@ def make_plan(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prompt:
-    """A prompt of a plan, with the requests that are computed together because they have it."""
+    """A prompt of a plan, with the requests for it that are computed together."""
 
     ids: tuple[int, ...]
     reuse: int
@@ -119,7 +119,7 @@ class _Prompt:
 
 
 def _prompts(requests: Sequence[Request], reuse: Sequence[int], *, share: bool) -> list[_Prompt]:
-    """Returns the prompts of requests; unless `share` is set, and for generated texts, one for each request."""
+    """Groups requests by prompt; without `share`, and for generated texts, each request is a group of its own."""
     found: dict[tuple[object, ...], list[int]] = {}
     for index, request in enumerate(requests):
         together = share and not isinstance(request.verb, Generate)
@@ -155,7 +155,7 @@ def _all_begin_with(requests: Sequence[Request], known: tuple[int, ...]) -> bool
 
 
 def _shareable_ids(request: Request) -> tuple[int, ...]:
-    """Returns the ids that can be shared, and one more, which is always computed."""
+    """Returns the ids that can be shared, and the next one, which is always computed."""
     ids = request.text.ids
     return ids[: max(1, len(ids) + 1 - unshared_tokens(request))]
 

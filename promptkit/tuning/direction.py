@@ -1,6 +1,6 @@
-"""Whether higher or lower values of a metric are better: the one place where signs change.
+"""The direction of a metric: whether higher or lower values are better.
 
-Races and estimates compare values of which higher is better; they are the metric, or its negative.
+Races and estimates compare values of which higher is better: the metric, or its negative. Signs change only here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class Direction:
     higher_is_better: bool
 
     def signed(self, value: float) -> float:
-        """Returns a value of the metric as a value of which higher is better, and such a value as one of the metric.
+        """Returns a value of the metric, or a difference of values, with the sign by which higher is better.
 
-        A difference of values becomes a gain: positive if the first one is better.
+        Applied twice, it returns the value itself.
         """
         return value if self.higher_is_better else -value
 
     def of_rows(self, values: Floats) -> Floats:
-        """Returns the metric's values of rows as values of which higher is better."""
+        """Returns the values of rows with the sign by which higher is better."""
         return values if self.higher_is_better else -values
 
     def figure(self, compared: Estimate | Figure) -> Figure:
-        """Returns an interval of compared values, or of differences of them, as one of the metric, and the other way round."""
+        """Returns an interval with the other sign if lower is better; see `signed`."""
         low, high = sorted((self.signed(compared.low), self.signed(compared.high)))
         return Figure(value=self.signed(compared.value), low=low, high=high)
 

@@ -1,7 +1,7 @@
-"""Instructions that the model proposes from a few labeled rows, which are set apart: no candidate is scored on them.
+"""Instructions that the model proposes from a few labeled rows, on which no candidate is scored.
 
-A proposal that has seen a row must not be judged by it. Instructions are therefore proposed from a few rows (APE) before the
-race, and these rows are not answered. They are available as demonstrations in every fold.
+A proposal must not be scored on rows that it was written from. Instructions are therefore proposed from a few rows (APE) before
+the race, and these rows are set apart: they are not answered, but are available as demonstrations in every fold.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from promptkit.tuning.costs import Amounts
 from promptkit.tuning.speed import predicted_seconds
 
 KEPT = 2
-"""The fewest rows of a label that are not set apart."""
+"""The minimum number of rows of each label that are not set apart."""
 
 
 def set_apart(rows: Sequence[LabeledExample], seed: int) -> list[LabeledExample]:
-    """Returns the rows that instructions are proposed from: a few with different labels, and with inputs that occur once.
+    """Returns the rows that instructions are proposed from: a few rows of different labels, whose inputs occur only once.
 
     Args:
         rows: The labeled rows.
-        seed: The seed by which they are drawn.
+        seed: The seed of the draw.
     """
     repeated = {content for content, count in Counter(row.content for row in rows).items() if count > 1}
     by_label: dict[str, list[LabeledExample]] = defaultdict(list)
@@ -60,7 +60,7 @@ class Proposals:
     """The number of texts that the model generates."""
 
     def proposer(self, ask: Ask, rows: Sequence[LabeledExample], seed: int) -> Proposer:
-        """Returns what proposes instructions from rows."""
+        """Returns the generator of instructions from rows."""
         prompt = prompt_of(self.predictor)
         pairs = formatted_pairs(prompt, self.predictor.reader, rows)
         return Proposer(ask=ask, pairs=pairs, chat=prompt.chat, seed=seed, chat_options=prompt.chat_options)
