@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 YAML = (".yaml", ".yml")
 """The suffixes of YAML files."""
-_UNION_MEMBERS = frozenset(
-    {"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]", "dict[str,Column]"}
-)
+_UNION_MEMBERS = frozenset({"str", "RegexColumn", "bool", "int"})
 """Names of the types of a union, which pydantic adds to the location of an error."""
 
 
@@ -62,7 +60,7 @@ def validation_error(
     """
     details = min(error.errors(), key=_error_rank)
     location, error_type, context = details["loc"], details["type"], details.get("ctx", {})
-    steps = [step for step in location if step not in _UNION_MEMBERS and not str(step).startswith("function-")]
+    steps = [step for step in location if not _is_type(step)]
     is_key = "[key]" in steps
     keys = [str(step) for step in steps]
     inner = steps[: steps.index("[key]") - 1] if is_key else steps
@@ -125,6 +123,12 @@ def leaves(value: object, steps: tuple[int | str, ...] = ()) -> Iterator[tuple[t
         return
     for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
         yield from leaves(inner, (*steps, step))
+
+
+def _is_type(step: int | str) -> bool:
+    """Returns whether a step of pydantic's location names a type, such as `str` or `dict[str,any]`, and no key of the file."""
+    text = str(step)
+    return step in _UNION_MEMBERS or text.startswith("function-") or (text.endswith("]") and "[" in text[1:])
 
 
 def _join(*paths: str) -> str:

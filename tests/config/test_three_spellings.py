@@ -325,3 +325,10 @@ def test_a_boolean_is_not_a_number(tmp_path: Path) -> None:
     file.write_text("task: sentiment\nchat: true\nlimit: true\n")
     with refused(TaskError, "invalid-value", place="limit"):
         EvalConfig.from_yaml(file)
+
+
+def test_the_place_of_a_wrong_value_names_keys_and_no_types(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("task: sentiment\nmodel: fake\ngrid: {shots: [0, 2]}\ncompare: {by: shots, to: 0}\n")
+    with refused(TaskError, "invalid-value", place="compare.to", file=str(file)):
+        pk.StudyConfig.from_yaml(file)
