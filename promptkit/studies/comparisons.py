@@ -27,6 +27,14 @@ def compare(study: EvaluatedGrid, on: Names | None, to: object, by: Names, metri
     study.check(*on_names)
     if TASK in on_names or not on_names:
         raise _nothing_to_pair(study, TASK in on_names)
+    if both := [name for name in on_names if name in by_names]:
+        raise InputError(
+            f"Cells with different values of {', '.join(both)} are compared, so they cannot also be compared within each value",
+            code="conflicting-options",
+            got=f"by={', '.join(by_names)}",
+            hint="In by, name other dimensions, such as task and model, or leave it out",
+            options=tuple(both),
+        )
     reference = _reference(study, on_names, to, metric)
     compared = [
         (values, _pairs(study, reference, values))

@@ -189,6 +189,8 @@ def test_a_reference_cell_has_a_value_of_each_dimension(tmp_path: Path) -> None:
     assert [row[:2] for row in table.rows] == [("fake:one", 0), ("fake:one", 1), ("fake:two", 1)]
     with refused(InputError, "incomplete-reference", missing=("k",)):
         study.compare(on=["model", "k"], to={"model": "fake:two"})
+    with refused(InputError, "conflicting-options", options=("k",)):
+        study.compare(on="k", to={"k": 0}, by="k")
     with refused(RunError, "different-tasks", tasks=("sentiment", "notes")):
         study.compare(on="task", to="notes")
     with refused(InputError, "nothing-to-compare", dimensions=("task", "model", "k")):
