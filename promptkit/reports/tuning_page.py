@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from promptkit.display.table import Entry, Table
 from promptkit.metrics.intervals import Estimate
 from promptkit.reports import charts, line_charts
 from promptkit.reports.blocks import Block, Chart, Code, Notes, Page, Paragraph, Section, TableBlock
-from promptkit.reports.settings import TEXT_OPTIONS, settings_blocks
+from promptkit.reports.settings import settings_blocks
 from promptkit.runs.files import read_json
 from promptkit.tuning.explanation import course_lines, curve_text, verdict
 from promptkit.tuning.figures import TuningResult
@@ -43,7 +42,7 @@ def tuning_page(folder: Path, *, text: bool) -> Page:
     settings = cast("Mapping[str, object]", found["settings"])
     if "sha256" not in found:
         return _unfinished_page(folder, settings, text=text)
-    tuned = Tuned.load(folder)
+    tuned = Tuned.load(folder) if text else Tuned.load(folder).without_texts()
     result, stages = tuned.result, RaceLog.read(folder).stages
     first: list[Block] = [
         Notes(notes=result.notes),
@@ -190,10 +189,9 @@ def _hard_rows(result: TuningResult, *, text: bool) -> Section | None:
 
 def _reproduction(settings: Mapping[str, object], result: TuningResult, *, text: bool) -> Section:
     blocks: list[Block] = []
-    if text and result.prompt:
+    if result.prompt:
         blocks.append(Code(title="The prompt of the first row", text=result.prompt))
-    has_text = any(word.strip("-") in TEXT_OPTIONS for word in shlex.split(result.command))
-    if result.command and (text or not has_text):
+    if result.command:
         blocks.append(Code(title="The command that tunes again", text=result.command))
     blocks += settings_blocks(settings, text=text)
     return Section(id="settings", title="Settings and reproduction", blocks=blocks)

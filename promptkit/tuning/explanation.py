@@ -156,7 +156,7 @@ def _hard(result: TuningResult) -> str:
     for row in rows[:SHOWN]:
         text = row.text if len(row.text) <= LONGEST else f"{row.text[:LONGEST]}..."
         labels = f"labeled {label_text(row.label)}, predicted {label_text(row.predicted)}"
-        lines.append(f"- {escaped(row.name)}, {labels}: {escaped(text)}")
+        lines.append(f"- {escaped(row.name)}, {labels}" + (f": {escaped(text)}" if text else ""))
     if len(rows) > SHOWN:
         lines.append(f"- and {len(rows) - SHOWN} more, in tune.json")
     return "\n".join(lines)

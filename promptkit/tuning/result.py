@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from promptkit.tuning.baseline_predictor import AnyPredictor, load_predictor
 from promptkit.tuning.explanation import explain, markdown, summary
 from promptkit.tuning.figures import Standing, TuningResult
 from promptkit.tuning.folder import PREDICTOR, read_folder
+from promptkit.tuning.hidden_texts import without_texts
 
 REASONS = {"test": "worse", "equivalent": "no better", "budget": "budget"}
 """Why a candidate was dropped, in the leaderboard."""
@@ -95,6 +96,11 @@ class Tuned:
             caption=f"{caption}; {more} more candidates are in leaderboard.jsonl" if more else caption,
         )
 
+    def without_texts(self) -> Tuned:
+        """Returns the result without the texts of rows and of the prompt, and with numbers in place of instructions."""
+        result, standings = without_texts(self.result, self.standings)
+        return replace(self, result=result, standings=standings)
+
     def why(self) -> str:
         """Explains the choice: the comparison with the baseline, the learning curve and the rows that nothing gets right."""
         return explain(self.result)
@@ -118,7 +124,8 @@ class Tuned:
         target = expanded(path)
         if target.suffix != ".md":
             return write_report(self.path, target, text=text)
-        target.write_text(markdown(self.result, self.leaderboard), encoding="utf-8")
+        shown = self if text else self.without_texts()
+        target.write_text(markdown(shown.result, shown.leaderboard), encoding="utf-8")
         return target
 
     def to_json(self) -> dict[str, object]:

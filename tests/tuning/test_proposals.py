@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,25 @@ def test_proposed_instructions_take_part_in_the_race(tickets: Path) -> None:
     assert not any("proposed by the model" in name for name in names)
     assert any(name.startswith("0 shots, instruction") for name in names)
     assert any(name.startswith("balanced, k=2, instruction") for name in names)
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_report_without_texts_has_no_instruction(tickets: Path, name: str) -> None:
+    pytest.importorskip("vl_convert")
+    result = tuned(tickets)
+    names = {words(each.name) for each in result.standings if "instruction '" in each.name}
+    page = result.report(tickets.parent / name, text=False).read_text("utf-8")
+    assert names
+    assert not [each for each in names if each in words(page)]
+    assert "instruction 1" in page
+    assert "of order" not in page
+    complete = words(result.report(tickets.parent / name).read_text("utf-8"))
+    assert all(each in complete for each in names)
+
+
+def words(text: str) -> str:
+    """Returns the words of a text, without the characters that Markdown and HTML escape."""
+    return " ".join(re.findall(r"\w+", unescape(text)))
 
 
 def test_the_requests_and_tokens_of_a_plan_contain_the_proposals(tickets: Path) -> None:
