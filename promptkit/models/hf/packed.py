@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from promptkit.core.interventions import NO_INTERVENTIONS, Interventions
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
-from promptkit.models.batching import ROOT, Reads, Tree, continuations_of, tree, tree_of
+from promptkit.models.batching import ROOT, Reads, continuations_of, tree, tree_of
 from promptkit.models.generation import Writing
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.decoding import Decoding, generate
@@ -65,7 +66,9 @@ class PackedForward(CausalForward):
         needs_layers = any(read.hidden_layer is not None for read in reads)
         top_m = max((read.top_m for read in reads), default=0)
         with torch.no_grad():
-            batch = self._pack(requests, reuse, prefix, interventions_of(requests, self.device))
+            groups = _by_prompt(requests)
+            grouped = [[requests[index] for index in group] for group in groups]
+            batch = self._pack(grouped, reuse, prefix, interventions_of(requests, self.device))
             last, layers = self._hidden_states(batch.row, all_layers=needs_layers)
             logprobs, top, top_ids = self._logprobs(last, batch, top_m)
         answers = _Answers(
@@ -76,13 +79,14 @@ class PackedForward(CausalForward):
             layers=layers,
             d_model=self.causal_lm.state_width,
         )
-        return [answers.output(number, request) for number, request in enumerate(requests)]
+        outputs = {index: answers.output(number, requests[index]) for number, index in enumerate(chain.from_iterable(groups))}
+        return [outputs[index] for index in range(len(requests))]
 
     def token_logprobs(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> list[list[Tensor]]:
         """Returns the log-probabilities of each request's continuations; see `Forward.token_logprobs`."""
-        batch = self._pack(requests, reuse, prefix, interventions)
+        batch = self._pack([[request] for request in requests], reuse, prefix, interventions)  # heads differ between requests
         last, _ = self._hidden_states(batch.row)
         logprobs, _, _ = self._logprobs(last, batch, 0)
         return [
@@ -105,24 +109,20 @@ class PackedForward(CausalForward):
             return [*generate(decoding, requests, writing)]
 
     def _pack(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
+        self, groups: Sequence[Sequence[Request]], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> _PackedRequests:
-        by_prompt: dict[tuple[int, ...], list[Request]] = {}
-        for request in requests:
-            by_prompt.setdefault(request.text.ids, []).append(request)
-        trees = {ids: tree_of(found) for ids, found in by_prompt.items()}
-        prompts = {ids: prompt for prompt, ids in enumerate(by_prompt)}
+        """Packs groups of requests, each of which has one prompt that is computed once; they are numbered in this order."""
         row = pack(
-            [ids[reuse:] for ids in prompts],
-            [*trees.values()],
+            [group[0].text.ids[reuse:] for group in groups],
+            [tree_of(group) for group in groups],
             prefix=prefix,
             reuse=reuse,
             device=self.device,
             interventions=interventions,
         )
-        continuations = {ids: continuations_of(found) for ids, found in by_prompt.items()}
-        reads = [_reads(request, trees[request.text.ids], continuations[request.text.ids]) for request in requests]
-        numbers = [prompts[request.text.ids] for request in requests]
+        requests = [request for group in groups for request in group]
+        numbers = [prompt for prompt, group in enumerate(groups) for _ in group]
+        reads = [_reads(request, group) for group in groups for request in group]
         needed: dict[int, dict[int, None]] = {}
         for request, prompt, nodes in zip(requests, numbers, reads, strict=True):
             for index, tokens in _targets(request, nodes, prompt, row).items():
@@ -222,14 +222,20 @@ class _Answers:
         return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 
-def _reads(request: Request, nodes: Tree, continuations: Sequence[tuple[int, ...]]) -> Reads:
-    """Returns the nodes and tokens of a request's continuations in the tree of all continuations of its prompt."""
+def _by_prompt(requests: Sequence[Request]) -> list[list[int]]:
+    """Returns the indices of the requests of each prompt."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, request in enumerate(requests):
+        groups.setdefault(request.text.ids, []).append(index)
+    return [*groups.values()]
+
+
+def _reads(request: Request, group: Sequence[Request]) -> Reads:
+    """Returns the nodes and tokens of a request's continuations in the tree of all continuations of its group."""
     if not isinstance(request.verb, Score):
         return ()
-    if request.verb.continuations == continuations:
-        return nodes.reads
-    places = {continuation: place for place, continuation in enumerate(continuations)}
-    return tuple(nodes.reads[places[continuation]] for continuation in request.verb.continuations)
+    nodes = dict(zip(continuations_of(group), tree_of(group).reads, strict=True))
+    return tuple(nodes[continuation] for continuation in request.verb.continuations)
 
 
 def _targets(request: Request, reads: Reads, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
