@@ -32,7 +32,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z]")
 COMMANDS = {  # modules that write commands and files with commands, and the functions of this kind
     *("core/caller.py", "runs/words.py", "runs/command.py", "tasks/starter.py", "predictor/model_card.py"),
     "models/vision/demo.py",  # an option of pip
-    "config/tune.py",  # writes the command of a tuning
+    *("config/tune.py", "tuning/hidden_texts.py"),  # write and read the command of a tuning
 }
 CONFIGS: tuple[type[BaseModel], ...] = (EvalConfig, TrainConfig, StudyConfig, PredictConfig)
 
