@@ -22,7 +22,7 @@ TEXT_OPTIONS = frozenset({"instruction", "template"})
 
 
 def run_settings(folder: Path) -> RunSettings:
-    """Returns the settings in the folder of a run, which exist as soon as the run has begun."""
+    """Returns the settings in the folder of a run, which exist from the start of the run."""
     return cast("RunSettings", read_json(folder / SETTINGS))
 
 

@@ -70,7 +70,7 @@ class Challengers:
         return ()
 
     def repeat(self) -> Sequence[int]:
-        """Enters the next learned prompt that had entered before an interruption, whatever the rest of the budget is."""
+        """Enters the next learned prompt that had entered before an interruption, regardless of the rest of the budget."""
         known = {*self.left_out, *self.entered}
         number, prompt = next(item for item in enumerate(self.prompts, start=self.first) if item[1].name not in known)
         return self._enter(number, prompt)

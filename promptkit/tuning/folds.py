@@ -80,7 +80,7 @@ def stratified(
         task: The task of the rows.
         rows: The rows.
         seed: Seed of the order of the rows, by which they are dealt to the folds.
-        apart: Those of the rows that are not answered.
+        apart: The rows that are not answered.
 
     Raises:
         TaskError: Fewer than 2 rows differ.

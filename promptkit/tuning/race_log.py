@@ -52,7 +52,7 @@ class RaceLog:
 
     @classmethod
     def read(cls, folder: Path) -> RaceLog:
-        """Reads the log of a tuning run; one that has not begun has an empty log.
+        """Reads the log of a tuning run; before its start, the log is empty.
 
         Args:
             folder: The folder of the tuning run.
